@@ -1,0 +1,75 @@
+// holdfast: keeps hold of the event streams of agent servers, from the command line.
+#include "command.hpp"
+
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+
+#include <csignal>
+#include <cstdio>
+#include <exception>
+#include <string>
+#include <unistd.h>
+
+namespace {
+
+using namespace holdfast::app;
+
+constexpr auto version = "holdfast " HOLDFAST_VERSION;
+
+void write_line_on_stderr(std::string_view why) {
+    const std::string line = "holdfast: " + printable_line(why) + '\n';
+    std::fwrite(line.data(), 1, line.size(), stderr);
+}
+
+// --help and --version arrive here too, as errors that are none.
+int end_of_parsing(const CLI::App& program, const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0)
+        return program.exit(error);
+    write_line_on_stderr(std::string(error.what()) + " (--help says more)");
+    return exit_usage;
+}
+
+command_result run(const command_context& context) {
+    try {
+        return context.run();
+    } catch (const std::exception& error) {
+        return failed(error.what());
+    }
+}
+
+// A reader that went away wanted no more, so all is well, unless a signal asked for the end; any other
+// trouble with stdout is a failure, even of a command that got everything right.
+command_result judged(command_result result, const output& out) {
+    const bool by_signal = result.code >= exit_interrupted;
+    if (out.ok() || by_signal)
+        return result;
+    if (out.closed())
+        return {};
+    return failed("cannot write to stdout: " + out.error().message());
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+    std::signal(SIGPIPE, SIG_IGN);
+
+    command_context context{.out = output(STDOUT_FILENO), .run = {}};
+    CLI::App program("Keeps hold of the event streams of agent servers.", "holdfast");
+    program.set_version_flag("--version", version);
+    program.require_subcommand(1);
+    add_cat(program, context);
+    add_run(program, context);
+    add_sim(program, context);
+    add_tail(program, context);
+    try {
+        program.parse(argc, argv);
+    } catch (const CLI::ParseError& error) {
+        return end_of_parsing(program, error);
+    }
+
+    const command_result result = judged(run(context), context.out);
+    if (!result.why.empty())
+        write_line_on_stderr(result.why);
+    return result.code;
+}

@@ -1,0 +1,113 @@
+#include "options.hpp"
+
+#include <holdfast/retry/policy.hpp>
+
+#include <charconv>
+#include <chrono>
+#include <cmath>
+#include <limits>
+
+namespace holdfast::app {
+
+namespace {
+
+constexpr double longest_ms = 10'000.0 * 3'600'000;
+
+std::optional<double> ms_of_unit(std::string_view unit) {
+    if (unit == "ms")
+        return 1;
+    if (unit == "s" || unit.empty())
+        return 1'000;
+    if (unit == "m")
+        return 60'000;
+    if (unit == "h")
+        return 3'600'000;
+    return std::nullopt;
+}
+
+bool is_digit(char c) {
+    return c >= '0' && c <= '9';
+}
+
+std::optional<std::size_t> parse_whole(std::string_view text, std::size_t most) {
+    std::size_t number = 0;
+    const char* const end = text.data() + text.size();
+    const auto [after, error] = std::from_chars(text.data(), end, number);
+    if (error != std::errc() || after != end || number > most)
+        return std::nullopt;
+    return number;
+}
+
+std::optional<std::size_t> parse_count(std::string_view text) {
+    const auto number = parse_whole(text, std::numeric_limits<std::size_t>::max());
+    return number && *number > 0 ? number : std::nullopt;
+}
+
+// An option whose text is read by `parse` (to an optional); `wanted` says in words what it takes.
+template <class Target, class Parse>
+CLI::Option* add_parsed(CLI::App& app, const std::string& name, Target& target, Parse parse,
+                        const std::string& wanted, const std::string& help) {
+    const auto complaint = [parse, wanted](const std::string& text) {
+        return parse(text) ? std::string() : text + " is not " + wanted;
+    };
+    return app
+        .add_option_function<std::string>(
+            name, [&target, parse](const std::string& text) { target = *parse(text); }, help)
+        ->check(CLI::Validator(complaint, ""));
+}
+
+} // namespace
+
+std::optional<duration> parse_duration(std::string_view text) {
+    if (text.empty() || !is_digit(text.front()))
+        return std::nullopt;
+    double number = 0;
+    const char* const end = text.data() + text.size();
+    const auto [after, error] = std::from_chars(text.data(), end, number, std::chars_format::fixed);
+    const auto unit_ms = ms_of_unit({after, static_cast<std::size_t>(end - after)});
+    if (error != std::errc() || !unit_ms)
+        return std::nullopt;
+    const double ms = std::round(number * *unit_ms);
+    if (ms > longest_ms || (ms < 1 && number > 0))
+        return std::nullopt;
+    return milliseconds(static_cast<long long>(ms));
+}
+
+std::string format_duration(duration d) {
+    const long long ms = to_ms(d);
+    if (ms == 0)
+        return "0";
+    if (ms % 3'600'000 == 0)
+        return std::to_string(ms / 3'600'000) + "h";
+    if (ms % 60'000 == 0)
+        return std::to_string(ms / 60'000) + "m";
+    if (ms % 1'000 == 0)
+        return std::to_string(ms / 1'000) + "s";
+    return std::to_string(ms) + "ms";
+}
+
+std::optional<unsigned> parse_attempts(std::string_view text) {
+    if (text == "unlimited")
+        return retry::unlimited;
+    const auto number = parse_whole(text, retry::unlimited - 1);
+    return number ? std::optional(static_cast<unsigned>(*number)) : std::nullopt;
+}
+
+CLI::Option* add_duration(CLI::App& app, const std::string& name, duration& target, const std::string& help) {
+    return add_parsed(app, name, target, parse_duration,
+                      "a duration (250ms, 1s, 2m, 1h; a bare number is seconds, 0 is off)", help)
+        ->type_name("DURATION")
+        ->default_str(format_duration(target));
+}
+
+CLI::Option* add_attempts(CLI::App& app, const std::string& name, unsigned& target, const std::string& help) {
+    return add_parsed(app, name, target, parse_attempts, "a whole number or \"unlimited\"", help)
+        ->type_name("N|unlimited")
+        ->default_str(target == retry::unlimited ? "unlimited" : std::to_string(target));
+}
+
+CLI::Option* add_count(CLI::App& app, const std::string& name, std::size_t& target, const std::string& help) {
+    return add_parsed(app, name, target, parse_count, "a whole number from 1 up", help)->type_name("N");
+}
+
+} // namespace holdfast::app

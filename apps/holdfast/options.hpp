@@ -1,0 +1,66 @@
+// Options that several commands have, and how their values are written on the command line.
+#pragma once
+
+#include <holdfast/time.hpp>
+
+#include <CLI/App.hpp>
+
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace holdfast::app {
+
+/// "250ms", "1s", "2m", "1h"; a bare number is seconds, a fraction is allowed, 0 means off. Nullopt for
+/// anything else, also for what is less than a millisecond but not 0, or more than 10,000 hours.
+[[nodiscard]] std::optional<duration> parse_duration(std::string_view text);
+
+/// As parse_duration() reads it, in the largest unit that needs no fraction.
+[[nodiscard]] std::string format_duration(duration d);
+
+/// "6" or "unlimited" (retry::unlimited).
+[[nodiscard]] std::optional<unsigned> parse_attempts(std::string_view text);
+
+/// Adds an option that holds a duration. `target` has the default and must outlive the parsing.
+CLI::Option* add_duration(CLI::App& app, const std::string& name, duration& target, const std::string& help);
+
+/// Adds an option that holds a number of attempts. `target` as above.
+CLI::Option* add_attempts(CLI::App& app, const std::string& name, unsigned& target, const std::string& help);
+
+template <class Enum>
+using choices = std::vector<std::pair<std::string, Enum>>;
+
+/// Adds an option that holds one of several words. `target` as above; it is one of the choices.
+template <class Enum>
+CLI::Option* add_choice(CLI::App& app, const std::string& name, Enum& target, const choices<Enum>& among,
+                        const std::string& help) {
+    std::string words, chosen;
+    for (const auto& [word, value] : among) {
+        words += (words.empty() ? "" : "|") + word;
+        if (value == target)
+            chosen = word;
+    }
+    const auto value_of = [among](const std::string& given) -> std::optional<Enum> {
+        for (const auto& [word, value] : among)
+            if (word == given)
+                return value;
+        return std::nullopt;
+    };
+    const auto complaint = [value_of, words](const std::string& given) {
+        return value_of(given) ? std::string() : given + " is none of " + words;
+    };
+    return app
+        .add_option_function<std::string>(
+            name, [&target, value_of](const std::string& given) { target = *value_of(given); }, help)
+        ->check(CLI::Validator(complaint, ""))
+        ->type_name(words)
+        ->default_str(chosen);
+}
+
+/// Adds an option that holds a whole number from 1 up. `target` as above; 0 stands for "not given".
+CLI::Option* add_count(CLI::App& app, const std::string& name, std::size_t& target, const std::string& help);
+
+} // namespace holdfast::app

@@ -1,0 +1,66 @@
+// What a command gives out on stdout: rows of JSON for programs, text for people. Nothing else goes there.
+#pragma once
+
+#include <boost/json/object.hpp>
+#include <boost/system/error_code.hpp>
+
+#include <string>
+#include <string_view>
+
+namespace holdfast::app {
+
+enum class output_format { text, ndjson };
+
+enum class style { bold, dim, red, green, yellow, cyan };
+
+/// Untrusted text made safe for a terminal: valid UTF-8, and every control character (C0 but LF and TAB, DEL,
+/// C1) and every character that turns the direction of writing is shown as \xNN or \uNNNN. Each call stands
+/// for itself: an escape sequence, or a character, that is split over two calls does no harm either.
+[[nodiscard]] std::string printable(std::string_view untrusted);
+
+/// The same on one line: LF is shown as well.
+[[nodiscard]] std::string printable_line(std::string_view untrusted);
+
+/// Whether text for this descriptor may have colours: it is a terminal, not a dumb one, and NO_COLOR is unset
+/// or empty.
+[[nodiscard]] bool wants_colour(int descriptor);
+
+/// Writes to a descriptor that it does not own; SIGPIPE must be ignored. What is given is written at once,
+/// all of it, also when the descriptor is non-blocking. After an error it writes nothing more: a command asks
+/// ok() now and then, to end early, and main() makes the exit code of it.
+///
+/// Thread safety: distinct objects safe (on distinct descriptors), shared objects unsafe.
+class output {
+public:
+    explicit output(int descriptor);
+
+    /// One object, one line, valid UTF-8 whatever bytes its strings hold.
+    void row(const boost::json::object& object);
+
+    /// Text as it is. What is untrusted in it has gone through printable().
+    void text(std::string_view trusted);
+
+    /// `printable` in a style where colours are wanted, else as it is.
+    [[nodiscard]] std::string paint(style s, std::string_view printable) const;
+
+    /// The descriptor is a terminal.
+    [[nodiscard]] bool is_terminal() const noexcept { return terminal_; }
+
+    [[nodiscard]] bool ok() const noexcept { return !error_.failed(); }
+
+    /// Nobody reads any longer (a closed pipe): time to end, quietly.
+    [[nodiscard]] bool closed() const noexcept;
+
+    /// Why nothing more is written; a closed pipe counts too.
+    [[nodiscard]] boost::system::error_code error() const noexcept { return error_; }
+
+private:
+    void write(std::string_view bytes);
+
+    int descriptor_;
+    bool terminal_;
+    bool coloured_;
+    boost::system::error_code error_;
+};
+
+} // namespace holdfast::app

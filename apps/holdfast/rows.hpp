@@ -1,0 +1,26 @@
+// What tail, run and cat --turns tell, as JSON rows. The formats are contracts: tests hold them.
+#pragma once
+
+#include <holdfast/opencode/agent_event.hpp>
+#include <holdfast/sse/parser.hpp>
+#include <holdfast/stream/event_source.hpp>
+
+#include <boost/json/object.hpp>
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace holdfast::app {
+
+[[nodiscard]] boost::json::object event_row(const sse::event& e);
+/// opened, event, interrupted or gave_up.
+[[nodiscard]] boost::json::object stream_row(const stream::item& item);
+[[nodiscard]] boost::json::object turn_row(std::string_view session, std::string_view message);
+/// Nullopt for what has no row (usage).
+[[nodiscard]] std::optional<boost::json::object> agent_row(const opencode::agent_event& e);
+
+/// The line that tells why a turn that did not complete ended as it did.
+[[nodiscard]] std::string why_not_completed(const opencode::settlement& how);
+
+} // namespace holdfast::app

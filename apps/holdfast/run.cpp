@@ -1,0 +1,504 @@
+// holdfast run: one turn, from the prompt to its settlement.
+#include "command.hpp"
+#include "line_reader.hpp"
+#include "options.hpp"
+#include "rows.hpp"
+#include "signals.hpp"
+#include "stream_options.hpp"
+#include "turn_text.hpp"
+
+#include <holdfast/opencode/server.hpp>
+#include <holdfast/runtime/cancellation.hpp>
+#include <holdfast/runtime/condition_variable.hpp>
+#include <holdfast/runtime/task_scope.hpp>
+#include <holdfast/runtime/with_deadline.hpp>
+
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/io_context.hpp>
+
+#include <algorithm>
+#include <cstdlib>
+#include <deque>
+#include <exception>
+#include <iostream>
+#include <iterator>
+#include <memory>
+#include <string>
+#include <utility>
+#include <variant>
+
+namespace holdfast::app {
+namespace {
+
+constexpr duration settle_patience = seconds(5); // for the settlement, once the end is asked for
+constexpr duration abort_pause = milliseconds(250);
+constexpr unsigned answer_tries = 5;
+
+enum class asks { ask, allow, reject };
+
+struct run_options {
+    std::string server = "http://127.0.0.1:4096";
+    std::string directory;
+    std::string session;
+    std::string adopt;
+    std::string agent;
+    std::string model;
+    asks permissions = asks::ask;
+    std::string user;
+    duration turn_timeout{};
+    stream_options stream;
+    std::string prompt;
+};
+
+using pending_ask = std::variant<opencode::permission_request, opencode::question_request>;
+
+const std::string& id_of(const pending_ask& ask) {
+    return std::visit([](const auto& request) -> const std::string& { return request.id; }, ask);
+}
+
+class runner {
+public:
+    runner(const run_options& options, http::url base, command_context& context)
+        : options_(options), context_(context), world_(io_.get_executor(), context.log()),
+          server_(world_, std::move(base), config_of(options)),
+          side_work_(world_, [this](std::exception_ptr e) { error_ = e; }), text_(context.out),
+          stdin_(io_, [this](std::optional<std::string> line) { on_line(std::move(line)); }),
+          signals_(io_, [this](int number) { on_signal(number); }) {}
+
+    command_result run() {
+        side_work_.spawn(server_.run());
+        auto story = tell_the_story();
+        net::co_spawn(io_, std::move(story), net::bind_cancellation_slot(story_end_.slot(), [this](std::exception_ptr e) {
+                          on_story_end(e);
+                      }));
+        io_.run();
+        if (error_)
+            std::rethrow_exception(error_);
+        return result_;
+    }
+
+private:
+    static opencode::server_config config_of(const run_options& options) {
+        opencode::server_config config;
+        config.policy = options.stream.policy;
+        config.stall_timeout = options.stream.stall_timeout;
+        return config;
+    }
+
+    // The main line: the server, a session, the prompt, and all that comes of it.
+    net::awaitable<void> tell_the_story() {
+        co_await net::post(io_.get_executor(), net::use_awaitable); // see with_deadline.hpp
+        const auto ready = co_await server_.ready();
+        if (!ready)
+            co_return settle_unposted(ready.error());
+        auto session = co_await open_session();
+        if (!session)
+            co_return settle_unposted(session.error());
+        session_ = std::move(*session);
+        turn_ = co_await begin_turn();
+        if (turn_->posted())
+            write_row(turn_row(turn_->session_id(), turn_->message_id()));
+        if (options_.turn_timeout != duration::zero())
+            side_work_.spawn(watch_turn_timeout());
+        while (auto event = co_await turn_->next()) {
+            handle(*event);
+            if (!context_.out.ok())
+                co_return;
+        }
+    }
+
+    net::awaitable<result<opencode::session>> open_session() {
+        if (options_.session.empty()) {
+            opencode::session_request what;
+            return server_.create_session(std::move(what), options_.directory);
+        }
+        return server_.open_session(options_.session);
+    }
+
+    net::awaitable<opencode::turn> begin_turn() {
+        if (!options_.adopt.empty())
+            return session_->adopt(options_.adopt);
+        opencode::prompt what;
+        what.agent = options_.agent;
+        what.model = options_.model;
+        opencode::prompt_part part;
+        part.text = options_.prompt;
+        what.parts.push_back(std::move(part));
+        return session_->prompt(std::move(what));
+    }
+
+    void on_story_end(std::exception_ptr e) {
+        const bool cut_short = e && ended_by_us_;
+        if (e && !cut_short)
+            error_ = e;
+        if (cut_short && !leaving_) {
+            side_work_.spawn(settle_cut_short());
+            return;
+        }
+        end();
+    }
+
+    void end() {
+        over_ = true;
+        signals_.stop();
+        side_work_.cancel(); // ends server_.run() too
+    }
+
+    // --- what the turn tells
+
+    void handle(const opencode::agent_event& event) {
+        write(event);
+        if (const auto* ask = std::get_if<opencode::permission_event>(&event))
+            ask->reply ? withdraw(ask->request.id) : take_ask(ask->request);
+        if (const auto* ask = std::get_if<opencode::question_event>(&event))
+            ask->reply ? withdraw(ask->request.id) : take_ask(ask->request);
+        if (const auto* how = std::get_if<opencode::settlement>(&event))
+            conclude(*how);
+    }
+
+    void write(const opencode::agent_event& event) {
+        if (context_.format == output_format::text)
+            return text_.show(event);
+        if (const auto row = agent_row(event))
+            context_.out.row(*row);
+    }
+
+    void write_row(const boost::json::object& row) {
+        if (context_.format == output_format::ndjson)
+            context_.out.row(row);
+    }
+
+    void conclude(const opencode::settlement& how) {
+        settled_ = true;
+        if (result_.code == exit_done && (how.outcome != opencode::outcome::completed || timed_out_))
+            result_ = failed((timed_out_ ? "the turn timeout was over; " : "") + why_not_completed(how));
+    }
+
+    void settle(opencode::outcome outcome, opencode::rule rule, std::optional<opencode::settlement_error> error,
+                opencode::reprompt safe) {
+        if (settled_)
+            return;
+        opencode::settlement how;
+        how.outcome = outcome;
+        how.rule = rule;
+        how.error = std::move(error);
+        how.safe_to_reprompt = safe;
+        write(how);
+        conclude(how);
+    }
+
+    void settle_unposted(const failure& why) {
+        opencode::settlement_error error;
+        error.cls = retry::to_string(why.cls);
+        error.message = why.message;
+        error.status = why.status;
+        settle(opencode::outcome::failed, opencode::rule::not_posted, std::move(error), opencode::reprompt::yes);
+    }
+
+    // --- the end, asked for
+
+    void on_signal(int number) {
+        result_ = {exit_code_of(number), {}};
+        if (ended_by_us_ || over_)
+            return leave_at_once();
+        ask_for_the_end();
+    }
+
+    void ask_for_the_end() {
+        ended_by_us_ = true;
+        if (turn_)
+            side_work_.spawn(abort_turn());
+        else
+            story_end_.emit(net::cancellation_type::terminal);
+    }
+
+    net::awaitable<void> abort_turn() {
+        const auto deadline = later(world_.now(), settle_patience);
+        bool told = false;
+        while (!told && world_.now() < deadline) {
+            auto call = turn_->abort();
+            const auto done = co_await with_deadline(world_, deadline, std::move(call));
+            told = done && done->has_value();
+            if (!told)
+                co_await world_.sleep_until(std::min(deadline, later(world_.now(), abort_pause)));
+        }
+        co_await world_.sleep_until(deadline);
+        turn_->give_up("no settlement within 5 s of the abort");
+    }
+
+    // The story ended before it had a turn. A prompt that was perhaps posted is aborted, too.
+    net::awaitable<void> settle_cut_short() {
+        if (!session_) {
+            settle(opencode::outcome::aborted, opencode::rule::abort_requested, std::nullopt, opencode::reprompt::yes);
+        } else {
+            const auto deadline = later(world_.now(), settle_patience);
+            auto call = session_->abort();
+            const auto done = co_await with_deadline(world_, deadline, std::move(call));
+            const bool aborted = done && done->has_value();
+            settle(aborted ? opencode::outcome::aborted : opencode::outcome::lost, opencode::rule::abort_requested,
+                   std::nullopt, opencode::reprompt::unknown);
+        }
+        end();
+    }
+
+    void leave_at_once() {
+        leaving_ = true;
+        settle(opencode::outcome::detached, opencode::rule::detached, std::nullopt, opencode::reprompt::no);
+        std::_Exit(result_.code); // whatever is still awaited, it is awaited no longer
+    }
+
+    net::awaitable<void> watch_turn_timeout() {
+        co_await world_.sleep_for(options_.turn_timeout);
+        timed_out_ = true;
+        if (!ended_by_us_)
+            ask_for_the_end();
+    }
+
+    // --- asks
+
+    void take_ask(pending_ask ask) {
+        const bool permission = std::holds_alternative<opencode::permission_request>(ask);
+        if (options_.permissions == asks::ask) {
+            asks_.push_back(std::move(ask));
+            if (asks_.size() == 1)
+                present();
+        } else if (permission && options_.permissions == asks::allow) {
+            answer(std::move(ask), "once");
+        } else {
+            answer(std::move(ask), "reject");
+        }
+    }
+
+    void withdraw(const std::string& id) {
+        const bool was_first = !asks_.empty() && id_of(asks_.front()) == id;
+        std::erase_if(asks_, [&](const auto& each) { return id_of(each) == id; });
+        if (!was_first)
+            return;
+        answers_.clear();
+        if (!asks_.empty())
+            present();
+    }
+
+    // Shows what is to be answered next, and sees to it that there will be an answer.
+    void present() {
+        if (input_ended_)
+            return reject_for_want_of_input();
+        if (context_.format == output_format::text)
+            text_.ask(question_text());
+        stdin_.start();
+    }
+
+    std::string question_text() const {
+        const auto* asked = std::get_if<opencode::question_request>(&asks_.front());
+        if (!asked)
+            return "answer once, always or reject:";
+        const auto& question = asked->questions[answers_.size()];
+        std::string labels;
+        for (const auto& each : question.options)
+            labels += (labels.empty() ? "" : ", ") + each.label;
+        return question.text + " (" + labels + (question.multiple ? "; several with commas" : "") + "; or reject):";
+    }
+
+    void on_line(std::optional<std::string> line) {
+        if (!line) {
+            input_ended_ = true;
+            if (!asks_.empty())
+                reject_for_want_of_input();
+            return;
+        }
+        if (asks_.empty() || over_)
+            return; // typed when nothing was asked
+        const auto text = trimmed(*line);
+        if (text == "reject" || text == "r")
+            return answer_first("reject");
+        if (std::holds_alternative<opencode::permission_request>(asks_.front())) {
+            if (text == "once" || text == "always")
+                return answer_first(text);
+            say("'" + text + "' is none of once, always, reject");
+            return present();
+        }
+        take_answer(text);
+    }
+
+    // One line answers one question of the request.
+    void take_answer(const std::string& text) {
+        const auto& asked = std::get<opencode::question_request>(asks_.front());
+        const auto& question = asked.questions[answers_.size()];
+        std::vector<std::string> labels;
+        if (question.multiple)
+            labels = split_at_commas(text);
+        else
+            labels.push_back(text);
+        answers_.push_back(std::move(labels));
+        if (answers_.size() < asked.questions.size())
+            return present();
+        answer_first({});
+    }
+
+    static std::string trimmed(std::string_view text) {
+        const auto first = text.find_first_not_of(" \t\r");
+        if (first == std::string_view::npos)
+            return {};
+        return std::string(text.substr(first, text.find_last_not_of(" \t\r") - first + 1));
+    }
+
+    static std::vector<std::string> split_at_commas(std::string_view text) {
+        std::vector<std::string> all;
+        for (std::size_t at = 0; at <= text.size();) {
+            const auto comma = std::min(text.find(',', at), text.size());
+            all.push_back(trimmed(text.substr(at, comma - at)));
+            at = comma + 1;
+        }
+        return all;
+    }
+
+    void answer_first(std::string reply) {
+        auto first = std::move(asks_.front());
+        asks_.pop_front();
+        answer(std::move(first), std::move(reply));
+        if (!asks_.empty())
+            present();
+    }
+
+    void reject_for_want_of_input() {
+        say("no input is left to answer with: rejected");
+        while (!asks_.empty()) {
+            auto first = std::move(asks_.front());
+            asks_.pop_front();
+            answers_.clear();
+            answer(std::move(first), "reject");
+        }
+    }
+
+    // What we say of ourselves: to a person in the text, to a program in the log.
+    void say(const std::string& what) {
+        if (context_.format == output_format::text)
+            return text_.note(what);
+        log_record record;
+        record.level = log_level::warn;
+        record.event = "run.ask";
+        record.action = what;
+        world_.log(record);
+    }
+
+    void answer(pending_ask ask, std::string reply) {
+        side_work_.spawn(send_answer(std::move(ask), std::move(reply), std::exchange(answers_, {})));
+    }
+
+    net::awaitable<void> send_answer(pending_ask ask, std::string reply, std::vector<std::vector<std::string>> answers) {
+        for (unsigned i = 0; i < answer_tries; ++i) {
+            auto done = co_await send_answer_once(ask, reply, answers);
+            if (done || done.error().code == errc::not_found) // answered elsewhere
+                co_return;
+            say("the answer could not be sent: " + done.error().message);
+            if (retry::is_final(done.error()))
+                co_return;
+            co_await world_.sleep_for(seconds(1));
+        }
+    }
+
+    net::awaitable<result<void>> send_answer_once(const pending_ask& ask, const std::string& reply,
+                                                  const std::vector<std::vector<std::string>>& answers) {
+        if (std::holds_alternative<opencode::permission_request>(ask))
+            return turn_->reply_permission(id_of(ask), reply);
+        if (reply == "reject")
+            return turn_->reject_question(id_of(ask));
+        return turn_->reply_question(id_of(ask), answers);
+    }
+
+    const run_options& options_;
+    command_context& context_;
+    net::io_context io_{1};
+    runtime world_;
+    opencode::server server_;
+    task_scope side_work_;
+    turn_text text_;
+    line_reader stdin_;
+    signals signals_;
+    net::cancellation_signal story_end_;
+    std::optional<opencode::session> session_;
+    std::optional<opencode::turn> turn_;
+    std::deque<pending_ask> asks_;
+    std::vector<std::vector<std::string>> answers_; // of the first ask, a question each
+    command_result result_;
+    std::exception_ptr error_;
+    bool input_ended_ = false;
+    bool ended_by_us_ = false;
+    bool timed_out_ = false;
+    bool settled_ = false;
+    bool leaving_ = false;
+    bool over_ = false;
+};
+
+std::string environment(const char* name) {
+    const char* value = std::getenv(name);
+    return value ? value : "";
+}
+
+// Credentials: of the URL, else --user, else the environment as OpenCode itself reads it.
+void add_credentials(http::url& base, const std::string& user) {
+    if (base.has_userinfo)
+        return;
+    const auto password = environment("OPENCODE_SERVER_PASSWORD");
+    auto name = user.empty() ? environment("OPENCODE_SERVER_USERNAME") : user;
+    if (const auto colon = name.find(':'); colon != std::string::npos) {
+        base.password = name.substr(colon + 1);
+        name.resize(colon);
+    } else {
+        base.password = password;
+    }
+    if (base.password.empty() && user.empty())
+        return;
+    base.user = name.empty() ? "opencode" : name;
+    base.has_userinfo = true;
+}
+
+command_result run(run_options options, command_context& context) {
+    if (options.adopt.empty() == options.prompt.empty())
+        return misused(options.adopt.empty() ? "a PROMPT is wanted, or - for stdin" : "--adopt takes no PROMPT");
+    if (!options.adopt.empty() && options.session.empty())
+        return misused("--adopt needs --session");
+    if (!options.model.empty() && options.model.find('/') == std::string::npos)
+        return misused("--model is given as PROVIDER/MODEL");
+    auto base = http::parse_url(options.server);
+    if (!base)
+        return misused(base.error().message);
+    add_credentials(*base, options.user);
+    if (options.prompt == "-")
+        options.prompt.assign(std::istreambuf_iterator<char>(std::cin), {});
+    runner one(options, std::move(*base), context);
+    return one.run();
+}
+
+} // namespace
+
+void add_run(CLI::App& program, command_context& context) {
+    const auto options = std::make_shared<run_options>();
+    CLI::App* const command = program.add_subcommand("run", "Run one turn on an OpenCode server, and tell how it ended.");
+    command->add_option("PROMPT", options->prompt, "What to say; - reads it from stdin")->type_name("");
+    command->add_option("--server", options->server, "The server's URL")->capture_default_str()->type_name("URL");
+    command->add_option("--directory", options->directory, "Where the session works; else the server's own")->type_name("DIR");
+    command->add_option("--session", options->session, "Go on in this session; else a new one is made")->type_name("ID");
+    command->add_option("--adopt", options->adopt, "Take up the turn of this prompt, which is there already")
+        ->type_name("MESSAGE");
+    command->add_option("--agent", options->agent, "The agent to ask")->type_name("NAME");
+    command->add_option("--model", options->model, "The model to ask")->type_name("PROVIDER/MODEL");
+    add_choice<asks>(*command, "--permissions", options->permissions,
+                     {{"ask", asks::ask}, {"allow", asks::allow}, {"reject", asks::reject}},
+                     "How permission asks are answered; allow means once, and both others reject questions");
+    command->add_option("--user", options->user, "NAME or NAME:PASSWORD; else OPENCODE_SERVER_USERNAME and _PASSWORD")
+        ->type_name("USER");
+    add_duration(*command, "--turn-timeout", options->turn_timeout, "Abort the turn after so long; 0: never");
+    add_stream_options(*command, options->stream);
+    add_common_options(*command, context);
+    command->callback([options, &context] {
+        context.run = [options, &context] { return run(*options, context); };
+    });
+}
+
+} // namespace holdfast::app

@@ -1,0 +1,154 @@
+// holdfast tail: holds one event stream and tells what comes.
+#include "command.hpp"
+#include "options.hpp"
+#include "rows.hpp"
+#include "signals.hpp"
+#include "stream_options.hpp"
+
+#include <holdfast/http/url.hpp>
+#include <holdfast/runtime/runtime.hpp>
+#include <holdfast/stream/event_source.hpp>
+
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/io_context.hpp>
+
+#include <exception>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace holdfast::app {
+namespace {
+
+struct tail_options {
+    std::string url;
+    std::vector<std::string> headers;
+    std::size_t max_events = 0; ///< 0: no end
+    stream_options stream;
+};
+
+std::string event_text(const sse::event& e, const output& out) {
+    std::string text;
+    if (e.type != "message")
+        text += out.paint(style::bold, printable_line(e.type)) + ' ';
+    return text + printable(e.data) + '\n';
+}
+
+std::string trouble_text(const stream::item& item, const output& out) {
+    std::string text = printable_line(item.failure.message);
+    if (item.what == stream::item::kind::interrupted)
+        return out.paint(style::dim, "~ " + text + "; next try in " + format_duration(item.retry_in)) + '\n';
+    return out.paint(style::red, "~ gave up after " + std::to_string(item.attempt) +
+                                     (item.attempt == 1 ? " attempt: " : " attempts: ") + text) + '\n';
+}
+
+std::string item_text(const stream::item& item, const output& out) {
+    using kind = stream::item::kind;
+    switch (item.what) {
+    case kind::opened:
+        return item.attempt == 1 ? std::string() : out.paint(style::dim, "~ connected again") + '\n';
+    case kind::event:
+        return event_text(item.event, out);
+    case kind::interrupted:
+    case kind::gave_up:
+        break;
+    }
+    return trouble_text(item, out);
+}
+
+void write(const stream::item& item, command_context& context) {
+    if (context.format == output_format::ndjson)
+        context.out.row(stream_row(item));
+    else
+        context.out.text(item_text(item, context.out));
+}
+
+std::string gave_up_line(const stream::item& item) {
+    std::string why = "gave up: " + item.failure.message;
+    if (!item.failure.body.empty())
+        why += ", and said: " + item.failure.body.substr(0, 200);
+    return why;
+}
+
+net::awaitable<void> follow(stream::event_source& source, std::size_t max_events, command_context& context,
+                            command_result& result) {
+    std::size_t events = 0;
+    while (auto item = co_await source.next()) {
+        write(*item, context);
+        if (!context.out.ok())
+            co_return;
+        if (item->what == stream::item::kind::gave_up)
+            result = failed(gave_up_line(*item));
+        if (item->what == stream::item::kind::event && ++events == max_events)
+            co_return;
+    }
+}
+
+result<http::header> parse_header(const std::string& text) {
+    const auto colon = text.find(':');
+    if (colon == std::string::npos || colon == 0)
+        return retry::make_failure(errc::invalid_request, "a header is given as 'Name: value'");
+    const auto value = text.find_first_not_of(" \t", colon + 1);
+    return http::header{text.substr(0, colon), value == std::string::npos ? "" : text.substr(value)};
+}
+
+command_result tail(const tail_options& options, command_context& context) {
+    const auto url = http::parse_url(options.url);
+    if (!url)
+        return misused(url.error().message);
+    stream::source_config config;
+    config.locate = [url = *url] { return stream::location{stream::location::state::up, url}; };
+    config.policy = options.stream.policy;
+    config.stall_timeout = options.stream.stall_timeout;
+    for (const auto& each : options.headers) {
+        auto header = parse_header(each);
+        if (!header)
+            return misused(header.error().message);
+        config.headers.push_back(std::move(*header));
+    }
+    // What would be refused at each connect is refused now.
+    if (const auto probe = http::serialize({"GET", {}, config.headers, {}}, *url); !probe)
+        return misused(probe.error().message);
+
+    net::io_context io(1);
+    runtime world(io.get_executor(), context.log());
+    stream::event_source source(world, std::move(config));
+    command_result result;
+    signals ends(io, [&](int number) {
+        result.code = exit_code_of(number);
+        source.close();
+    });
+    std::exception_ptr error;
+    net::co_spawn(io, follow(source, options.max_events, context, result), [&](std::exception_ptr e) {
+        error = e;
+        ends.stop();
+        source.close();
+    });
+    io.run();
+    if (error)
+        std::rethrow_exception(error);
+    return result;
+}
+
+} // namespace
+
+void add_tail(CLI::App& program, command_context& context) {
+    const auto options = std::make_shared<tail_options>();
+    CLI::App* const command = program.add_subcommand("tail", "Hold an event stream, and tell what comes.");
+    command->add_option("URL", options->url, "http://[USER:PASSWORD@]HOST[:PORT]/PATH")->required()->type_name("");
+    command->add_option("--header", options->headers, "Send this header too; may be given again")
+        ->type_name("'K: V'")
+        ->expected(1)
+        ->take_all();
+    add_count(*command, "--max-events", options->max_events, "End after N events");
+    add_stream_options(*command, options->stream);
+    add_common_options(*command, context);
+    command->callback([options, &context] {
+        context.run = [options, &context] { return tail(*options, context); };
+    });
+}
+
+} // namespace holdfast::app

@@ -1,0 +1,118 @@
+#include "turn_text.hpp"
+
+#include "options.hpp"
+#include "rows.hpp"
+
+namespace holdfast::app {
+namespace {
+
+// Seconds to a tenth, for people.
+std::string about(duration d) {
+    const auto tenths = to_ms(d) / 100;
+    return std::to_string(tenths / 10) + '.' + std::to_string(tenths % 10) + " s";
+}
+
+std::string joined(const std::vector<std::string>& all) {
+    std::string text;
+    for (const auto& each : all)
+        text += (text.empty() ? "" : ", ") + each;
+    return text;
+}
+
+} // namespace
+
+void turn_text::show(const opencode::agent_event& e) {
+    std::visit([this](const auto& one) { show(one); }, e);
+}
+
+void turn_text::note(std::string_view untrusted) {
+    line(style::dim, "~ " + std::string(untrusted));
+}
+
+void turn_text::ask(std::string_view untrusted) {
+    end_line();
+    out_.text(out_.paint(style::yellow, printable_line(untrusted)) + (out_.is_terminal() ? " " : "\n"));
+    line_open_ = false; // the answer brings its own line end
+}
+
+void turn_text::show(const opencode::text_event& e) {
+    stream(e.part, e.delta, false);
+}
+
+void turn_text::show(const opencode::reasoning_event& e) {
+    stream(e.part, e.delta, true);
+}
+
+void turn_text::stream(const std::string& part, std::string_view delta, bool dim) {
+    if (part != part_)
+        end_line();
+    part_ = part;
+    const auto text = printable(delta);
+    out_.text(dim ? out_.paint(style::dim, text) : text);
+    line_open_ = !text.empty() && text.back() != '\n';
+}
+
+void turn_text::show(const opencode::tool_event& e) {
+    const std::string what = e.title.empty() ? e.name : e.name + ": " + e.title;
+    if (e.state == "completed")
+        line(style::cyan, "+ " + what);
+    else if (e.state == "error")
+        line(style::red, "x " + what);
+    else if (e.state == "running")
+        line(style::dim, "> " + what);
+}
+
+void turn_text::show(const opencode::permission_event& e) {
+    const std::string what = e.request.permission + ": " + joined(e.request.patterns);
+    if (e.reply)
+        line(style::dim, "? " + what + ", answered: " + *e.reply);
+    else
+        line(style::yellow, "? may it " + what);
+}
+
+void turn_text::show(const opencode::question_event& e) {
+    for (const auto& each : e.request.questions)
+        line(e.reply ? style::dim : style::yellow, "? " + each.text + (e.reply ? ", " + *e.reply : std::string()));
+}
+
+void turn_text::show(const opencode::retry_event& e) {
+    note("the model's provider failed (" + e.message + "); the server tries again, attempt " + std::to_string(e.attempt));
+}
+
+void turn_text::show(const opencode::quiet_event& e) {
+    note("quiet for " + about(e.lasted) + "; the server says " + e.status);
+}
+
+void turn_text::show(const opencode::interrupted_event& e) {
+    note(e.failure.message + "; next try in " + about(e.retry_in));
+}
+
+void turn_text::show(const opencode::gap_event& e) {
+    if (e.missing)
+        line(style::yellow, "~ some of the text was lost on the way, and cannot be had any more");
+    else
+        note("connected again after " + about(e.lasted) + ", nothing is missing so far");
+}
+
+void turn_text::show(const opencode::settlement& e) {
+    end_line();
+    if (e.outcome == opencode::outcome::completed)
+        return line(style::green, e.merged_into.empty() ? "= completed" : "= completed, answered with a later prompt");
+    const bool bad = e.outcome == opencode::outcome::failed || e.outcome == opencode::outcome::lost;
+    line(bad ? style::red : style::yellow,
+         "= " + why_not_completed(e) + "; safe to prompt again: " + std::string(to_string(e.safe_to_reprompt)));
+}
+
+void turn_text::end_line() {
+    if (line_open_)
+        out_.text("\n");
+    line_open_ = false;
+}
+
+void turn_text::line(style s, std::string_view untrusted) {
+    end_line();
+    part_.clear();
+    out_.text(out_.paint(s, printable_line(untrusted)) + '\n');
+}
+
+} // namespace holdfast::app

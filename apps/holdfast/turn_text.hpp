@@ -1,0 +1,45 @@
+// A turn as a person reads it: the answer as it streams, everything else on lines of its own.
+#pragma once
+
+#include "output.hpp"
+
+#include <holdfast/opencode/agent_event.hpp>
+
+#include <string>
+#include <string_view>
+
+namespace holdfast::app {
+
+class turn_text {
+public:
+    explicit turn_text(output& out) : out_(out) {}
+
+    void show(const opencode::agent_event& e);
+    /// One dim line of our own.
+    void note(std::string_view untrusted);
+    /// What is being asked, and how to answer; the cursor stays behind it on a terminal.
+    void ask(std::string_view untrusted);
+
+private:
+    void show(const opencode::text_event& e);
+    void show(const opencode::reasoning_event& e);
+    void show(const opencode::tool_event& e);
+    void show(const opencode::permission_event& e);
+    void show(const opencode::question_event& e);
+    void show(const opencode::retry_event& e);
+    void show(const opencode::usage_event&) {}
+    void show(const opencode::quiet_event& e);
+    void show(const opencode::interrupted_event& e);
+    void show(const opencode::gap_event& e);
+    void show(const opencode::settlement& e);
+
+    void stream(const std::string& part, std::string_view delta, bool dim);
+    void end_line();
+    void line(style s, std::string_view untrusted);
+
+    output& out_;
+    std::string part_;       // the part that streams now
+    bool line_open_ = false; // something without a line end was written
+};
+
+} // namespace holdfast::app

@@ -1,0 +1,12 @@
+#include <holdfast/endpoint.hpp>
+
+namespace holdfast {
+
+std::string to_string(const endpoint& where) {
+    const bool v6 = where.host.find(':') != std::string::npos;
+    std::string text = where.scheme + "://";
+    text += v6 ? '[' + where.host + ']' : where.host;
+    return text + ':' + std::to_string(where.port);
+}
+
+} // namespace holdfast

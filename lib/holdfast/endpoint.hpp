@@ -1,0 +1,23 @@
+// Where a server listens: the key by which connections, gates and incidents are shared.
+#pragma once
+
+#include <compare>
+#include <cstdint>
+#include <string>
+
+namespace holdfast {
+
+/// A server's address. `host` is lower case, a name or a literal; IPv6 literals without brackets.
+struct endpoint {
+    std::string scheme; ///< "http" or "https"
+    std::string host;
+    std::uint16_t port = 0;
+
+    friend auto operator<=>(const endpoint&, const endpoint&) = default;
+    friend bool operator==(const endpoint&, const endpoint&) = default;
+};
+
+/// "http://127.0.0.1:4096"; an IPv6 literal is put in brackets.
+[[nodiscard]] std::string to_string(const endpoint& where);
+
+} // namespace holdfast

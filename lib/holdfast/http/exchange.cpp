@@ -1,0 +1,231 @@
+#include <holdfast/http/exchange.hpp>
+
+#include <holdfast/runtime/cancellation.hpp>
+#include <holdfast/runtime/with_deadline.hpp>
+
+#include <algorithm>
+#include <utility>
+
+namespace holdfast::http {
+namespace {
+
+constexpr std::size_t read_size = 16u << 10;
+
+time_point deadline_after(time_point from, duration limit) {
+    return limit == duration::zero() ? time_point::max() : later(from, limit);
+}
+
+} // namespace
+
+// The connection and its watchdog: one timer, re-armed lazily, that closes the connection when a step takes
+// too long. The step then sees its read or write fail, and says why.
+struct body_stream::impl : std::enable_shared_from_this<impl> {
+    impl(runtime& w, std::unique_ptr<connection> c, response_limits bounds, bool head_request)
+        : world(w), wire(std::move(c)), parser(bounds, head_request), watchdog(w.clock(), w.executor()),
+          buffer(read_size) {}
+
+    runtime& world;
+    std::unique_ptr<connection> wire;
+    response_parser parser;
+    timer watchdog;
+    std::vector<char> buffer;
+    std::vector<std::string_view> pieces;
+    bool pieces_fresh = false; // body bytes that came with the head, not yet handed out
+    time_point limit = time_point::max();
+    time_point armed_for = time_point::max();
+    bool watching = false;
+    bool expired = false;
+    bool closed = false;
+
+    void close() noexcept {
+        closed = true;
+        wire->close();
+        watchdog.cancel();
+    }
+
+    // Sets the moment by which the pending step must be done.
+    void guard(time_point until) {
+        limit = until;
+        if (limit == time_point::max() || (watching && armed_for <= limit))
+            return;
+        armed_for = limit;
+        watchdog.expires_at(limit);
+        if (!watching)
+            watch();
+    }
+
+    void watch() {
+        watching = true;
+        watchdog.async_wait([weak = weak_from_this()](boost::system::error_code) {
+            if (const auto self = weak.lock())
+                self->on_watchdog();
+        });
+    }
+
+    void on_watchdog() {
+        watching = false;
+        if (closed || limit == time_point::max())
+            return;
+        if (world.now() < limit) {
+            armed_for = limit;
+            watchdog.expires_at(limit);
+            watch();
+            return;
+        }
+        expired = true;
+        wire->close();
+    }
+
+    failure explain(failure f, errc when_expired) const {
+        if (expired)
+            return retry::make_failure(when_expired, {}, true);
+        f.connected = true;
+        return f;
+    }
+
+    // Reads once; what came of the body is in `pieces`. False: the peer has ended the connection.
+    net::awaitable<result<bool>> read_once(errc when_expired) {
+        const auto got = co_await wire->read_some(net::buffer(buffer));
+        if (!got)
+            co_return explain(got.error(), when_expired);
+        error_code ec;
+        if (*got == 0)
+            ec = parser.put_end();
+        else
+            ec = parser.put(std::string_view(buffer.data(), *got), pieces);
+        if (ec)
+            co_return retry::make_failure(static_cast<errc>(ec.value()), {}, true);
+        co_return *got != 0;
+    }
+
+    net::awaitable<result<void>> exchange_heads(std::string bytes, time_point until) {
+        guard(until);
+        const auto sent = co_await wire->write(bytes);
+        // A server may answer and close before it has read everything: its answer counts, not our write.
+        if (!sent && (expired || closed))
+            co_return explain(sent.error(), errc::header_timeout);
+        while (!parser.head_complete()) {
+            const auto more = co_await read_once(errc::header_timeout);
+            if (!more)
+                co_return more.error();
+            if (!*more && !parser.head_complete())
+                co_return retry::make_failure(errc::cut, "before the response head was whole", true);
+        }
+        limit = time_point::max();
+        pieces_fresh = true;
+        co_return result<void>();
+    }
+};
+
+struct exchange_access {
+    static body_stream make(std::shared_ptr<body_stream::impl> state) {
+        return body_stream(std::move(state));
+    }
+    using impl = body_stream::impl;
+};
+
+body_stream::body_stream(std::shared_ptr<impl> state) noexcept : impl_(std::move(state)) {}
+body_stream::body_stream(body_stream&&) noexcept = default;
+body_stream& body_stream::operator=(body_stream&& other) noexcept {
+    std::swap(impl_, other.impl_);
+    return *this;
+}
+body_stream::~body_stream() {
+    close();
+}
+
+const response_head& body_stream::head() const noexcept {
+    return impl_->parser.head();
+}
+
+void body_stream::close() noexcept {
+    if (impl_)
+        impl_->close();
+}
+
+net::awaitable<result<std::span<const std::string_view>>> body_stream::read(time_point deadline) {
+    const auto me = impl_;
+    if (!std::exchange(me->pieces_fresh, false))
+        me->pieces.clear();
+    me->guard(deadline);
+    while (me->pieces.empty() && !me->parser.complete()) {
+        const auto more = co_await me->read_once(errc::stalled);
+        if (!more)
+            co_return more.error();
+        if (me->pieces.empty())
+            me->guard(deadline);
+    }
+    me->limit = time_point::max();
+    co_return std::span<const std::string_view>(me->pieces);
+}
+
+net::awaitable<result<body_stream>> open(runtime& world, url where, request what, deadlines limits,
+                                         response_limits bounds) {
+    if (where.where.scheme != "http")
+        co_return retry::make_failure(errc::tls_not_supported, where.redacted());
+    auto bytes = serialize(what, where);
+    if (!bytes)
+        co_return bytes.error();
+    auto connecting = world.network().connect(where.where);
+    auto wire =
+        co_await with_deadline(world, deadline_after(world.now(), limits.connect), std::move(connecting));
+    if (!wire)
+        co_return retry::make_failure(errc::connect_timeout, to_string(where.where));
+    if (!*wire)
+        co_return wire->error();
+    const auto state =
+        std::make_shared<exchange_access::impl>(world, std::move(**wire), bounds, what.method == "HEAD");
+    auto stream = exchange_access::make(state); // closes the connection on every way out
+    const auto until = deadline_after(world.now(), limits.header);
+    const auto heads = co_await state->exchange_heads(std::move(*bytes), until);
+    if (!heads)
+        co_return heads.error();
+    co_return std::move(stream);
+}
+
+net::awaitable<result<response>> fetch(runtime& world, url where, request what, deadlines limits,
+                                       response_limits bounds) {
+    const auto until = deadline_after(world.now(), limits.exchange);
+    if (limits.exchange != duration::zero()) {
+        limits.connect =
+            limits.connect == duration::zero() ? limits.exchange : std::min(limits.connect, limits.exchange);
+        limits.header =
+            limits.header == duration::zero() ? limits.exchange : std::min(limits.header, limits.exchange);
+    }
+    auto opened = co_await open(world, std::move(where), std::move(what), limits, bounds);
+    if (!opened)
+        co_return opened.error();
+    response whole;
+    whole.head = opened->head();
+    for (;;) {
+        const auto pieces = co_await opened->read(until);
+        if (!pieces) {
+            failure f = pieces.error();
+            if (f.code == errc::stalled) {
+                f = retry::make_failure(errc::exchange_timeout, {}, true);
+                f.status = whole.head.status; // the head had come: the endpoint lives
+            }
+            co_return f;
+        }
+        if (pieces->empty())
+            co_return std::move(whole);
+        for (const auto piece : *pieces)
+            whole.body.append(piece);
+    }
+}
+
+net::awaitable<std::string> read_error_body(runtime& world, body_stream& body, duration patience) {
+    constexpr std::size_t enough = retry::max_failure_body;
+    const auto until = later(world.now(), patience);
+    std::string text;
+    while (text.size() < enough) {
+        const auto pieces = co_await body.read(until);
+        if (!pieces || pieces->empty())
+            break;
+        for (const auto piece : *pieces)
+            text.append(piece.substr(0, enough - text.size()));
+    }
+    co_return text;
+}
+
+} // namespace holdfast::http

@@ -1,0 +1,20 @@
+// What single response fields mean. Pure; needs no Asio.
+#pragma once
+
+#include <holdfast/time.hpp>
+
+#include <optional>
+#include <string_view>
+
+namespace holdfast::http {
+
+/// True when a Content-Type's value is of the media type `expected` ("text/event-stream"), whatever its
+/// parameters. ASCII case and surrounding blanks do not matter.
+[[nodiscard]] bool is_media_type(std::string_view content_type, std::string_view expected) noexcept;
+
+/// How long Retry-After asks to wait: whole seconds, or an HTTP date in any of its three forms (RFC 9110,
+/// section 5.6.7) compared with `now`. A date in the past is 0; what does not fit is duration::max(). Nothing
+/// for anything else: such a field is to be ignored.
+[[nodiscard]] std::optional<duration> parse_retry_after(std::string_view value, wall_time now) noexcept;
+
+} // namespace holdfast::http

@@ -1,0 +1,192 @@
+#include <holdfast/http/response_parser.hpp>
+
+#include <boost/asio/buffer.hpp>
+#include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/core/string.hpp>
+#include <boost/beast/http/error.hpp>
+#include <boost/beast/http/fields.hpp>
+#include <boost/beast/http/parser.hpp>
+
+#include <algorithm>
+#include <cstdint>
+
+namespace holdfast::http {
+namespace {
+
+namespace beast = boost::beast;
+
+// A body that keeps nothing: its reader hands on where the payload lies.
+struct span_body {
+    struct value_type {
+        std::vector<std::string_view>* out = nullptr;
+    };
+
+    class reader {
+    public:
+        template <bool isRequest, class Fields>
+        reader(beast::http::header<isRequest, Fields>&, value_type& body) : body_(body) {}
+
+        void init(const boost::optional<std::uint64_t>&, beast::error_code& ec) { ec = {}; }
+
+        template <class ConstBufferSequence>
+        std::size_t put(const ConstBufferSequence& buffers, beast::error_code& ec) {
+            ec = {};
+            std::size_t size = 0;
+            for (auto each = boost::asio::buffer_sequence_begin(buffers);
+                 each != boost::asio::buffer_sequence_end(buffers); ++each) {
+                const boost::asio::const_buffer piece(*each);
+                if (piece.size() != 0)
+                    body_.out->emplace_back(static_cast<const char*>(piece.data()), piece.size());
+                size += piece.size();
+            }
+            return size;
+        }
+
+        void finish(beast::error_code& ec) { ec = {}; }
+
+    private:
+        value_type& body_;
+    };
+};
+
+using parser_type = beast::http::response_parser<span_body>;
+
+error_code translate(const beast::error_code& ec) {
+    using beast::http::error;
+    if (ec == error::header_limit || ec == error::buffer_overflow)
+        return errc::header_too_large;
+    if (ec == error::body_limit)
+        return errc::body_too_large;
+    if (ec == error::partial_message || ec == error::end_of_stream)
+        return errc::cut;
+    return errc::malformed;
+}
+
+} // namespace
+
+std::string_view response_head::find(std::string_view name) const noexcept {
+    for (const auto& each : headers)
+        if (beast::iequals({each.name.data(), each.name.size()}, {name.data(), name.size()}))
+            return each.value;
+    return {};
+}
+
+struct response_parser::impl {
+    explicit impl(response_limits l, bool head_request) : limits(l) {
+        parser.eager(true);
+        parser.skip(head_request);
+        parser.header_limit(limits.header
+                                ? static_cast<std::uint32_t>(std::min<std::size_t>(limits.header, UINT32_MAX))
+                                : UINT32_MAX);
+        if (limits.body)
+            parser.body_limit(limits.body);
+        else
+            parser.body_limit(boost::none);
+    }
+
+    // Parses what it can of `bytes`; `used` is how much.
+    error_code feed(std::string_view bytes, std::size_t& used) {
+        used = 0;
+        while (used < bytes.size() && !parser.is_done()) {
+            beast::error_code ec;
+            const std::size_t step =
+                parser.put(boost::asio::buffer(bytes.data() + used, bytes.size() - used), ec);
+            used += step;
+            if (ec == beast::http::error::need_more)
+                break;
+            if (ec)
+                return translate(ec);
+            if (step == 0)
+                break;
+        }
+        if (!head_seen && parser.is_header_done())
+            take_head();
+        return {};
+    }
+
+    void take_head() {
+        head_seen = true;
+        const auto& message = parser.get();
+        head.status = static_cast<int>(message.result_int());
+        head.reason = message.reason();
+        for (const auto& field : message)
+            head.headers.push_back({std::string(field.name_string()), std::string(field.value())});
+    }
+
+    response_limits limits;
+    parser_type parser;
+    response_head head;
+    bool head_seen = false;
+    bool ended = false;
+    std::string carry; // what the parser could not take yet: part of a head or of a chunk's framing
+};
+
+response_parser::response_parser(response_limits limits, bool head_request)
+    : impl_(std::make_unique<impl>(limits, head_request)) {}
+response_parser::~response_parser() = default;
+response_parser::response_parser(response_parser&&) noexcept = default;
+response_parser& response_parser::operator=(response_parser&&) noexcept = default;
+
+error_code response_parser::put(std::string_view bytes, std::vector<std::string_view>& body) {
+    auto& me = *impl_;
+    me.parser.get().body().out = &body;
+    std::size_t used = 0;
+    // A head or framing that was cut by a read is completed in `carry`, a line at a time: payload begins
+    // after a line end, so it is never copied, and no view of `carry` gets out.
+    while (!me.carry.empty() && !bytes.empty() && !me.parser.is_done()) {
+        const auto line_end = bytes.find('\n');
+        const std::size_t take = line_end == std::string_view::npos ? bytes.size() : line_end + 1;
+        const std::size_t before = me.carry.size();
+        me.carry.append(bytes.substr(0, take));
+        if (const auto ec = me.feed(me.carry, used))
+            return ec;
+        if (used >= before) {
+            bytes.remove_prefix(used - before);
+            me.carry.clear();
+        } else {
+            bytes.remove_prefix(take);
+            me.carry.erase(0, used);
+        }
+        if (me.limits.header && me.carry.size() > me.limits.header)
+            return errc::header_too_large;
+    }
+    if (bytes.empty() || me.parser.is_done())
+        return {};
+    if (const auto ec = me.feed(bytes, used))
+        return ec;
+    if (!me.parser.is_done())
+        me.carry.assign(bytes.substr(used));
+    if (me.limits.header && me.carry.size() > me.limits.header)
+        return errc::header_too_large;
+    return {};
+}
+
+error_code response_parser::put_end() {
+    auto& me = *impl_;
+    if (complete())
+        return {};
+    if (!me.parser.got_some())
+        return errc::cut;
+    beast::error_code ec;
+    std::vector<std::string_view> none;
+    me.parser.get().body().out = &none;
+    me.parser.put_eof(ec);
+    if (ec)
+        return translate(ec);
+    me.ended = true;
+    return {};
+}
+
+bool response_parser::head_complete() const noexcept {
+    return impl_->head_seen;
+}
+
+bool response_parser::complete() const noexcept {
+    return impl_->ended || impl_->parser.is_done();
+}
+
+const response_head& response_parser::head() const noexcept {
+    return impl_->head;
+}
+
+} // namespace holdfast::http

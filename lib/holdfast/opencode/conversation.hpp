@@ -1,0 +1,110 @@
+// What a session said, as far as its turns need it: messages in the order in which they came to be, which turn
+// owns each, and how much of each part is known and was told. Used by turn_tracker only.
+#pragma once
+
+#include <holdfast/opencode/agent_event.hpp>
+#include <holdfast/opencode/types.hpp>
+
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+namespace holdfast::opencode {
+
+/// One part of an assistant message.
+struct part_record {
+    enum class kind { unknown, text, reasoning, tool, other };
+
+    std::string id;
+    kind what = kind::unknown;
+
+    // Of text and reasoning:
+    std::string text;       ///< what is known, from its beginning, without a hole
+    std::size_t told = 0;   ///< how much of it the owner of the turn has
+    bool live = false;      ///< nothing of it was missed so far: its next delta continues `text`
+    bool ended = false;     ///< `text` is final
+    bool withheld = false;  ///< a delta came that could not be placed
+    bool abandoned = false; ///< the server threw it away: its end never comes
+    bool lost = false;      ///< its end did not continue what was told; that is still to be told
+
+    // Of a tool:
+    tool_event tool;
+    tool_event tool_told; ///< as it was last told; without a state: not yet
+    std::string child_session;
+    bool rejected = false; ///< it failed because its permission or question was rejected
+
+    /// Text may exist that nobody here has seen, and that may never come.
+    [[nodiscard]] bool may_miss_text() const noexcept {
+        const bool speaks = what == kind::text || what == kind::reasoning || (what == kind::unknown && withheld);
+        return speaks && !ended && !live && !abandoned;
+    }
+};
+
+struct message_record {
+    enum class user_kind {
+        unclassed,    ///< its first part has not come yet
+        prompt,       ///< a turn of its own
+        compaction,   ///< the server asks for a summary
+        continuation, ///< the server's own, to go on after a compaction
+        shell,        ///< of the shell route: no turn at all
+    };
+
+    message_info info;     ///< without a session id: message.updated has not come yet
+    bool known = false;    ///< message.updated came, or a snapshot had it
+    std::string owner;     ///< the prompt's id of the turn it belongs to; empty for none
+    std::size_t index = 0; ///< its place in the order
+
+    user_kind kind = user_kind::unclassed;
+    bool automatic = false; ///< of a compaction
+    bool parted = false; ///< of a user message: its first part came
+    bool text_first = false;
+    std::string first_text; ///< of a user message: its first part's, if that is a text
+
+    std::vector<part_record> parts;
+    bool usage_told = false;
+
+    [[nodiscard]] bool answers() const noexcept { return known && info.assistant; }
+    [[nodiscard]] bool is_summary() const noexcept;
+    [[nodiscard]] part_record* find_part(std::string_view id);
+    [[nodiscard]] part_record& part(std::string_view id);
+};
+
+class conversation {
+public:
+    using list = std::vector<std::unique_ptr<message_record>>;
+
+    [[nodiscard]] message_record* find(std::string_view id) const;
+    /// The record of a message seen on the stream: what is new comes last.
+    message_record& append(std::string_view id);
+    /// The record of a message seen in a snapshot: what is new takes its place by time.
+    message_record& place(std::string_view id, std::int64_t created_ms);
+    void erase(std::string_view id);
+    void clear();
+
+    [[nodiscard]] const list& in_order() const noexcept { return order_; }
+
+    /// The last assistant message of a turn; null for none.
+    [[nodiscard]] message_record* last_answer(std::string_view owner) const;
+    /// The last one that is not a summary of the server's own.
+    [[nodiscard]] message_record* last_own_answer(std::string_view owner) const;
+
+    /// Says what a user message is, by its first part, and to which earlier turn it belongs if it is no prompt.
+    void classify(message_record& m, const part& first) const;
+
+    /// True when a compaction was begun between two messages.
+    [[nodiscard]] bool compacted_between(const message_record& a, const message_record& b) const;
+
+private:
+    message_record& insert(std::size_t at, std::string_view id);
+    [[nodiscard]] const message_record* awaited_compaction(const message_record& before) const;
+    [[nodiscard]] std::string last_prompt_before(const message_record& m) const;
+    [[nodiscard]] bool replays(const message_record& m, const std::string& owner) const;
+
+    list order_;
+    std::unordered_map<std::string, message_record*> by_id_;
+};
+
+} // namespace holdfast::opencode

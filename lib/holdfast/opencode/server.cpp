@@ -1,0 +1,379 @@
+#include <holdfast/opencode/server.hpp>
+
+#include <holdfast/opencode/session_core.hpp>
+#include <holdfast/opencode/wire.hpp>
+#include <holdfast/runtime/cancellation.hpp>
+#include <holdfast/runtime/with_deadline.hpp>
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include <exception>
+#include <utility>
+
+namespace holdfast::opencode {
+
+retry::policy server_policy() noexcept {
+    auto p = retry::session_stream();
+    p.jitter = retry::jitter::equal;
+    return p;
+}
+
+namespace detail {
+
+// --- directory_stream
+
+stream::routing directory_stream::route(std::string_view data) {
+    using target = stream::routing::target;
+    const auto head = peek(data);
+    if (head.sync_twin || head.type == wire::type::server_heartbeat)
+        return {target::nobody, {}};
+    if (head.type == wire::type::server_connected)
+        return {target::acknowledge, {}};
+    if (head.session_id.empty()) {
+        const bool concerns_all = head.type == wire::type::session_error || head.type == wire::type::instance_disposed;
+        return {concerns_all ? target::everyone : target::observer, {}};
+    }
+    if (head.type == wire::type::session_created) {
+        const auto event = parse_event(head.body);
+        const auto* created = event ? std::get_if<session_created>(&*event) : nullptr;
+        if (created && !created->info.parent_id.empty()) {
+            const auto parent = roots.find(created->info.parent_id);
+            roots[head.session_id] = parent == roots.end() ? created->info.parent_id : parent->second;
+        }
+    }
+    const auto root = roots.find(head.session_id);
+    stream::routing to{target::subscriber, root == roots.end() ? head.session_id : root->second};
+    if (head.type == wire::type::session_deleted && root != roots.end())
+        roots.erase(root);
+    return to;
+}
+
+// --- server_core
+
+server_core::server_core(runtime& w, http::url b, server_config c)
+    : world(w), base(std::move(b)), config(std::move(c)), ids(w),
+      scope_(w,
+             [this](std::exception_ptr error) {
+                 log_record record;
+                 record.level = log_level::error;
+                 record.event = "server.task_failed";
+                 record.tag = config.tag;
+                 try {
+                     std::rethrow_exception(error);
+                 } catch (const std::exception& e) {
+                     record.error_message = e.what();
+                 } catch (...) {
+                     record.error_message = "not a std::exception";
+                 }
+                 world.log(record);
+             }),
+      stopped_(w) {}
+
+stream::location server_core::locate() const {
+    if (config.locate)
+        return config.locate();
+    stream::location here;
+    here.url = base;
+    return here;
+}
+
+client server_core::rest() const {
+    auto where = locate();
+    const bool known = where.what == stream::location::state::up;
+    return client(world, known ? std::move(where.url) : base, config.rest);
+}
+
+net::awaitable<void> server_core::run() {
+    if (std::exchange(running_, true))
+        co_return;
+    // A root of its own: when we are cancelled it can still wait for its children.
+    co_await net::co_spawn(world.executor(), run_root(), net::use_awaitable);
+    co_await throw_if_cancelled();
+}
+
+net::awaitable<void> server_core::run_root() {
+    const auto self = shared_from_this();
+    co_await net::post(world.executor(), net::use_awaitable); // see with_deadline.hpp
+    try {
+        while (!stopping_)
+            co_await stopped_.wait();
+    } catch (const boost::system::system_error&) {
+        stopping_ = true;
+    }
+    co_await net::this_coro::reset_cancellation_state(net::disable_cancellation());
+    const auto sessions = std::exchange(sessions_, {});
+    for (const auto& [id, session] : sessions)
+        session->close_all(outcome::detached, rule::detached, std::nullopt, reprompt::no);
+    scope_.cancel();
+    co_await scope_.join();
+    streams_.clear();
+    running_ = false;
+}
+
+void server_core::stop() {
+    net::post(world.executor(), [self = shared_from_this()] {
+        self->stopping_ = true;
+        self->stopped_.notify_all();
+        for (const auto& [id, session] : self->sessions_)
+            session->on_stopping();
+    });
+}
+
+net::awaitable<result<server_info>> server_core::ready() {
+    const auto self = shared_from_this();
+    retry::schedule schedule(config.policy);
+    for (;;) {
+        auto server = rest();
+        const auto seen = co_await server.health();
+        if (seen)
+            co_return *seen;
+        const auto next = schedule.on_end(seen.error(), duration::zero(), world.random());
+        if (next.give_up)
+            co_return seen.error();
+        log_record record;
+        record.level = schedule.failures() == 1 ? log_level::warn : log_level::debug;
+        record.event = "server.not_ready";
+        record.endpoint = to_string(server.base().where);
+        record.tag = config.tag;
+        record.error_class = retry::to_string(seen.error().cls);
+        record.error_message = seen.error().message;
+        record.failures = schedule.failures();
+        record.action = "retry";
+        record.retry_in_ms = to_ms(next.delay);
+        world.log(record);
+        co_await world.sleep_for(next.delay);
+    }
+}
+
+net::awaitable<result<session>> server_core::create_session(session_request what, std::string directory) {
+    const auto self = shared_from_this();
+    auto server = rest();
+    auto made = co_await server.create_session(std::move(what), std::move(directory));
+    if (!made)
+        co_return made.error();
+    co_return hold(std::move(*made));
+}
+
+net::awaitable<result<session>> server_core::open_session(std::string id) {
+    const auto self = shared_from_this();
+    auto server = rest();
+    auto found = co_await server.get_session(std::move(id));
+    if (!found)
+        co_return found.error();
+    co_return hold(std::move(*found));
+}
+
+session server_core::hold(session_info info) {
+    auto& held = sessions_[info.id];
+    if (!held) {
+        held = std::make_shared<session_core>(shared_from_this(), std::move(info));
+        held->supervisor = scope_.spawn(held->supervise());
+    }
+    return session(held->lease());
+}
+
+void server_core::release(const std::shared_ptr<session_core>& session) {
+    const auto found = sessions_.find(session->info().id);
+    if (found == sessions_.end() || found->second != session)
+        return;
+    scope_.cancel(session->supervisor);
+    sessions_.erase(found);
+    unfollow(session->info().directory, session->info().id);
+}
+
+void server_core::follow(const std::string& directory, const std::shared_ptr<session_core>& who) {
+    auto stream = start_stream(directory);
+    if (!stream->hub->has(who->info().id))
+        stream->hub->subscribe(who->info().id, who);
+}
+
+std::shared_ptr<directory_stream> server_core::start_stream(const std::string& directory) {
+    auto& held = streams_[directory];
+    if (held)
+        return held;
+    held = std::make_shared<directory_stream>();
+    held->directory = directory;
+    stream::hub_config hub;
+    hub.source.locate = [weak = weak_from_this(), directory] {
+        const auto self = weak.lock();
+        auto where = self->locate();
+        where.url = client(self->world, std::move(where.url)).event_url(directory);
+        return where;
+    };
+    hub.source.policy = config.policy;
+    hub.source.deadlines = config.rest.deadlines;
+    hub.source.stall_timeout = config.stall_timeout;
+    hub.source.greeting_timeout = config.greeting_timeout;
+    hub.source.limits = config.limits;
+    hub.source.tag = config.tag;
+    hub.route = [raw = held.get()](std::string_view data) { return raw->route(data); };
+    hub.observe = config.observe;
+    held->hub = std::make_shared<stream::event_hub>(world, scope_, std::move(hub));
+    scope_.spawn(hold_stream(held));
+    return held;
+}
+
+net::awaitable<void> server_core::hold_stream(std::shared_ptr<directory_stream> stream) {
+    const auto self = shared_from_this();
+    co_await stream->hub->run();
+    // Over: gave up (its subscribers were told), closed by us, or gone.
+    const auto found = streams_.find(stream->directory);
+    if (found != streams_.end() && found->second == stream)
+        streams_.erase(found);
+    if (locate().what == stream::location::state::gone)
+        for (const auto& [id, session] : std::map(sessions_))
+            if (session->info().directory == stream->directory)
+                session->on_gone();
+}
+
+void server_core::unfollow(const std::string& directory, const std::string& session) {
+    const auto found = streams_.find(directory);
+    if (found == streams_.end())
+        return;
+    const auto stream = found->second;
+    stream->hub->unsubscribe(session);
+    std::erase_if(stream->roots, [&](const auto& each) { return each.second == session; });
+    if (stream->hub->size() == 0) {
+        streams_.erase(found);
+        stream->hub->close();
+    }
+}
+
+void server_core::learn_child(const std::string& directory, const std::string& child, const std::string& root) {
+    if (const auto found = streams_.find(directory); found != streams_.end())
+        found->second->roots[child] = root;
+}
+
+void server_core::wake() {
+    for (const auto& [directory, stream] : streams_)
+        stream->hub->wake();
+}
+
+} // namespace detail
+
+// --- the handles
+
+const std::string& turn::message_id() const noexcept {
+    return core_->message;
+}
+
+const std::string& turn::session_id() const noexcept {
+    return core_->owner->info().id;
+}
+
+bool turn::posted() const noexcept {
+    return core_->posted || core_->maybe_posted;
+}
+
+net::awaitable<std::optional<agent_event>> turn::next() {
+    const auto core = core_;
+    co_return co_await core->next();
+}
+
+std::optional<agent_event> turn::try_next() {
+    return core_->queue.pop();
+}
+
+net::awaitable<result<void>> turn::abort() {
+    const auto core = core_;
+    core->mute();
+    co_return co_await core->owner->abort();
+}
+
+net::awaitable<result<void>> turn::reply_permission(std::string id, std::string reply) {
+    const auto core = core_;
+    auto server = core->owner->rest();
+    co_return co_await server.reply_permission(std::move(id), std::move(reply), {}, core->owner->info().directory);
+}
+
+net::awaitable<result<void>> turn::reply_question(std::string id, std::vector<std::vector<std::string>> answers) {
+    const auto core = core_;
+    auto server = core->owner->rest();
+    co_return co_await server.reply_question(std::move(id), std::move(answers), core->owner->info().directory);
+}
+
+net::awaitable<result<void>> turn::reject_question(std::string id) {
+    const auto core = core_;
+    auto server = core->owner->rest();
+    co_return co_await server.reject_question(std::move(id), core->owner->info().directory);
+}
+
+void turn::detach() {
+    core_->owner->close_turn(core_->message, outcome::detached, rule::detached, std::nullopt, reprompt::no);
+}
+
+void turn::give_up(std::string why) {
+    settlement_error error;
+    error.cls = retry::to_string(retry::failure_class::timeout);
+    error.message = std::move(why);
+    core_->owner->close_turn(core_->message, outcome::lost, rule::gave_up, std::move(error), reprompt::unknown);
+}
+
+const std::string& session::id() const noexcept {
+    return lease_->core->info().id;
+}
+
+const std::string& session::directory() const noexcept {
+    return lease_->core->info().directory;
+}
+
+net::awaitable<turn> session::prompt(opencode::prompt what) {
+    const auto lease = lease_;
+    co_return co_await lease->core->prompt(std::move(what));
+}
+
+net::awaitable<turn> session::prompt(std::string text) {
+    opencode::prompt what;
+    prompt_part part;
+    part.text = std::move(text);
+    what.parts.push_back(std::move(part));
+    return prompt(std::move(what));
+}
+
+net::awaitable<turn> session::adopt(std::string message_id) {
+    const auto lease = lease_;
+    co_return co_await lease->core->adopt(std::move(message_id));
+}
+
+net::awaitable<result<void>> session::abort() {
+    const auto lease = lease_;
+    co_return co_await lease->core->abort();
+}
+
+server::server(runtime& world, http::url base, server_config config)
+    : core_(std::make_shared<detail::server_core>(world, std::move(base), std::move(config))) {}
+
+server::~server() = default;
+
+net::awaitable<void> server::run() {
+    const auto core = core_;
+    co_await core->run();
+}
+
+void server::stop() {
+    core_->stop();
+}
+
+net::awaitable<result<server_info>> server::ready() {
+    return core_->ready();
+}
+
+net::awaitable<result<session>> server::create_session(session_request what, std::string directory) {
+    return core_->create_session(std::move(what), std::move(directory));
+}
+
+net::awaitable<result<session>> server::open_session(std::string id) {
+    return core_->open_session(std::move(id));
+}
+
+client server::rest() const {
+    return core_->rest();
+}
+
+void server::wake() {
+    core_->wake();
+}
+
+} // namespace holdfast::opencode

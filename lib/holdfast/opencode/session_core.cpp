@@ -1,0 +1,468 @@
+#include <holdfast/opencode/session_core.hpp>
+
+#include <holdfast/opencode/wire.hpp>
+#include <holdfast/runtime/cancellation.hpp>
+
+#include <algorithm>
+#include <utility>
+
+namespace holdfast::opencode::detail {
+namespace {
+
+constexpr unsigned page_size = 100;
+constexpr unsigned max_pages = 20;
+constexpr unsigned max_snapshot_tries = 5;
+constexpr duration snapshot_pause = seconds(1); // after one that failed, or was void too often
+
+} // namespace
+
+settlement_error as_settlement_error(const failure& why) {
+    settlement_error told;
+    told.cls = retry::to_string(why.cls);
+    told.message = why.message;
+    told.status = why.status;
+    return told;
+}
+
+session_lease::~session_lease() {
+    core->close_all(outcome::detached, rule::detached, std::nullopt, reprompt::no);
+    core->release();
+}
+
+// --- turn_core
+
+turn_core::turn_core(std::shared_ptr<session_core> session, std::shared_ptr<void> lease, std::string id)
+    : owner(std::move(session)), message(std::move(id)), queue(owner->config().queue_items, owner->config().queue_bytes),
+      lease_(std::move(lease)), changed_(owner->world()) {}
+
+turn_core::~turn_core() {
+    owner->forget(message);
+}
+
+void turn_core::push(agent_event event) {
+    const bool last = std::holds_alternative<settlement>(event);
+    if (settled || (muted && !last))
+        return;
+    settled = last;
+    queue.push(std::move(event));
+    if (changed_.has_waiters())
+        changed_.notify_all();
+}
+
+void turn_core::mute() {
+    muted = true;
+    queue.keep_settlement();
+}
+
+net::awaitable<std::optional<agent_event>> turn_core::next() {
+    for (;;) {
+        if (auto event = queue.pop())
+            co_return event;
+        if (settled)
+            co_return std::nullopt;
+        co_await changed_.wait();
+    }
+}
+
+// --- session_core: what its owner does
+
+session_core::session_core(std::shared_ptr<server_core> server, session_info info)
+    : server_(std::move(server)), info_(std::move(info)), tracker_(info_.id, server_->config.turns),
+      changed_(server_->world) {}
+
+session_core::~session_core() = default;
+
+client session_core::rest() const {
+    return server_->rest();
+}
+
+runtime& session_core::world() const noexcept {
+    return server_->world;
+}
+
+const server_config& session_core::config() const noexcept {
+    return server_->config;
+}
+
+std::shared_ptr<session_lease> session_core::lease() {
+    auto held = lease_.lock();
+    if (!held) {
+        held = std::make_shared<session_lease>(shared_from_this());
+        lease_ = held;
+    }
+    return held;
+}
+
+void session_core::release() {
+    server_->release(shared_from_this());
+}
+
+std::shared_ptr<turn_core> session_core::make_turn(std::string message) {
+    auto core = std::make_shared<turn_core>(shared_from_this(), lease(), std::move(message));
+    turns_[core->message] = core;
+    return core;
+}
+
+net::awaitable<turn> session_core::prompt(opencode::prompt what) {
+    if (what.message_id.empty())
+        what.message_id = server_->ids.make("msg");
+    for (auto& part : what.parts)
+        if (part.id.empty())
+            part.id = server_->ids.make("prt");
+    const auto core = make_turn(what.message_id);
+    auto there = co_await read_directory_again();
+    if (there)
+        there = co_await become_live();
+    tracker_.open(core->message, world().now());
+    if (there)
+        co_await post_until_known(core, std::move(what));
+    else
+        settle_unposted(*core, there.error());
+    pump();
+    co_return turn(core);
+}
+
+net::awaitable<turn> session_core::adopt(std::string message) {
+    const auto core = make_turn(std::move(message));
+    core->posted = true;
+    const auto live = co_await become_live();
+    tracker_.open(core->message, world().now());
+    if (live) {
+        tracker_.posted(core->message, world().now());
+        co_await take_snapshot();
+    } else {
+        const auto why = as_settlement_error(live.error());
+        close_turn(core->message, outcome::lost, rule::gave_up, why, reprompt::unknown);
+    }
+    pump();
+    co_return turn(core);
+}
+
+net::awaitable<result<void>> session_core::abort() {
+    const auto self = shared_from_this();
+    tracker_.abort_requested(world().now());
+    auto server = rest();
+    auto done = co_await server.abort(info_.id);
+    changed_.notify_all();
+    co_return done;
+}
+
+void session_core::close_turn(const std::string& message, outcome o, rule r, std::optional<settlement_error> error,
+                              reprompt safe) {
+    tracker_.close(message, o, r, std::move(error), safe, world().now());
+    pump();
+}
+
+void session_core::close_all(outcome o, rule r, std::optional<settlement_error> error, reprompt safe) {
+    std::vector<std::string> open;
+    for (const auto& [message, core] : turns_)
+        if (tracker_.is_open(message))
+            open.push_back(message);
+    for (const auto& message : open)
+        close_turn(message, o, r, error, safe);
+}
+
+void session_core::forget(const std::string& message) {
+    turns_.erase(message);
+    tracker_.close(message, outcome::detached, rule::detached, std::nullopt, reprompt::no, world().now());
+    pump();
+}
+
+// A session's directory may have been changed by others since the last turn: its events then come elsewhere.
+net::awaitable<result<void>> session_core::read_directory_again() {
+    const auto self = shared_from_this();
+    auto server = rest();
+    const auto now_told = co_await server.get_session(info_.id);
+    if (!now_told) {
+        // Whether a server that is out of reach stays so is the stream's to find out.
+        if (now_told.error().code == condition::transient)
+            co_return result<void>();
+        co_return now_told.error();
+    }
+    if (now_told->directory != info_.directory) {
+        const auto left = std::exchange(info_.directory, now_told->directory);
+        live_ = false;
+        const auto moved = co_await become_live(); // there before we leave here
+        server_->unfollow(left, info_.id);
+        co_return moved;
+    }
+    co_return result<void>();
+}
+
+net::awaitable<result<void>> session_core::become_live() {
+    const auto self = shared_from_this();
+    gave_up_.reset();
+    server_->follow(info_.directory, self);
+    while (!live_) {
+        if (gave_up_)
+            co_return *gave_up_;
+        if (server_->stopping())
+            co_return retry::make_failure(errc::closed, "the server was stopped");
+        co_await changed_.wait();
+    }
+    co_return result<void>();
+}
+
+// Posts until the server has the prompt for sure, or cannot have it. The prompt carries its own ids, so that a repost
+// is harmless; after a lost answer the server is asked first.
+net::awaitable<void> session_core::post_until_known(std::shared_ptr<turn_core> core, opencode::prompt what) {
+    const auto self = shared_from_this();
+    retry::schedule schedule(config().policy);
+    auto server = rest();
+    while (tracker_.is_open(core->message)) {
+        const auto done = co_await server.prompt_async(info_.id, what);
+        bool accepted = done.has_value();
+        if (!accepted && done.error().connected && !retry::is_final(done.error())) {
+            core->maybe_posted = true;
+            const auto seen = co_await server.get_message(info_.id, core->message);
+            accepted = seen.has_value();
+        }
+        if (accepted) {
+            core->posted = true;
+            tracker_.posted(core->message, world().now());
+            changed_.notify_all();
+            co_return;
+        }
+        const auto next = schedule.on_end(done.error(), duration::zero(), world().random());
+        if (next.give_up)
+            co_return settle_unposted(*core, done.error());
+        co_await world().sleep_for(next.delay);
+        server = rest();
+    }
+}
+
+void session_core::settle_unposted(turn_core& core, const failure& why) {
+    const auto error = as_settlement_error(why);
+    if (core.maybe_posted)
+        close_turn(core.message, outcome::lost, rule::gave_up, error, reprompt::unknown);
+    else
+        close_turn(core.message, outcome::failed, rule::not_posted, error, reprompt::yes);
+}
+
+// --- session_core: what the stream does
+
+void session_core::on_attached() {
+    repairing_ = true;
+    tracker_.attached(world().now());
+}
+
+net::awaitable<void> session_core::repair() {
+    if (tracker_.has_open_turns())
+        co_await take_snapshot();
+}
+
+void session_core::on_event(std::string_view data) {
+    const auto event = parse_event(peek(data).body);
+    if (!event) {
+        log_record record;
+        record.level = log_level::warn;
+        record.event = "session.event_unreadable";
+        record.session = info_.id;
+        record.tag = config().tag;
+        record.error_class = retry::to_string(event.error().cls);
+        record.error_message = event.error().message;
+        return world().log(record);
+    }
+    tracker_.on_event(*event, world().now());
+    pump();
+    if (tracker_.wants_snapshot() || tracker_.next_deadline().value_or(time_point::max()) < armed_for_)
+        changed_.notify_all();
+}
+
+void session_core::on_live() {
+    live_ = true;
+    repairing_ = false;
+    pump();
+    changed_.notify_all();
+}
+
+void session_core::on_interrupted(const stream::item& why) {
+    live_ = repairing_ = false;
+    tracker_.interrupted(why.failure, why.attempt, why.retry_in, world().now());
+    // A stream that cannot be had is not a server that cannot be asked.
+    ask_rest_ = why.failure.connected && tracker_.has_open_turns();
+    pump();
+    changed_.notify_all();
+}
+
+net::awaitable<void> session_core::on_give_up(const stream::item& why) {
+    const auto self = shared_from_this();
+    const auto last = why.failure;
+    if (tracker_.has_open_turns())
+        co_await take_snapshot();
+    const auto error = as_settlement_error(last);
+    for (const auto& [message, weak] : std::map(turns_)) {
+        const auto core = weak.lock();
+        if (!core || !tracker_.is_open(message))
+            continue;
+        core->maybe_posted = core->maybe_posted || core->posted;
+        settle_unposted(*core, last);
+    }
+    gave_up_ = last;
+    changed_.notify_all();
+}
+
+void session_core::on_gone() {
+    live_ = false;
+    gave_up_ = retry::make_failure(errc::gone);
+    close_all(outcome::lost, rule::server_gone, as_settlement_error(*gave_up_), reprompt::unknown);
+    changed_.notify_all();
+}
+
+// --- session_core: asking the server
+
+net::awaitable<void> session_core::supervise() {
+    const auto self = shared_from_this();
+    time_point not_before = world().now();
+    for (;;) {
+        tracker_.tick(world().now());
+        pump();
+        const bool due = !repairing_ && (ask_rest_ || tracker_.wants_snapshot());
+        if (due && world().now() >= not_before) {
+            ask_rest_ = false;
+            co_await take_snapshot();
+            not_before = later(world().now(), snapshot_pause);
+            continue;
+        }
+        armed_for_ = std::min(tracker_.next_deadline().value_or(time_point::max()), due ? not_before : time_point::max());
+        co_await changed_.wait(armed_for_);
+    }
+}
+
+net::awaitable<void> session_core::take_snapshot() {
+    const auto self = shared_from_this();
+    for (unsigned i = 0; i < max_snapshot_tries; ++i) {
+        const auto mark = tracker_.begin_snapshot();
+        const auto seen = co_await fetch_snapshot();
+        if (!seen) {
+            tracker_.snapshot_failed(seen.error(), world().now());
+            break;
+        }
+        if (tracker_.on_snapshot(*seen, mark, world().now()))
+            break;
+    }
+    pump();
+}
+
+// Status first: what the messages then show is at least as new.
+net::awaitable<result<snapshot>> session_core::fetch_snapshot() {
+    snapshot seen;
+    auto server = rest();
+    const auto status = co_await server.status(info_.directory);
+    if (!status)
+        co_return status.error();
+    if (const auto mine = status->find(info_.id); mine != status->end())
+        seen.status = mine->second;
+    auto step = co_await fetch_messages(seen);
+    if (step && seen.session_known)
+        step = co_await fetch_children(seen);
+    if (step && seen.session_known)
+        step = co_await fetch_asks(seen);
+    if (!step)
+        co_return step.error();
+    co_return seen;
+}
+
+// The latest page, and as many before it as the open turns reach back.
+net::awaitable<result<void>> session_core::fetch_messages(snapshot& into) {
+    auto server = rest();
+    std::string before;
+    std::vector<std::string> wanted;
+    for (const auto& [message, core] : turns_)
+        if (tracker_.is_open(message))
+            wanted.push_back(message);
+    for (unsigned page = 0; page < max_pages; ++page) {
+        auto got = co_await server.messages(info_.id, page_size, before);
+        if (!got) {
+            if (got.error().code != errc::not_found)
+                co_return got.error();
+            into.session_known = false;
+            co_return result<void>();
+        }
+        for (const auto& each : got->messages)
+            std::erase(wanted, each.info.id);
+        into.messages.insert(into.messages.begin(), std::make_move_iterator(got->messages.begin()),
+                             std::make_move_iterator(got->messages.end()));
+        before = got->before;
+        if (wanted.empty() || before.empty())
+            break;
+        if (page != 0)
+            continue;
+        // Reach back only for prompts that the server knows at all.
+        for (const auto& message : std::vector(wanted)) {
+            const auto known = co_await server.get_message(info_.id, message);
+            if (!known && known.error().code == errc::not_found)
+                std::erase(wanted, message);
+        }
+        if (wanted.empty())
+            break;
+    }
+    co_return result<void>();
+}
+
+net::awaitable<result<void>> session_core::fetch_children(snapshot& into) {
+    auto server = rest();
+    std::vector<std::string> to_ask{info_.id};
+    while (!to_ask.empty()) {
+        const auto parent = std::move(to_ask.back());
+        to_ask.pop_back();
+        auto got = co_await server.children(parent);
+        if (!got)
+            co_return got.error();
+        for (auto& child : *got) {
+            server_->learn_child(info_.directory, child.id, info_.id);
+            to_ask.push_back(child.id);
+            into.children.push_back(std::move(child));
+        }
+    }
+    co_return result<void>();
+}
+
+net::awaitable<result<void>> session_core::fetch_asks(snapshot& into) {
+    auto server = rest();
+    const auto ours = [&](const std::string& session) {
+        return session == info_.id || tracker_.owns_session(session) ||
+               std::any_of(into.children.begin(), into.children.end(), [&](const auto& c) { return c.id == session; });
+    };
+    auto permissions = co_await server.permissions(info_.directory);
+    if (!permissions)
+        co_return permissions.error();
+    for (auto& each : *permissions)
+        if (ours(each.session_id))
+            into.permissions.push_back(std::move(each));
+    auto questions = co_await server.questions(info_.directory);
+    if (!questions)
+        co_return questions.error();
+    for (auto& each : *questions)
+        if (ours(each.session_id))
+            into.questions.push_back(std::move(each));
+    co_return result<void>();
+}
+
+// From the tracker to the turns' queues.
+void session_core::pump() {
+    for (auto& out : tracker_.take_outputs()) {
+        const auto found = turns_.find(out.message);
+        const auto core = found == turns_.end() ? nullptr : found->second.lock();
+        if (const auto* how = std::get_if<settlement>(&out.event))
+            log_settlement(out.message, *how);
+        if (core)
+            core->push(std::move(out.event));
+    }
+}
+
+void session_core::log_settlement(const std::string& message, const settlement& how) const {
+    log_record record;
+    record.level = log_level::info;
+    record.event = "turn.settled";
+    record.session = info_.id;
+    record.tag = config().tag;
+    record.action = std::string(to_string(how.outcome)) + " by " + std::string(to_string(how.rule)) + " of " + message;
+    if (how.error) {
+        record.error_class = how.error->cls;
+        record.error_message = how.error->message;
+    }
+    world().log(record);
+}
+
+} // namespace holdfast::opencode::detail

@@ -1,0 +1,170 @@
+// The insides of server, session and turn: who owns what. Not for users.
+#pragma once
+
+#include <holdfast/opencode/server.hpp>
+#include <holdfast/opencode/turn_queue.hpp>
+#include <holdfast/runtime/condition_variable.hpp>
+#include <holdfast/runtime/task_scope.hpp>
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+namespace holdfast::opencode::detail {
+
+class server_core;
+class session_core;
+
+/// Held by every handle of a session and of its turns; the last one gone lets go of the session.
+struct session_lease {
+    explicit session_lease(std::shared_ptr<session_core> held) : core(std::move(held)) {}
+    session_lease(const session_lease&) = delete;
+    ~session_lease();
+    std::shared_ptr<session_core> core;
+};
+
+/// What a `turn` handle points to.
+class turn_core {
+public:
+    turn_core(std::shared_ptr<session_core> owner, std::shared_ptr<void> lease, std::string message);
+    ~turn_core();
+
+    void push(agent_event event);
+    [[nodiscard]] net::awaitable<std::optional<agent_event>> next();
+    /// After this only the settlement is handed out.
+    void mute();
+
+    const std::shared_ptr<session_core> owner;
+    const std::string message;
+    bool posted = false;     ///< the server has the prompt
+    bool maybe_posted = false; ///< a POST was sent whose answer was lost
+    bool settled = false;    ///< the settlement is in the queue, or was taken
+    bool muted = false;
+    turn_queue queue;
+
+private:
+    friend class opencode::turn;
+    std::shared_ptr<void> lease_;
+    condition_variable changed_;
+};
+
+/// One root session: its tracker, its turns, and the coroutine that asks the server when events cannot tell.
+class session_core final : public stream::subscriber, public std::enable_shared_from_this<session_core> {
+public:
+    session_core(std::shared_ptr<server_core> server, session_info info);
+    ~session_core() override;
+
+    [[nodiscard]] const session_info& info() const noexcept { return info_; }
+    [[nodiscard]] std::shared_ptr<session_lease> lease();
+
+    [[nodiscard]] net::awaitable<turn> prompt(opencode::prompt what);
+    [[nodiscard]] net::awaitable<turn> adopt(std::string message);
+    [[nodiscard]] net::awaitable<result<void>> abort();
+    void close_turn(const std::string& message, outcome o, rule r, std::optional<settlement_error> error, reprompt safe);
+    /// Every open turn, by our own decision.
+    void close_all(outcome o, rule r, std::optional<settlement_error> error, reprompt safe);
+    void forget(const std::string& message);
+    /// The last handle is gone.
+    void release();
+
+    [[nodiscard]] client rest() const;
+    [[nodiscard]] runtime& world() const noexcept;
+    [[nodiscard]] const server_config& config() const noexcept;
+
+    /// Watches over the open turns until cancelled.
+    [[nodiscard]] net::awaitable<void> supervise();
+    task_scope::id supervisor = 0;
+
+    // stream::subscriber
+    void on_attached() override;
+    net::awaitable<void> repair() override;
+    void on_event(std::string_view data) override;
+    void on_live() override;
+    void on_interrupted(const stream::item& why) override;
+    net::awaitable<void> on_give_up(const stream::item& why) override;
+    /// The location is gone for good.
+    void on_gone();
+    /// The server stops: whoever waits for the stream need not.
+    void on_stopping() { changed_.notify_all(); }
+
+private:
+    [[nodiscard]] std::shared_ptr<turn_core> make_turn(std::string message);
+    [[nodiscard]] net::awaitable<result<void>> read_directory_again();
+    [[nodiscard]] net::awaitable<result<void>> become_live();
+    [[nodiscard]] net::awaitable<void> post_until_known(std::shared_ptr<turn_core> core, opencode::prompt what);
+    void settle_unposted(turn_core& core, const failure& why);
+    [[nodiscard]] net::awaitable<void> take_snapshot();
+    [[nodiscard]] net::awaitable<result<snapshot>> fetch_snapshot();
+    [[nodiscard]] net::awaitable<result<void>> fetch_messages(snapshot& into);
+    [[nodiscard]] net::awaitable<result<void>> fetch_children(snapshot& into);
+    [[nodiscard]] net::awaitable<result<void>> fetch_asks(snapshot& into);
+    void pump();
+    void log_settlement(const std::string& message, const settlement& how) const;
+
+    std::shared_ptr<server_core> server_;
+    session_info info_;
+    turn_tracker tracker_;
+    std::map<std::string, std::weak_ptr<turn_core>> turns_;
+    std::weak_ptr<session_lease> lease_;
+    condition_variable changed_;
+    time_point armed_for_ = time_point::max();
+    bool live_ = false;
+    bool repairing_ = false;
+    bool ask_rest_ = false;
+    std::optional<failure> gave_up_;
+};
+
+/// The failure as a settlement tells it.
+[[nodiscard]] settlement_error as_settlement_error(const failure& why);
+
+/// One directory's stream.
+struct directory_stream {
+    std::string directory;
+    std::shared_ptr<stream::event_hub> hub;
+    std::map<std::string, std::string, std::less<>> roots; ///< child session -> root session
+
+    [[nodiscard]] stream::routing route(std::string_view data);
+};
+
+class server_core : public std::enable_shared_from_this<server_core> {
+public:
+    server_core(runtime& w, http::url b, server_config c);
+
+    [[nodiscard]] net::awaitable<void> run();
+    void stop();
+    [[nodiscard]] net::awaitable<result<server_info>> ready();
+    [[nodiscard]] net::awaitable<result<session>> create_session(session_request what, std::string directory);
+    [[nodiscard]] net::awaitable<result<session>> open_session(std::string id);
+    [[nodiscard]] client rest() const;
+    void wake();
+
+    // What sessions need.
+    /// The directory's stream, started if none runs, with `who` subscribed to it.
+    void follow(const std::string& directory, const std::shared_ptr<session_core>& who);
+    void unfollow(const std::string& directory, const std::string& session);
+    void learn_child(const std::string& directory, const std::string& child, const std::string& root);
+    void release(const std::shared_ptr<session_core>& session);
+    [[nodiscard]] bool stopping() const noexcept { return stopping_; }
+
+    runtime& world;
+    const http::url base;
+    const server_config config;
+    id_maker ids;
+
+private:
+    [[nodiscard]] stream::location locate() const;
+    [[nodiscard]] session hold(session_info info);
+    [[nodiscard]] net::awaitable<void> run_root();
+    [[nodiscard]] net::awaitable<void> hold_stream(std::shared_ptr<directory_stream> stream);
+    [[nodiscard]] std::shared_ptr<directory_stream> start_stream(const std::string& directory);
+
+    task_scope scope_;
+    condition_variable stopped_;
+    std::map<std::string, std::shared_ptr<session_core>> sessions_;
+    std::map<std::string, std::shared_ptr<directory_stream>> streams_;
+    bool running_ = false;
+    bool stopping_ = false;
+};
+
+} // namespace holdfast::opencode::detail

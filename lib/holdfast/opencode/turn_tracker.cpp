@@ -1,0 +1,1235 @@
+#include <holdfast/opencode/turn_tracker.hpp>
+
+#include <holdfast/opencode/conversation.hpp>
+#include <holdfast/opencode/wire.hpp>
+
+#include <algorithm>
+#include <deque>
+#include <set>
+#include <utility>
+
+namespace holdfast::opencode {
+
+namespace {
+
+using user_kind = message_record::user_kind;
+
+struct turn {
+    std::string id;
+    bool silent = false; ///< somebody else's prompt, or one that we let go: followed only for the sake of others
+    bool posted = false;
+
+    bool trusted = true;      ///< nothing was missed since its prompt
+    bool asked_for = false;   ///< a snapshot has told of it
+    bool cut_short = false;   ///< it ends without anybody knowing what was missed
+    bool gap_pending = false; ///< its stream broke, and that it was repaired is still to be told
+
+    std::optional<time_point> idle_since; ///< unanswered, the session not busy, and nothing new
+    std::optional<std::uint64_t> grace_over; ///< number of the grace period, of those that passed, that was its own
+
+    std::optional<api_error> error;     ///< the first one since it was opened, also without a session id
+    std::optional<api_error> own_error; ///< the first one with its session's id
+    bool abort_asked = false;
+    bool abort_seen = false;
+    std::string covered_by; ///< the later turn whose answer also answers this one
+    std::set<std::string> rejected_calls;
+    std::optional<settlement> deferred; ///< it ended with a later one before its own post was answered
+};
+
+struct ask {
+    std::string turn;
+    std::uint64_t number = 0;
+    std::variant<permission_request, question_request> request;
+};
+
+/// What a message decides about its turn, once the session is not busy.
+struct verdict {
+    outcome what = outcome::completed;
+    rule why = rule::message_finished;
+    std::optional<api_error> error;
+};
+
+settlement_error from_server(const api_error& e) {
+    return {"server", e.name, e.message, e.status};
+}
+
+/// The texts of the two ways in which a tool fails because somebody said no.
+bool says_rejected(const part& p) {
+    return p.state == wire::tool::error && (p.error.starts_with(wire::permission_rejected_text) ||
+                                            p.error.starts_with(wire::question_dismissed_text));
+}
+
+int progress_of(std::string_view tool_state) {
+    if (tool_state == wire::tool::pending) return 1;
+    if (tool_state == wire::tool::running) return 2;
+    return tool_state.empty() ? 0 : 3;
+}
+
+part_record::kind kind_of(std::string_view part_type) {
+    if (part_type == wire::part::text) return part_record::kind::text;
+    if (part_type == wire::part::reasoning) return part_record::kind::reasoning;
+    if (part_type == wire::part::tool) return part_record::kind::tool;
+    return part_record::kind::other;
+}
+
+std::string_view name_of(session_status::kind k) {
+    switch (k) {
+    case session_status::kind::busy:
+        return wire::status::busy;
+    case session_status::kind::retry:
+        return wire::status::retry;
+    case session_status::kind::idle:
+        break;
+    }
+    return wire::status::idle;
+}
+
+const std::string& id_of(const ask& a) {
+    return std::visit([](const auto& r) -> const std::string& { return r.id; }, a.request);
+}
+
+} // namespace
+
+struct turn_tracker::state {
+    state(std::string session_id, tracker_options chosen) : root(std::move(session_id)), options(chosen) {}
+
+    // --- what is known
+    std::string root;
+    tracker_options options;
+    std::map<std::string, std::string> children; ///< each with its parent
+    std::map<std::string, session_status> child_status;
+    std::vector<turn> turns; ///< the open ones, in the order in which they were opened
+    conversation said;
+    std::optional<session_status> status; ///< empty: not known
+    std::vector<ask> asks;                ///< told and not answered
+    std::set<std::string> answered_asks;  ///< told and answered, while turns are open
+    std::set<std::string> closed_prompts; ///< of turns that were settled: seen again, they open none
+    std::deque<std::string> closed_order; ///< the same, oldest first
+    std::optional<session_status> retry_told;
+    std::vector<event> held;              ///< of a stream whose gap is not repaired yet
+
+    bool attached = false;
+    mark seen;
+    std::uint64_t news = 0; ///< things that were new
+
+    struct outage {
+        failure_class cls = failure_class::cut;
+        time_point began{};
+        duration lasted{};
+        bool over = true;
+    };
+    outage last_outage;
+
+    time_point progress_at{};
+    time_point quiet_check_at{};
+    bool quiet_due = false;
+    std::optional<time_point> no_snapshot_before; ///< after one that could not be had
+
+    std::vector<std::int64_t> aborts_found; ///< when the aborted messages of a snapshot being merged ended
+
+    std::string trigger; ///< what is being looked at: an event's type, or "snapshot"
+    std::vector<output> outputs;
+
+    // --- turns
+
+    turn* find_turn(std::string_view id) {
+        for (auto& t : turns)
+            if (t.id == id) return &t;
+        return nullptr;
+    }
+    const turn* find_turn(std::string_view id) const { return const_cast<state*>(this)->find_turn(id); }
+
+    bool any_visible() const {
+        return std::any_of(turns.begin(), turns.end(), [](const turn& t) { return !t.silent; });
+    }
+    bool prompt_seen(const turn& t) const {
+        const auto* m = said.find(t.id);
+        return m && m->known;
+    }
+    bool server_knows(const turn& t) const { return prompt_seen(t) || said.last_answer(t.id); }
+    /// All of it up to now is known. A turn in flight that is adopted has a past: it is told after that.
+    bool is_whole(const turn& t) const { return t.trusted && (t.asked_for || prompt_seen(t)); }
+    bool may_tell(const turn& t) const { return !t.silent && is_whole(t) && !t.gap_pending; }
+
+    void tell(const turn& t, agent_event e) {
+        if (!t.silent) outputs.push_back({t.id, std::move(e)});
+    }
+    template <class E>
+    void tell_all(const E& e) {
+        for (const auto& t : turns) tell(t, e);
+    }
+
+    turn& open(std::string id, time_point now, bool silent = false) {
+        if (!any_visible()) progressed(now);
+        closed_prompts.erase(id);
+        turn t;
+        t.id = std::move(id);
+        t.silent = silent;
+        t.trusted = attached;
+        turns.push_back(std::move(t));
+        auto& opened = turns.back();
+        // A turn in flight is adopted: what came of it before is known, but was told to nobody.
+        for (const auto& m : said.in_order())
+            if (m->info.id == opened.id || m->info.parent_id == opened.id) m->owner = opened.id;
+        if (auto* prompt = said.find(opened.id)) prompt->kind = user_kind::prompt;
+        return opened;
+    }
+
+    /// The turn at work: the one whose answer was begun last.
+    turn* current_turn() {
+        const auto& order = said.in_order();
+        for (auto m = order.rbegin(); m != order.rend(); ++m)
+            if (auto* t = (*m)->answers() ? find_turn((*m)->owner) : nullptr; t && !t->silent) return t;
+        for (auto t = turns.rbegin(); t != turns.rend(); ++t)
+            if (!t->silent && prompt_seen(*t)) return &*t;
+        for (auto& t : turns)
+            if (!t.silent) return &t;
+        return nullptr;
+    }
+
+    // --- telling
+
+    void flush_part(const turn& t, part_record& p) {
+        if (!may_tell(t)) return;
+        if (p.what == part_record::kind::tool) {
+            if (p.tool == p.tool_told) return;
+            p.tool_told = p.tool;
+            tell(t, p.tool);
+            return;
+        }
+        if (std::exchange(p.lost, false)) tell_missing(t);
+        if (p.told >= p.text.size()) return;
+        auto delta = p.text.substr(p.told);
+        p.told = p.text.size();
+        if (p.what == part_record::kind::text) tell(t, text_event{p.id, std::move(delta)});
+        if (p.what == part_record::kind::reasoning) tell(t, reasoning_event{p.id, std::move(delta)});
+    }
+
+    void flush_usage(const turn& t, message_record& m) {
+        if (!may_tell(t) || m.usage_told || !m.info.finished()) return;
+        m.usage_told = true;
+        tell(t, usage_event{m.info.id, m.info.tokens, m.info.cost});
+    }
+
+    void flush_message(message_record& m) {
+        const auto* t = m.answers() ? find_turn(m.owner) : nullptr;
+        if (!t) return;
+        if (!m.is_summary())
+            for (auto& p : m.parts) flush_part(*t, p);
+        flush_usage(*t, m);
+    }
+
+    void flush_turn(const turn& t) {
+        for (const auto& m : said.in_order())
+            if (m->owner == t.id) flush_message(*m);
+    }
+
+    void tell_missing(const turn& t) { tell(t, gap_event{last_outage.cls, last_outage.lasted, true}); }
+
+    void tell_repair(turn& t, time_point now) {
+        if (!t.gap_pending) return;
+        t.gap_pending = false;
+        if (!last_outage.over) last_outage.lasted = now - last_outage.began;
+        tell(t, gap_event{last_outage.cls, last_outage.lasted, false});
+    }
+
+    // --- asks
+
+    template <class Event, class Request>
+    void tell_reply(const ask& a, const Request& r, std::string reply) {
+        if (const auto* t = find_turn(a.turn)) tell(*t, Event{r, std::move(reply)});
+    }
+    void tell_reply(const ask& a, const std::string& reply) {
+        if (const auto* p = std::get_if<permission_request>(&a.request)) tell_reply<permission_event>(a, *p, reply);
+        else tell_reply<question_event>(a, std::get<question_request>(a.request), reply);
+    }
+    void withdraw_asks_of(const turn& t) {
+        for (const auto& a : asks)
+            if (a.turn == t.id) tell_reply(a, "withdrawn");
+        std::erase_if(asks, [&](const ask& a) { return a.turn == t.id; });
+    }
+
+    bool is_told(std::string_view request) const {
+        return std::any_of(asks.begin(), asks.end(), [&](const ask& a) { return id_of(a) == request; });
+    }
+
+    template <class Event, class Request>
+    void tell_ask(const Request& r) {
+        if (is_told(r.id) || answered_asks.contains(r.id)) return;
+        auto* t = turn_of_ask(r.session_id, r.call_id);
+        if (!t) return;
+        ++news;
+        asks.push_back({t->id, ++seen.asks_seen, r});
+        tell(*t, Event{r, std::nullopt});
+    }
+
+    /// The tool part that waits for an answer; for a child's request, the one that started the child.
+    const part_record* waiting_tool(std::string_view session, std::string_view call, const message_record** where) const {
+        const std::string child = session == root ? std::string() : top_child(session);
+        for (const auto& m : said.in_order())
+            for (const auto& p : m->parts) {
+                const bool it = child.empty() ? !call.empty() && p.tool.id == call : p.child_session == child;
+                if (p.what != part_record::kind::tool || !it) continue;
+                if (where) *where = m.get();
+                return &p;
+            }
+        return nullptr;
+    }
+
+    turn* turn_of_ask(std::string_view session, std::string_view call) {
+        const message_record* where = nullptr;
+        if (waiting_tool(session, call, &where))
+            if (auto* t = find_turn(where->owner); t && !t->silent) return t;
+        return current_turn();
+    }
+
+    /// The child of the root itself through which a session descends from it.
+    std::string top_child(std::string_view session) const {
+        std::string id(session);
+        for (std::size_t guard = 0; guard <= children.size(); ++guard) {
+            const auto found = children.find(id);
+            if (found == children.end() || found->second == root || found->second.empty()) break;
+            id = found->second;
+        }
+        return id;
+    }
+
+    // --- the end of a turn
+
+    std::string final_text(const turn& t) const {
+        std::string text;
+        if (const auto* m = said.last_own_answer(t.id))
+            for (const auto& p : m->parts)
+                if (p.what == part_record::kind::text && p.ended) text += p.text;
+        return text;
+    }
+
+    bool misses_text(const turn& t) const {
+        for (const auto& m : said.in_order())
+            if (m->owner == t.id && m->answers() && !m->is_summary())
+                for (const auto& p : m->parts)
+                    if (p.may_miss_text()) return true;
+        return false;
+    }
+
+    bool ran_a_tool(const turn& t) const {
+        for (const auto& m : said.in_order())
+            if (m->owner == t.id)
+                for (const auto& p : m->parts)
+                    if (progress_of(p.tool.state) > 1) return true;
+        return false;
+    }
+
+    reprompt safety(const turn& t, outcome o, rule r) const {
+        if (o == outcome::completed || o == outcome::rejected || o == outcome::detached) return reprompt::no;
+        if (r == rule::session_deleted || ran_a_tool(t)) return reprompt::no; // a deleted session's loop goes on
+        if (!server_knows(t)) return reprompt::yes;
+        return o == outcome::lost ? reprompt::unknown : reprompt::yes;
+    }
+
+    settlement make_settlement(const turn& t, verdict v) const {
+        settlement s;
+        s.outcome = v.what;
+        s.rule = v.why;
+        if (v.error) s.error = from_server(*v.error);
+        s.text = final_text(t);
+        s.event = trigger;
+        s.safe_to_reprompt = safety(t, v.what, v.why);
+        return s;
+    }
+
+    /// Tells how a turn ended, after all that it still has to be told; then forgets it, and settles the turns that
+    /// were answered together with it.
+    void settle(const std::string& id, settlement s, time_point now) {
+        {
+            auto& t = *find_turn(id);
+            tell_repair(t, now);
+            tell_end(t, s);
+        }
+        forget(id);
+        settle_covered(id, s, now);
+        if (!any_visible()) forget_all();
+    }
+    void tell_end(turn& t, const settlement& s) {
+        t.gap_pending = false;
+        t.trusted = t.asked_for = true;
+        flush_turn(t);
+        if (t.cut_short || misses_text(t)) tell_missing(t);
+        withdraw_asks_of(t);
+        tell(t, s);
+        remember_closed(t.id);
+    }
+    void settle(const std::string& id, verdict v, time_point now) {
+        settle(id, make_settlement(*find_turn(id), std::move(v)), now);
+    }
+
+    void settle_covered(const std::string& by, const settlement& end, time_point now) {
+        std::vector<std::string> covered;
+        for (const auto& t : turns)
+            if (t.covered_by == by) covered.push_back(t.id);
+        for (const auto& id : covered) {
+            const auto& t = *find_turn(id);
+            const auto* last = said.last_own_answer(id);
+            if (last && !last->info.finished()) {
+                const auto v = t.abort_seen ? verdict{outcome::aborted, rule::session_aborted, {}}
+                                            : verdict{outcome::lost, rule::unfinished, {}};
+                settle(id, v, now);
+                continue;
+            }
+            auto merged = end;
+            merged.text.clear();
+            merged.rule = rule::merged;
+            merged.merged_into = by;
+            if (t.posted) settle(id, std::move(merged), now);
+            else find_turn(id)->deferred = std::move(merged);
+        }
+    }
+
+    void forget(const std::string& id) {
+        std::erase_if(turns, [&](const turn& t) { return t.id == id; });
+        std::vector<std::string> gone;
+        for (const auto& m : said.in_order()) {
+            if (m->owner != id) continue;
+            m->owner.clear();
+            // Its prompt stays, as a place in the order, while others are open.
+            if (m->kind != user_kind::prompt) gone.push_back(m->info.id);
+        }
+        for (const auto& m : gone) said.erase(m);
+    }
+
+    void remember_closed(const std::string& id) {
+        constexpr std::size_t enough = 4096;
+        if (!closed_prompts.insert(id).second) return;
+        closed_order.push_back(id);
+        if (closed_order.size() <= enough) return;
+        closed_prompts.erase(closed_order.front());
+        closed_order.pop_front();
+    }
+
+    void forget_all() {
+        turns.clear();
+        said.clear();
+        asks.clear();
+        answered_asks.clear();
+        held.clear();
+        retry_told.reset();
+        quiet_due = false;
+        no_snapshot_before.reset();
+    }
+
+    // --- what decides
+
+    bool rejected(const turn& t, const message_record& m) const {
+        return std::any_of(m.parts.begin(), m.parts.end(), [&](const part_record& p) {
+            return p.rejected || (p.what == part_record::kind::tool && t.rejected_calls.contains(p.tool.id));
+        });
+    }
+
+    /// The outcome that a turn's last message, finished, stands for.
+    verdict judge(const turn& t, const message_record* last) const {
+        if (last->info.error) {
+            if (last->info.error->name == aborted_error) return {outcome::aborted, rule::message_error, {}};
+            return {outcome::failed, last->is_summary() ? rule::compaction_failed : rule::message_error, last->info.error};
+        }
+        // A summary that succeeded says nothing of the turn; what came before it does.
+        if (last->is_summary())
+            if (const auto* own = said.last_own_answer(t.id)) last = own;
+        const auto& finish = last->info.finish;
+        if (finish.empty()) return {outcome::aborted, rule::message_interrupted, {}};
+        if (finish == wire::finish_error) return {outcome::failed, rule::message_error, t.own_error};
+        if (finish == wire::finish_tool_calls && rejected(t, *last)) return {outcome::rejected, rule::tool_rejected, {}};
+        return {outcome::completed, rule::message_finished, {}};
+    }
+
+    bool idle() const { return status && status->state == session_status::kind::idle; }
+    bool busy() const { return status && status->state != session_status::kind::idle; }
+
+    /// Finds for each turn the later one whose answer, begun after its own last, closes it.
+    void find_covered() {
+        for (auto& t : turns) {
+            const auto* prompt = said.find(t.id);
+            if (!prompt || !prompt->known) continue;
+            const auto* own = said.last_answer(t.id);
+            t.covered_by.clear();
+            for (const auto& m : said.in_order()) {
+                if (!m->answers() || m->owner.empty() || m->owner == t.id || (own && m->index < own->index)) continue;
+                const auto* under = said.find(m->info.parent_id);
+                if (under && under->index > prompt->index && find_turn(m->owner)) t.covered_by = m->owner;
+            }
+        }
+    }
+
+    /// A covered turn that has a finished answer is closed by it, unless a compaction carried it on to the later one.
+    bool closed_by_own_answer(const turn& t) const {
+        const auto* last = said.last_own_answer(t.id);
+        if (t.covered_by.empty() || !last || !last->info.finished()) return false;
+        if (!last->info.finish.empty() || last->info.error) return true;
+        const auto* later = said.last_answer(t.covered_by);
+        return !later || !said.compacted_between(*last, *later);
+    }
+
+    bool any_unfinished_answer() const {
+        return std::any_of(turns.begin(), turns.end(), [&](const turn& t) {
+            const auto* last = said.last_answer(t.id);
+            return last && !last->info.finished();
+        });
+    }
+
+    /// The verdict on a turn that the stream, or a snapshot just taken, allows now.
+    std::optional<verdict> decide(const turn& t) const {
+        if (closed_by_own_answer(t)) {
+            auto v = judge(t, said.last_own_answer(t.id));
+            v.why = rule::superseded;
+            return v;
+        }
+        if (!t.covered_by.empty() || !idle()) return std::nullopt;
+        const auto* last = said.last_answer(t.id);
+        if (last && last->info.finished()) return judge(t, last);
+        if (!last && t.abort_seen && !any_unfinished_answer())
+            return verdict{outcome::aborted, rule::session_aborted, {}};
+        return std::nullopt;
+    }
+
+    /// The verdict on a turn without a finished answer, the session not busy, its grace over and asked for since.
+    verdict decide_unanswered(const turn& t) const {
+        if (!server_knows(t) && t.error) return {outcome::failed, rule::not_accepted, t.error};
+        if (t.abort_asked) return {outcome::aborted, rule::abort_requested, {}};
+        if (t.abort_seen) return {outcome::aborted, rule::session_aborted, {}};
+        if (t.own_error) return {outcome::failed, rule::session_error, t.own_error};
+        return {outcome::lost, said.last_answer(t.id) ? rule::unfinished : rule::never_answered, {}};
+    }
+
+    /// Looks at every open turn, and settles those that can be. `asked` is set by a snapshot: when it was begun.
+    void evaluate(time_point now, const mark* asked = nullptr) {
+        find_covered();
+        for (bool again = true; again;) {
+            again = false;
+            for (const auto& t : turns) {
+                if (!t.posted || !(asked || (attached && is_whole(t)))) continue;
+                auto v = decide(t);
+                if (!v && asked && t.grace_over && *t.grace_over <= asked->graces && idle() && is_unanswered(t))
+                    v = decide_unanswered(t);
+                if (!v) continue;
+                settle(std::string(t.id), std::move(*v), now);
+                find_covered();
+                again = true;
+                break;
+            }
+        }
+        watch_unanswered(now);
+    }
+
+    bool is_unanswered(const turn& t) const {
+        const auto* last = said.last_answer(t.id);
+        return t.posted && !t.silent && t.covered_by.empty() && (!last || !last->info.finished());
+    }
+
+    /// Starts or stops the grace period of each turn.
+    void watch_unanswered(time_point now) {
+        for (auto& t : turns) {
+            if (busy() || !is_unanswered(t)) {
+                t.idle_since.reset();
+                t.grace_over.reset();
+            } else if (!t.idle_since) {
+                t.idle_since = now;
+            }
+        }
+    }
+
+    duration grace_of(const turn& t) const {
+        return t.abort_asked ? std::min(options.abort_grace, options.start_grace) : options.start_grace;
+    }
+
+    // --- what comes in
+
+    /// Something of the session itself happened: whoever waits for something new waits anew.
+    void restart_grace(time_point now) {
+        for (auto& t : turns)
+            if (t.idle_since) {
+                t.idle_since = now;
+                t.grace_over.reset();
+            }
+    }
+
+    void progressed(time_point now) {
+        ++news;
+        progress_at = now;
+        quiet_check_at = later(now, options.quiet_after);
+        quiet_due = false;
+    }
+
+    bool owns(std::string_view session) const {
+        return session == root || children.contains(std::string(session));
+    }
+
+    void adopt_child(const session_info& s) {
+        if (!s.parent_id.empty() && s.id != root && owns(s.parent_id)) children.emplace(s.id, s.parent_id);
+    }
+
+    void on_event(const event& e, time_point now) {
+        if (const auto* created = std::get_if<session_created>(&e)) adopt_child(created->info);
+        if (const auto* updated = std::get_if<session_updated>(&e)) adopt_child(updated->info);
+        if (awaits_repair()) hold(e, now);
+        else take(e, now);
+    }
+
+    /// The stream goes on, but what happened before it does is not known yet.
+    bool awaits_repair() const {
+        return attached && std::any_of(turns.begin(), turns.end(), [](const turn& t) { return !t.silent && !t.trusted; });
+    }
+
+    /// Keeps an event until the snapshot has told what came before it.
+    void hold(const event& e, time_point now) {
+        const auto session = session_of(e);
+        if (!session.empty() && !owns(session)) return;
+        if (session == root && std::holds_alternative<session_deleted>(e)) {
+            take(e, now);
+            return;
+        }
+        // What decides about snapshots and about prompts that are never seen must not be lost with them.
+        if (const auto* s = std::get_if<status_changed>(&e); s && session == root) count_busy(s->status);
+        if (const auto* error = std::get_if<session_error>(&e); error && error->error.name != aborted_error)
+            note_error(error->error, session == root);
+        constexpr std::size_t enough = 8192;
+        if (held.size() == enough) {
+            // As though the stream had broken here once more.
+            held.clear();
+            ++seen.epoch;
+        }
+        held.push_back(e);
+        progressed(now);
+    }
+
+    void take_held(time_point now) {
+        for (const auto& e : std::exchange(held, {})) take(e, now);
+    }
+
+    void count_busy(const session_status& s) {
+        if (s.state != session_status::kind::idle) ++seen.busy_seen;
+    }
+
+    void note_error(const api_error& error, bool own) {
+        for (auto& t : turns) {
+            if (!t.error) t.error = error;
+            if (own && !t.own_error) t.own_error = error;
+        }
+    }
+
+    void take(const event& e, time_point now) {
+        trigger = type_of(e);
+        const auto session = session_of(e);
+        if (session.empty()) {
+            on_common_event(e, now);
+        } else if (session == root) {
+            restart_grace(now);
+            std::visit([&](const auto& each) { on_own(each, now); }, e);
+        } else if (owns(session)) {
+            std::visit([&](const auto& each) { on_childs(each, now); }, e);
+        }
+    }
+
+    /// What carries no session id may be about any: it only makes us look, and an error may be why a prompt is unknown.
+    void on_common_event(const event& e, time_point now) {
+        if (const auto* error = std::get_if<session_error>(&e)) {
+            note_error(error->error, false);
+            evaluate(now);
+        }
+        if (std::holds_alternative<instance_disposed>(e)) {
+            status.reset();
+            evaluate(now);
+        }
+    }
+
+    // the root's own events
+
+    template <class E>
+    void on_own(const E&, time_point) {}
+
+    void on_own(const session_deleted&, time_point now) { settle_deleted(now); }
+
+    void settle_deleted(time_point now) {
+        for (auto& t : turns) t.cut_short = !t.trusted;
+        while (!turns.empty()) {
+            for (auto& t : turns) t.covered_by.clear(); // each ends by the same cause, none by another's end
+            settle(std::string(turns.front().id), verdict{outcome::lost, rule::session_deleted, {}}, now);
+        }
+    }
+
+    void on_own(const status_changed& e, time_point now) {
+        ++seen.status_seen;
+        count_busy(e.status);
+        set_status(e.status, now);
+        evaluate(now);
+    }
+
+    void set_status(const session_status& s, time_point now) {
+        const bool is_new = !status || *status != s;
+        status = s;
+        if (!is_new) return;
+        progressed(now);
+        tell_retry();
+    }
+
+    void tell_retry() {
+        if (!status || status->state != session_status::kind::retry || status == retry_told) return;
+        auto* t = current_turn();
+        if (!t || !may_tell(*t)) return;
+        retry_told = status;
+        tell(*t, retry_event{status->attempt, status->message, status->next_ms});
+        // The server begins anew: what was being said stays as it is, and never ends.
+        for (const auto& m : said.in_order())
+            if (m->owner == t->id)
+                for (auto& p : m->parts) p.abandoned = p.abandoned || (p.live && !p.ended);
+    }
+
+    void on_own(const session_idle&, time_point now) {
+        ++seen.status_seen;
+        if (!idle()) set_status({}, now);
+        evaluate(now);
+    }
+
+    void on_own(const session_error& e, time_point now) {
+        progressed(now);
+        if (e.error.name == aborted_error) {
+            mark_aborted([](const message_record&) { return true; });
+        } else {
+            note_error(e.error, true);
+        }
+        evaluate(now);
+    }
+
+    /// An abort ends every turn whose prompt the server had by then.
+    template <class Predicate>
+    void mark_aborted(Predicate had) {
+        for (auto& t : turns)
+            if (const auto* prompt = said.find(t.id); prompt && prompt->known && had(*prompt)) t.abort_seen = true;
+    }
+
+    void on_own(const message_updated& e, time_point now) {
+        if (!follows()) return;
+        progressed(now);
+        merge_info(said.append(e.info.id), e.info, now, false);
+        evaluate(now);
+    }
+
+    void on_own(const message_removed& e, time_point now) {
+        progressed(now);
+        if (const auto* m = said.find(e.message_id); m && m->kind != user_kind::prompt) said.erase(e.message_id);
+        evaluate(now);
+    }
+
+    void on_own(const part_updated& e, time_point now) {
+        if (!follows()) return;
+        progressed(now);
+        auto& m = said.append(e.part.message_id);
+        merge_part(m, e.part, now, true);
+        if (e.part.type == wire::part::tool || !m.info.assistant) evaluate(now);
+    }
+
+    void on_own(const part_delta& e, time_point now) {
+        auto* m = said.find(e.message_id);
+        if (!m && !any_visible()) return;
+        progressed(now);
+        if (!m) m = &said.append(e.message_id);
+        if (is_foreign(*m)) return;
+        auto& p = m->part(e.part_id);
+        if (p.ended || e.field != wire::field::text) return;
+        if (!p.live) {
+            p.withheld = true;
+            return;
+        }
+        p.text += e.delta;
+        if (const auto* t = m->answers() && !m->is_summary() ? find_turn(m->owner) : nullptr) flush_part(*t, p);
+    }
+
+    void on_own(const part_removed& e, time_point now) {
+        progressed(now);
+        if (auto* m = said.find(e.message_id))
+            std::erase_if(m->parts, [&](const part_record& p) { return p.id == e.part_id; });
+    }
+
+    void on_own(const session_compacted&, time_point now) { progressed(now); }
+
+    void on_own(const permission_asked& e, time_point now) { on_childs(e, now); }
+    void on_own(const question_asked& e, time_point now) { on_childs(e, now); }
+    void on_own(const permission_replied& e, time_point now) { on_childs(e, now); }
+    void on_own(const question_answered& e, time_point now) { on_childs(e, now); }
+
+    // the children's: they count as progress, and they may ask
+
+    template <class E>
+    void on_childs(const E&, time_point now) {
+        progressed(now);
+    }
+    void on_childs(const other_event&, time_point) {}
+    void on_childs(const session_idle&, time_point) {}
+
+    void on_childs(const status_changed& e, time_point now) {
+        auto& known = child_status[e.session_id];
+        if (known == e.status) return;
+        known = e.status;
+        progressed(now);
+    }
+
+    void on_childs(const session_deleted& e, time_point now) {
+        progressed(now);
+        children.erase(e.session_id);
+        child_status.erase(e.session_id);
+    }
+
+    void on_childs(const permission_asked& e, time_point now) {
+        progressed(now);
+        tell_ask<permission_event>(e.request);
+    }
+    void on_childs(const question_asked& e, time_point now) {
+        progressed(now);
+        tell_ask<question_event>(e.request);
+    }
+    void on_childs(const permission_replied& e, time_point now) {
+        progressed(now);
+        answered(e.request_id, e.reply, e.reply == wire::reply_reject);
+    }
+    void on_childs(const question_answered& e, time_point now) {
+        progressed(now);
+        answered(e.request_id, e.rejected ? "rejected" : "answered", e.rejected);
+    }
+
+    void answered(std::string_view request, const std::string& reply, bool rejected) {
+        const auto found = std::find_if(asks.begin(), asks.end(), [&](const ask& a) { return id_of(a) == request; });
+        if (found == asks.end()) return;
+        const ask a = std::move(*found);
+        asks.erase(found);
+        answered_asks.insert(id_of(a));
+        tell_reply(a, reply);
+        const auto call = std::visit([](const auto& r) { return r.session_id + '/' + r.call_id; }, a.request);
+        auto* t = find_turn(a.turn);
+        if (rejected && t && call.starts_with(root + '/')) t->rejected_calls.insert(call.substr(root.size() + 1));
+    }
+
+    // messages and parts, from the stream and from snapshots
+
+    /// Messages are looked at while there is a turn for which they may matter.
+    bool follows() const { return options.adopt_prompts || any_visible(); }
+
+    /// An answer to a prompt that is nobody's here.
+    bool is_foreign(const message_record& m) const {
+        return m.known && (m.info.assistant ? m.owner.empty() : m.kind == user_kind::shell);
+    }
+
+    void merge_info(message_record& m, const message_info& info, time_point now, bool from_snapshot) {
+        const bool was_known = m.known;
+        const bool was_finished = m.known && m.info.finished();
+        if (was_known && was_finished && !info.finished()) return; // older than what is known
+        const auto error = m.info.error;
+        m.info = info;
+        if (!m.info.error) m.info.error = error;
+        m.known = true;
+        if (!was_known || was_finished != info.finished()) ++news;
+        if (!info.assistant) {
+            know_prompt(m, now);
+            return;
+        }
+        if (!was_known) know_answer(m, now);
+        if (!was_finished && info.finished()) know_end(m, from_snapshot);
+        flush_message(m);
+    }
+
+    void know_prompt(message_record& m, time_point now) {
+        auto* t = find_turn(m.info.id);
+        if (closed_prompts.contains(m.info.id)) m.kind = user_kind::prompt;
+        if (!t) return;
+        m.kind = user_kind::prompt;
+        m.owner = t->id;
+        for (const auto& other : said.in_order())
+            if (other->answers() && other->info.parent_id == t->id && other->owner.empty()) know_answer(*other, now);
+        flush_turn(*t);
+    }
+
+    void know_answer(message_record& m, time_point now) {
+        auto* under = said.find(m.info.parent_id);
+        if (under && under->known && under->kind == user_kind::unclassed) become_prompt(*under, now);
+        if (under) m.owner = under->owner;
+        else if (find_turn(m.info.parent_id)) m.owner = m.info.parent_id;
+        if (auto* t = find_turn(m.owner)) {
+            if (!m.info.finished()) t->abort_seen = false; // it came too early for that abort
+        } else {
+            m.parts.clear();
+        }
+    }
+
+    void know_end(message_record& m, bool from_snapshot) {
+        if (!m.info.error || m.info.error->name != aborted_error) return;
+        const auto* t = find_turn(m.owner);
+        if (!t || t->abort_seen) return; // told by the session's error, at the right moment
+        if (!from_snapshot) mark_aborted([](const message_record&) { return true; });
+        else aborts_found.push_back(m.info.completed_ms.value_or(m.info.created_ms));
+    }
+
+    /// A prompt of somebody else's, or of a recording.
+    void become_prompt(message_record& m, time_point now) {
+        m.kind = user_kind::prompt;
+        if (!options.adopt_prompts && !any_visible()) return;
+        auto& t = open(m.info.id, now, !options.adopt_prompts);
+        t.posted = true;
+        m.owner = t.id;
+    }
+
+    void merge_part(message_record& m, const part& p, time_point now, bool from_stream) {
+        if (m.known && !m.info.assistant) {
+            if (m.parted) return;
+            said.classify(m, p);
+            if (m.kind == user_kind::prompt && m.owner.empty() && !closed_prompts.contains(m.info.id)) become_prompt(m, now);
+            return;
+        }
+        if (is_foreign(m)) return;
+        auto& record = m.part(p.id);
+        record.what = kind_of(p.type);
+        if (record.what == part_record::kind::tool) merge_tool(record, p);
+        else if (record.what != part_record::kind::other) merge_text(record, p, from_stream);
+        const auto* t = m.answers() && !m.is_summary() ? find_turn(m.owner) : nullptr;
+        if (t) flush_part(*t, record);
+    }
+
+    void merge_tool(part_record& record, const part& p) {
+        if (!p.child_session.empty() && p.child_session != root) {
+            record.child_session = p.child_session;
+            children.emplace(p.child_session, root);
+        }
+        if (progress_of(p.state) < progress_of(record.tool.state)) return;
+        tool_event now{p.call_id.empty() ? p.id : p.call_id, p.tool, p.state, p.title};
+        // A title once known stays: on its way out a tool may lose it.
+        if (now.title.empty()) now.title = record.tool.title;
+        if (now != record.tool) ++news;
+        record.tool = std::move(now);
+        record.rejected = record.rejected || says_rejected(p);
+    }
+
+    void merge_text(part_record& record, const part& p, bool from_stream) {
+        if (record.ended) return;
+        // A snapshot's view of a running part is older than what was heard.
+        if (!from_stream && !p.ended && p.text.size() <= record.text.size()) return;
+        if (p.text.empty() && !p.ended) {
+            // Its beginning: from here on nothing of it is missed, if nothing was before.
+            if (from_stream && attached && record.text.empty() && !record.withheld) record.live = true;
+            return;
+        }
+        if (p.ended) ++news;
+        record.ended = p.ended;
+        const std::string_view told(record.text.data(), record.told);
+        if (p.text.starts_with(told)) {
+            record.text = p.text;
+            record.live = from_stream && attached;
+            record.withheld = false;
+            return;
+        }
+        // Where all of it was heard, the server merely tidied it up. Else what is missing cannot be placed.
+        record.lost = !record.live;
+        record.told = p.text.size();
+        record.text = p.text;
+    }
+
+    // --- the stream
+
+    void break_stream() {
+        attached = false;
+        held.clear();
+        for (const auto& m : said.in_order())
+            for (auto& p : m->parts)
+                if (!p.ended && !p.abandoned) p.live = false;
+        for (auto& t : turns) t.trusted = false;
+    }
+
+    void on_interrupted(const retry::failure& why, unsigned next_attempt, duration retry_in, time_point now) {
+        if (last_outage.over) last_outage = {why.cls, now, {}, false};
+        break_stream();
+        for (auto& t : turns) {
+            t.gap_pending = !t.silent;
+            tell(t, interrupted_event{why, next_attempt, retry_in});
+        }
+    }
+
+    void on_attached() {
+        if (attached) break_stream();
+        attached = true;
+        ++seen.epoch;
+        // What was not even posted yet can have missed nothing.
+        for (auto& t : turns)
+            if (!t.posted && !t.gap_pending) t.trusted = true;
+        if (!any_visible()) last_outage.over = true;
+    }
+
+    /// A snapshot has told what the stream could not.
+    void repaired(time_point now) {
+        for (auto& t : turns) {
+            tell_repair(t, now);
+            t.trusted = t.asked_for = true;
+            flush_turn(t);
+        }
+        last_outage.over = true;
+    }
+
+    // --- snapshots
+
+    bool on_snapshot(const snapshot& s, const mark& taken, time_point now) {
+        const bool says_idle = s.status.state == session_status::kind::idle;
+        if (taken.busy_seen != seen.busy_seen && says_idle) return false;
+        trigger = "snapshot";
+        no_snapshot_before.reset();
+        if (!s.session_known) {
+            settle_deleted(now);
+            return true;
+        }
+        const bool was_quiet = quiet_due;
+        const auto news_before = news;
+        for (const auto& child : s.children)
+            if (child.id != root && children.emplace(child.id, child.parent_id).second) ++news;
+        merge_messages(s, now);
+        if (attached && taken.epoch == seen.epoch) repaired(now);
+        if (taken.status_seen == seen.status_seen) set_status(s.status, now);
+        tell_retry();
+        evaluate(now, &taken);
+        merge_asks(s, taken);
+        if (!awaits_repair()) take_held(now);
+        if (news != news_before) progressed(now);
+        else if (was_quiet) tell_quiet(name_of(s.status.state), now);
+        return true;
+    }
+
+    /// The messages from the first that concerns an open turn on: what is older is history.
+    void merge_messages(const snapshot& s, time_point now) {
+        std::vector<const message*> sorted;
+        for (const auto& m : s.messages)
+            if (m.info.session_id == root) sorted.push_back(&m);
+        std::stable_sort(sorted.begin(), sorted.end(), [](const message* a, const message* b) {
+            return a->info.created_ms < b->info.created_ms;
+        });
+        const auto first = std::find_if(sorted.begin(), sorted.end(), [&](const message* m) {
+            return find_turn(m->info.id) || find_turn(m->info.parent_id) || said.find(m->info.id);
+        });
+        for (auto m = first; m != sorted.end(); ++m) merge_message(**m, now);
+        for (const auto at : std::exchange(aborts_found, {}))
+            mark_aborted([&](const message_record& prompt) { return prompt.info.created_ms < at; });
+    }
+
+    void merge_message(const message& m, time_point now) {
+        auto& record = said.place(m.info.id, m.info.created_ms);
+        merge_info(record, m.info, now, true);
+        if (record.answers() && record.owner.empty()) know_answer(record, now); // its prompt may be known by now
+        for (const auto& p : m.parts) merge_part(record, p, now, false);
+    }
+
+    /// After an abort the server lists a request for ever: one whose tool does not wait for it is not told.
+    bool is_awaited(std::string_view session, std::string_view call) const {
+        if (!busy() || !owns(session)) return false;
+        if (session == root && call.empty()) return true;
+        const message_record* where = nullptr;
+        const auto* tool = waiting_tool(session, call, &where);
+        return tool && progress_of(tool->tool.state) <= 2 && find_turn(where->owner);
+    }
+
+    void merge_asks(const snapshot& s, const mark& taken) {
+        std::set<std::string> listed;
+        for (const auto& r : s.permissions) listed.insert(r.id);
+        for (const auto& r : s.questions) listed.insert(r.id);
+        const auto is_gone = [&](const ask& a) { return a.number <= taken.asks_seen && !listed.contains(id_of(a)); };
+        for (const auto& a : asks)
+            if (is_gone(a)) tell_reply(a, "withdrawn");
+        std::erase_if(asks, is_gone);
+        for (const auto& r : s.permissions)
+            if (is_awaited(r.session_id, r.call_id)) tell_ask<permission_event>(r);
+        for (const auto& r : s.questions)
+            if (is_awaited(r.session_id, r.call_id)) tell_ask<question_event>(r);
+    }
+
+    void tell_quiet(std::string_view what, time_point now) {
+        quiet_due = false;
+        quiet_check_at = later(now, options.quiet_after);
+        tell_all(quiet_event{now - progress_at, std::string(what)});
+    }
+
+    void snapshot_failed(time_point now) {
+        if (quiet_due) tell_quiet("unreachable", now);
+        no_snapshot_before = later(now, std::max<duration>(options.start_grace, seconds(1)));
+    }
+
+    // --- time
+
+    bool watches_quiet() const {
+        return attached && options.quiet_after > duration::zero() && !quiet_due &&
+               std::any_of(turns.begin(), turns.end(), [](const turn& t) { return t.posted && !t.silent; });
+    }
+    static bool waits(const turn& t) { return t.idle_since && !t.grace_over; }
+
+    void tick(time_point now) {
+        if (no_snapshot_before && now >= *no_snapshot_before) no_snapshot_before.reset();
+        for (auto& t : turns)
+            if (waits(t) && now >= later(*t.idle_since, grace_of(t))) t.grace_over = ++seen.graces;
+        if (watches_quiet() && now >= quiet_check_at) quiet_due = true;
+    }
+
+    std::optional<time_point> next_deadline() const {
+        std::optional<time_point> next;
+        const auto consider = [&](time_point t) { next = next ? std::min(*next, t) : t; };
+        if (!any_visible()) return next;
+        if (no_snapshot_before) consider(*no_snapshot_before);
+        for (const auto& t : turns)
+            if (waits(t)) consider(later(*t.idle_since, grace_of(t)));
+        if (watches_quiet()) consider(quiet_check_at);
+        return next;
+    }
+
+    bool wants_snapshot() const {
+        if (!attached || no_snapshot_before) return false;
+        return quiet_due || std::any_of(turns.begin(), turns.end(), [](const turn& t) {
+                   return !t.silent && (!t.trusted || t.grace_over);
+               });
+    }
+
+    // --- the owner
+
+    void adopt(std::string id, time_point now) {
+        auto* known = find_turn(id);
+        auto& t = known ? *known : open(std::move(id), now);
+        t.silent = false;
+        t.posted = true;
+        t.trusted = false;
+        progressed(now);
+    }
+
+    void posted(std::string_view id, time_point now) {
+        auto* t = find_turn(id);
+        if (!t || t->posted) return;
+        t->posted = true;
+        progressed(now);
+        if (t->deferred) {
+            auto end = std::move(*t->deferred);
+            settle(std::string(id), std::move(end), now);
+            return;
+        }
+        evaluate(now);
+    }
+
+    void close(const std::string& id, settlement s) {
+        auto* t = find_turn(id);
+        if (!t || t->silent) return;
+        trigger.clear();
+        s.text = final_text(*t);
+        tell_end(*t, s);
+        // Its messages go on, and others may be answered together with it.
+        if (prompt_seen(*t)) t->silent = true;
+        else forget(id);
+        if (!any_visible()) forget_all();
+    }
+
+    void abort_requested(time_point now) {
+        for (auto& t : turns) {
+            if (t.silent) continue;
+            t.abort_asked = true;
+            if (t.idle_since) t.idle_since = now;
+        }
+    }
+
+    std::string reason(const turn& t) const {
+        if (!t.posted) return "its prompt is not posted";
+        const auto* last = said.last_answer(t.id);
+        if (!t.covered_by.empty()) return "answered together with a later prompt, which has no end";
+        if (!last) return prompt_seen(t) ? "no assistant message" : "the prompt was not seen";
+        if (!last->info.finished()) return "its last assistant message has no end";
+        if (!t.trusted) return "the stream was interrupted";
+        return "the session is not known to be idle";
+    }
+};
+
+turn_tracker::turn_tracker(std::string session_id, tracker_options options)
+    : state_(std::make_unique<state>(std::move(session_id), options)) {}
+turn_tracker::~turn_tracker() = default;
+turn_tracker::turn_tracker(turn_tracker&&) noexcept = default;
+turn_tracker& turn_tracker::operator=(turn_tracker&&) noexcept = default;
+
+void turn_tracker::open(std::string message_id, time_point now) {
+    if (!state_->find_turn(message_id)) state_->open(std::move(message_id), now);
+}
+
+void turn_tracker::adopt(std::string message_id, time_point now) {
+    state_->adopt(std::move(message_id), now);
+}
+
+void turn_tracker::posted(std::string_view message_id, time_point now) {
+    state_->posted(message_id, now);
+}
+
+void turn_tracker::close(std::string_view message_id, outcome o, rule r, std::optional<settlement_error> error,
+                         reprompt safe, time_point) {
+    settlement s;
+    s.outcome = o;
+    s.rule = r;
+    s.error = std::move(error);
+    s.safe_to_reprompt = safe;
+    state_->close(std::string(message_id), std::move(s));
+}
+
+void turn_tracker::abort_requested(time_point now) {
+    state_->abort_requested(now);
+}
+
+void turn_tracker::attached(time_point) {
+    state_->on_attached();
+}
+
+void turn_tracker::interrupted(const retry::failure& why, unsigned next_attempt, duration retry_in, time_point now) {
+    state_->on_interrupted(why, next_attempt, retry_in, now);
+}
+
+void turn_tracker::on_event(const event& e, time_point now) {
+    state_->on_event(e, now);
+}
+
+turn_tracker::mark turn_tracker::begin_snapshot() const noexcept {
+    return state_->seen;
+}
+
+bool turn_tracker::on_snapshot(const snapshot& s, mark taken, time_point now) {
+    return state_->on_snapshot(s, taken, now);
+}
+
+void turn_tracker::snapshot_failed(const retry::failure&, time_point now) {
+    state_->snapshot_failed(now);
+}
+
+void turn_tracker::tick(time_point now) {
+    state_->tick(now);
+}
+
+bool turn_tracker::wants_snapshot() const noexcept {
+    return state_->wants_snapshot();
+}
+
+std::optional<time_point> turn_tracker::next_deadline() const noexcept {
+    return state_->next_deadline();
+}
+
+std::vector<turn_tracker::output> turn_tracker::take_outputs() {
+    return std::exchange(state_->outputs, {});
+}
+
+bool turn_tracker::has_open_turns() const noexcept {
+    return state_->any_visible();
+}
+
+bool turn_tracker::is_open(std::string_view message_id) const noexcept {
+    const auto* t = state_->find_turn(message_id);
+    return t && !t->silent;
+}
+
+bool turn_tracker::owns_session(std::string_view session_id) const noexcept {
+    return state_->owns(session_id);
+}
+
+std::vector<turn_tracker::pending_check> turn_tracker::unsettled() const {
+    std::vector<pending_check> all;
+    for (const auto& t : state_->turns)
+        if (!t.silent) all.push_back({t.id, state_->reason(t)});
+    return all;
+}
+
+} // namespace holdfast::opencode

@@ -1,0 +1,99 @@
+// The truth about the turns of one root session: takes events and snapshots, gives agent events and settlements.
+// Pure: no I/O, no clock; `now` is an argument. DESIGN of the rules: see `rule` in agent_event.hpp.
+#pragma once
+
+#include <holdfast/opencode/agent_event.hpp>
+#include <holdfast/opencode/event.hpp>
+#include <holdfast/time.hpp>
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace holdfast::opencode {
+
+/// What the server said of one root session by REST. Taken in this order: status, messages, permissions, questions.
+struct snapshot {
+    session_status status;               ///< of the root session
+    bool session_known = true;           ///< false: 404, the session was deleted
+    std::vector<message> messages;       ///< the latest, ascending
+    std::vector<session_info> children;  ///< of the root session, all levels
+    std::vector<permission_request> permissions; ///< of the root and its children
+    std::vector<question_request> questions;
+};
+
+struct tracker_options {
+    duration start_grace = seconds(5);    ///< how long an unfinished or missing answer of a session that is not busy is waited for
+    duration abort_grace = seconds(1);    ///< the same once we have asked the server to abort: it answers such turns no more
+    duration quiet_after = seconds(30);   ///< no progress for so long: ask the server; again after each further such time
+    bool adopt_prompts = false;           ///< open a turn for each prompt that appears on the stream (for recordings)
+};
+
+class turn_tracker {
+public:
+    turn_tracker(std::string session_id, tracker_options options = {});
+    ~turn_tracker();
+    turn_tracker(turn_tracker&&) noexcept;
+    turn_tracker& operator=(turn_tracker&&) noexcept;
+
+    /// One thing to tell the owner of the turn `message` (the prompt's id).
+    struct output {
+        std::string message;
+        agent_event event;
+    };
+
+    // --- what the owner does
+    /// Opens a turn before its prompt is posted. Nothing is decided before posted().
+    void open(std::string message_id, time_point now);
+    /// The server accepted the prompt (or it is known to be there: adopted).
+    void posted(std::string_view message_id, time_point now);
+    /// Opens a turn whose prompt is with the server already. Nothing is told of it before the next snapshot, which
+    /// wants_snapshot() asks for.
+    void adopt(std::string message_id, time_point now);
+    /// Settles an open turn by our own decision (not_posted, gave_up, server_gone, detached). Idempotent.
+    void close(std::string_view message_id, outcome o, rule r, std::optional<settlement_error> error, reprompt safe, time_point now);
+    /// We asked the server to abort: every turn open now may end as aborted.
+    void abort_requested(time_point now);
+
+    // --- what the stream does
+    void attached(time_point now);                          ///< an unbroken stream begins
+    void interrupted(const retry::failure& why, unsigned next_attempt, duration retry_in, time_point now);
+    void on_event(const event& e, time_point now);          ///< of the root session, of a child, or without a session
+    /// Merges a snapshot, taken after attached(). `taken` is what begin_snapshot() returned before the first request.
+    /// False: the session became busy meanwhile, nothing was merged, take another.
+    struct mark {
+        std::uint64_t epoch = 0;       ///< streams so far
+        std::uint64_t busy_seen = 0;   ///< busy events so far
+        std::uint64_t status_seen = 0; ///< status events so far
+        std::uint64_t asks_seen = 0;   ///< asks told so far
+        std::uint64_t graces = 0;      ///< grace periods over so far
+    };
+    [[nodiscard]] mark begin_snapshot() const noexcept;
+    bool on_snapshot(const snapshot& s, mark taken, time_point now);
+    /// The snapshot that was due could not be had.
+    void snapshot_failed(const retry::failure& why, time_point now);
+    /// Lets time pass: grace periods and quiet checks.
+    void tick(time_point now);
+
+    // --- what it wants
+    [[nodiscard]] bool wants_snapshot() const noexcept;
+    [[nodiscard]] std::optional<time_point> next_deadline() const noexcept; ///< when to tick()
+    [[nodiscard]] std::vector<output> take_outputs();
+
+    // --- what is known
+    [[nodiscard]] bool has_open_turns() const noexcept;
+    [[nodiscard]] bool is_open(std::string_view message_id) const noexcept;
+    [[nodiscard]] bool owns_session(std::string_view session_id) const noexcept; ///< the root or a known child
+    struct pending_check { std::string message; std::string why; };
+    /// The open turns, and what would be needed to settle each ("no assistant message", ...): for recordings.
+    [[nodiscard]] std::vector<pending_check> unsettled() const;
+
+private:
+    struct state;
+    std::unique_ptr<state> state_;
+};
+
+} // namespace holdfast::opencode

@@ -1,0 +1,154 @@
+// opencode: what OpenCode says and means. This header: the protocol's things as plain structs. Unknown fields are
+// ignored; a missing one that the protocol promises is an error that names its path.
+#pragma once
+
+#include <holdfast/retry/failure.hpp>
+
+#include <boost/json/fwd.hpp>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace holdfast::opencode {
+
+/// An error as a message, an event or an error body carries it.
+struct api_error {
+    std::string name;    ///< "MessageAbortedError", "ContextOverflowError", "APIError", ...
+    std::string message; ///< untrusted text
+    int status = 0;      ///< the model provider's HTTP status where one is told, else 0
+
+    friend bool operator==(const api_error&, const api_error&) = default;
+};
+
+inline constexpr std::string_view aborted_error = "MessageAbortedError";
+
+struct token_usage {
+    std::uint64_t input = 0;
+    std::uint64_t output = 0;
+    std::uint64_t reasoning = 0;
+    std::uint64_t cache_read = 0;
+    std::uint64_t cache_write = 0;
+
+    friend bool operator==(const token_usage&, const token_usage&) = default;
+};
+
+struct session_info {
+    std::string id;
+    std::string parent_id; ///< empty for a root session
+    std::string directory; ///< as the server normalised it: subscribe with this one
+    std::string title;
+    std::string version;
+
+    friend bool operator==(const session_info&, const session_info&) = default;
+};
+
+struct session_status {
+    enum class kind { idle, busy, retry };
+    kind state = kind::idle;
+    unsigned attempt = 0;     ///< of a retry
+    std::string message;      ///< of a retry, untrusted
+    std::int64_t next_ms = 0; ///< of a retry: ms since the epoch, on the server's clock
+
+    friend bool operator==(const session_status&, const session_status&) = default;
+};
+
+struct message_info {
+    std::string id;
+    std::string session_id;
+    std::string parent_id; ///< the user message that an assistant message answers
+    bool assistant = false;
+    std::string mode;      ///< "compaction" for a summary that the server made for itself
+    bool summary = false;
+    std::int64_t created_ms = 0;
+    std::optional<std::int64_t> completed_ms;
+    std::string finish;    ///< "stop", "length", "tool-calls", "error"; empty while open or when interrupted
+    std::optional<api_error> error;
+    token_usage tokens;
+    double cost = 0;
+
+    [[nodiscard]] bool finished() const noexcept { return completed_ms.has_value() || error.has_value(); }
+
+    friend bool operator==(const message_info&, const message_info&) = default;
+};
+
+struct part {
+    std::string id;
+    std::string message_id;
+    std::string session_id;
+    std::string type; ///< "text", "reasoning", "tool", "step-start", "step-finish", "compaction", "file", ...
+    std::string text; ///< of text and reasoning; "" while the part runs
+    bool ended = false;     ///< time.end is set: `text` is final
+    bool synthetic = false; ///< a text that the server itself put under a user message
+    bool automatic = false; ///< of a compaction: the server itself began it, and goes on with the turn afterwards
+    // Of a tool part:
+    std::string tool;
+    std::string call_id;
+    std::string state;   ///< "pending", "running", "completed", "error"
+    std::string title;
+    std::string error;   ///< of state "error", untrusted
+    std::string child_session; ///< of a task tool: the session that it started
+
+    friend bool operator==(const part&, const part&) = default;
+};
+
+struct message {
+    message_info info;
+    std::vector<part> parts;
+};
+
+struct permission_request {
+    std::string id;
+    std::string session_id; ///< a child's own id where a child asks
+    std::string permission; ///< "bash", "edit", ...
+    std::vector<std::string> patterns;
+    std::string call_id;    ///< of the tool part that waits for it
+
+    friend bool operator==(const permission_request&, const permission_request&) = default;
+};
+
+struct question_option {
+    std::string label;
+    std::string description;
+
+    friend bool operator==(const question_option&, const question_option&) = default;
+};
+
+struct question {
+    std::string text;
+    std::string header;
+    bool multiple = false;
+    std::vector<question_option> options;
+
+    friend bool operator==(const question&, const question&) = default;
+};
+
+struct question_request {
+    std::string id;
+    std::string session_id;
+    std::vector<question> questions;
+    std::string call_id;
+
+    friend bool operator==(const question_request&, const question_request&) = default;
+};
+
+// From JSON. `path` prefixes the name of what is missing: "message[3].info.id".
+[[nodiscard]] result<session_info> parse_session(const boost::json::value& v, std::string_view path);
+[[nodiscard]] result<session_status> parse_status(const boost::json::value& v, std::string_view path);
+[[nodiscard]] result<message_info> parse_message_info(const boost::json::value& v, std::string_view path);
+[[nodiscard]] result<part> parse_part(const boost::json::value& v, std::string_view path);
+[[nodiscard]] result<message> parse_message(const boost::json::value& v, std::string_view path);
+[[nodiscard]] result<permission_request> parse_permission(const boost::json::value& v, std::string_view path);
+[[nodiscard]] result<question_request> parse_question(const boost::json::value& v, std::string_view path);
+/// Never fails: what cannot be read becomes name "UnknownError" with the raw text as its message. Takes all four
+/// shapes of error bodies ({name,data}, {_tag,...}, {error:{...}} and plain text).
+[[nodiscard]] api_error parse_api_error(const boost::json::value& v);
+[[nodiscard]] api_error parse_error_body(std::string_view body);
+
+/// Parses JSON text with the library's limits (depth 512) and mends lone surrogate escapes ("\ud800" becomes
+/// U+FFFD), which Boost.JSON would refuse.
+[[nodiscard]] result<boost::json::value> parse_json(std::string_view text);
+
+} // namespace holdfast::opencode

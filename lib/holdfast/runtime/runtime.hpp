@@ -1,0 +1,97 @@
+// runtime: what the library takes from the world (clocks, network, randomness, the log) and how it lives in it
+// (abort_source, with_deadline, task_scope, mailbox). One `runtime` object owns what is shared: the endpoint gates.
+#pragma once
+
+#include <holdfast/endpoint.hpp>
+#include <holdfast/retry/gate.hpp>
+#include <holdfast/runtime/clock.hpp>
+#include <holdfast/runtime/log.hpp>
+#include <holdfast/runtime/network.hpp>
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/awaitable.hpp>
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <random>
+
+namespace holdfast {
+
+/// What the library takes from the world. Pass one to everything; it must outlive all that uses it.
+///
+/// Thread safety: a runtime, and all objects made with it, are confined to its executor (a single-threaded
+/// io_context, or a strand). Several threads use several runtimes.
+class runtime {
+public:
+    /// The real world: system clocks, TCP, a seed from the system.
+    explicit runtime(net::any_io_executor executor, log_sink sink = {});
+
+    /// Any world, for tests: `seed` decides every random draw.
+    runtime(net::any_io_executor executor, std::unique_ptr<holdfast::clock> time,
+            std::unique_ptr<holdfast::network> wires, std::uint64_t seed, log_sink sink = {});
+    ~runtime();
+
+    runtime(const runtime&) = delete;
+    runtime& operator=(const runtime&) = delete;
+
+    [[nodiscard]] const net::any_io_executor& executor() const noexcept { return executor_; }
+    [[nodiscard]] holdfast::clock& clock() noexcept { return *clock_; }
+    [[nodiscard]] holdfast::network& network() noexcept { return *network_; }
+    [[nodiscard]] time_point now() const { return clock_->now(); }
+    [[nodiscard]] wall_time wall_now() const { return clock_->wall_now(); }
+
+    /// Uniform over all 64-bit values.
+    [[nodiscard]] std::uint64_t random() { return random_(); }
+
+    void log(const log_record& record) const {
+        if (sink_)
+            sink_(record);
+    }
+
+    /// Waits until `when`. Cancellation (terminal): at once, as the exception operation_aborted.
+    [[nodiscard]] net::awaitable<void> sleep_until(time_point when);
+    [[nodiscard]] net::awaitable<void> sleep_for(duration d) { return sleep_until(later(now(), d)); }
+
+    /// Ends every wait at the gate of this endpoint: the caller knows that it is back.
+    void wake(const endpoint& where);
+
+    /// The pass through an endpoint's gate for one attempt; reports "no result" when destroyed unreported.
+    class attempt {
+    public:
+        attempt() = default;
+        attempt(attempt&& other) noexcept;
+        attempt& operator=(attempt&& other) noexcept;
+        ~attempt();
+
+        /// Set when this attempt may not be made because another's probe failed in its place.
+        [[nodiscard]] const std::optional<failure>& ridden() const noexcept { return ridden_; }
+
+        void succeeded();
+        void failed(const failure& f);
+
+    private:
+        friend class runtime;
+        struct shared_gate;
+        std::shared_ptr<shared_gate> gate_;
+        retry::gate::ticket ticket_ = 0;
+        std::optional<failure> ridden_;
+    };
+
+    /// Waits at the gate of `where` until an attempt may be made, not before `due` (see retry::gate).
+    /// Cancellation (terminal): at once; nothing is counted.
+    [[nodiscard]] net::awaitable<attempt> pass_gate(endpoint where, retry::gate::kind who, time_point due, bool held);
+
+    /// The gate's state, for display.
+    [[nodiscard]] const retry::gate* gate_of(const endpoint& where) const noexcept;
+
+private:
+    net::any_io_executor executor_;
+    std::unique_ptr<holdfast::clock> clock_;
+    std::unique_ptr<holdfast::network> network_;
+    std::mt19937_64 random_;
+    log_sink sink_;
+    std::map<endpoint, std::shared_ptr<attempt::shared_gate>> gates_;
+};
+
+} // namespace holdfast

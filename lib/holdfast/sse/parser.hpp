@@ -1,0 +1,132 @@
+// sse: bytes to events. The WHATWG event stream format (HTML Standard, section 9.2.6), complete and strict,
+// without I/O, without a clock, and without an allocation per event.
+//
+//     sse::parser parser;
+//     std::string_view input = bytes_just_read;
+//     while (parser.next(input)) use(parser.event());
+//     if (parser.error()) ...
+#pragma once
+
+#include <holdfast/error.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace holdfast::sse {
+
+/// One dispatched event. The views are valid until the next call of next() or reset(), and only while the
+/// bytes given to next() are: data that lies in one buffer is a view of that buffer.
+struct event {
+    std::string_view type; ///< "message" when the stream named none
+    std::string_view data;
+    std::string_view id; ///< the last event id at dispatch
+};
+
+/// Bounds on what a stream may make the parser hold. A limit passed is an error, see parser::error(). It is
+/// found as soon as the byte that passes it is in, also in a line that has not ended, also in a comment; so
+/// which limit is reported does not depend on where the input is cut.
+struct limits {
+    std::size_t line = 64u << 20;      ///< bytes of one line, without its end
+    std::size_t event = 64u << 20;     ///< bytes of one event's data, the joining LFs counted
+    std::size_t data_lines = 1u << 20; ///< data lines of one event
+    std::size_t id = 1024;             ///< bytes of an event id
+};
+
+/// An incremental parser of one event stream.
+///
+/// Feed it bytes as they come, cut anywhere: the events are the same for every cut, and each event is out as
+/// soon as the byte that completes it is in (the LF of a CRLF is not waited for). Time is linear in the bytes
+/// fed; memory is at most one event and one line. Buffers of up to 1 MiB are kept for the next event, larger
+/// ones are given back.
+///
+/// A copied or moved parser goes on where the original was, but event() of the new one is not to be used
+/// before its own next().
+///
+/// Thread safety: distinct objects safe, shared objects unsafe.
+class parser {
+public:
+    explicit parser(limits bounds = {});
+
+    /// Consumes bytes from the front of `input` until an event is complete, `input` is empty, or a limit is
+    /// passed. True: event() is an event, and `input` holds what is left. False: all consumed, or error().
+    [[nodiscard]] bool next(std::string_view& input);
+
+    /// The event that the last successful next() completed.
+    [[nodiscard]] const sse::event& event() const noexcept { return event_; }
+
+    /// The limit that was passed: line_too_long, event_too_large, too_many_lines or id_too_long. It stays
+    /// until reset(); next() consumes nothing meanwhile.
+    [[nodiscard]] error_code error() const noexcept { return error_; }
+
+    /// The last event id, as committed at the last blank line ("id" without data commits too). Survives
+    /// reset(): it is what Last-Event-ID carries at the next connect.
+    [[nodiscard]] const std::string& last_event_id() const noexcept { return last_event_id_; }
+    void last_event_id(std::string id) { last_event_id_ = std::move(id); }
+
+    /// The reconnection time in milliseconds that the stream asked for last, if any. Survives reset(). A
+    /// number too large for the type is its maximum; an empty value, or one with anything but digits, is
+    /// ignored.
+    [[nodiscard]] std::optional<std::uint64_t> retry_ms() const noexcept { return retry_ms_; }
+
+    /// Bytes held for an event that is not complete yet.
+    [[nodiscard]] std::size_t pending() const noexcept;
+
+    /// Starts over for a new connection: an incomplete event, its id and an error are dropped.
+    void reset();
+
+private:
+    /// Text of the event in the making: a view of the input for as long as that lasts, a copy afterwards.
+    class text {
+    public:
+        [[nodiscard]] std::string_view get() const noexcept {
+            return viewed_ ? view_ : std::string_view(own_);
+        }
+        void view(std::string_view value) noexcept;
+        void append_line(std::string_view value);
+        void keep();
+        void release() noexcept;
+
+    private:
+        std::string own_;
+        std::string_view view_;
+        bool viewed_ = true;
+    };
+
+    void skip_bom(std::string_view& input);
+    void skip_lf_of_crlf(std::string_view& input);
+    std::string_view take_line(std::string_view& input, std::size_t length);
+    void continue_line(std::string_view more);
+    bool within_limits(std::string_view line);
+    bool field(std::string_view line);
+    bool data_field(std::string_view value);
+    void id_field(std::string_view value);
+    void retry_field(std::string_view value);
+    bool blank_line();
+    bool keep_rest(std::string_view& input);
+    bool fail(errc why);
+
+    limits bounds_;
+    sse::event event_;
+    error_code error_;
+    std::string last_event_id_;
+    std::optional<std::uint64_t> retry_ms_;
+
+    std::size_t bom_bytes_ = 0; // of the byte order mark at the start; all of it once the start is past
+    bool after_cr_ = false;     // an LF that comes next belongs to the CR before it
+
+    // Views may point into line_ after the line has ended; hence a flag, not a clear(), says that it is over.
+    std::string line_;
+    bool line_open_ = false;
+
+    text data_;
+    std::size_t data_lines_ = 0; // none: data_ means nothing
+    text type_;
+    bool has_type_ = false;
+    std::string id_;
+    bool has_id_ = false;
+};
+
+} // namespace holdfast::sse

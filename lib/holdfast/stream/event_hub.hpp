@@ -1,0 +1,113 @@
+// One event_source shared by many subscribers, each with a key: acknowledge, repair, flush, live.
+#pragma once
+
+#include <holdfast/runtime/condition_variable.hpp>
+#include <holdfast/runtime/task_scope.hpp>
+#include <holdfast/stream/event_source.hpp>
+
+#include <cstddef>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace holdfast::stream {
+
+/// Where one event goes, as its data's owner peeked it.
+struct routing {
+    enum class target {
+        subscriber,  ///< to the subscriber of `key`, or to the observer when there is none
+        everyone,    ///< to each subscriber, and to the observer
+        observer,    ///< to the observer alone
+        acknowledge, ///< the greeting: from here on nothing is missed
+        nobody,
+    };
+    target to = target::observer;
+    std::string key;
+};
+
+/// Who holds a part of the stream. Called on the runtime's executor. What a call throws is logged and contained: it
+/// is never a failure of the stream.
+class subscriber {
+public:
+    virtual ~subscriber() = default;
+
+    /// The stream is acknowledged: from here on nothing is missed. Events are kept back until repair() returns.
+    virtual void on_attached() = 0;
+    /// Mends what was missed before. Cancelled when the stream breaks meanwhile.
+    [[nodiscard]] virtual net::awaitable<void> repair() = 0;
+    /// One event. `data` holds during the call.
+    virtual void on_event(std::string_view data) = 0;
+    /// All that was kept back has been told: what comes now is live.
+    virtual void on_live() = 0;
+    virtual void on_interrupted(const item& why) = 0;
+    /// The stream is given up. Awaited: the last chance to ask the server by other means.
+    [[nodiscard]] virtual net::awaitable<void> on_give_up(const item& why) = 0;
+};
+
+struct hub_config {
+    source_config source;
+    std::function<routing(std::string_view data)> route;
+    std::function<void(std::string_view data)> observe; ///< what belongs to no subscriber; may be empty
+    /// What may be kept back for one subscriber during its repair; past it, the repair is done again.
+    std::size_t held_back_bytes = 8u << 20;
+};
+
+/// Thread safety: confined to its runtime's executor. Owned by shared_ptr: its repairs keep it alive.
+class event_hub : public std::enable_shared_from_this<event_hub> {
+public:
+    /// Repairs run in `scope`, which must outlive the hub's run().
+    event_hub(runtime& world, task_scope& scope, hub_config config);
+
+    /// Reads the stream to its end: gave up, closed, or gone. A second run() while one runs returns at once.
+    /// Cancellation (terminal): operation_aborted at once; the source is closed.
+    [[nodiscard]] net::awaitable<void> run();
+
+    /// Adds a subscriber under `key`. On an acknowledged stream it is attached, and its repair begins, at once.
+    void subscribe(std::string key, std::shared_ptr<subscriber> who);
+    void unsubscribe(std::string_view key);
+
+    void close() noexcept;
+    void wake();
+    [[nodiscard]] bool running() const noexcept { return running_; }
+    [[nodiscard]] bool acknowledged() const noexcept { return acknowledged_; }
+    [[nodiscard]] std::size_t size() const noexcept { return members_.size(); }
+    [[nodiscard]] bool has(std::string_view key) const { return members_.find(key) != members_.end(); }
+
+private:
+    struct member {
+        std::shared_ptr<subscriber> who;
+        bool live = false;
+        bool overflowed = false;
+        task_scope::id repair = 0;
+        std::vector<std::string> held_back;
+        std::size_t held_back_bytes = 0;
+    };
+    using member_ptr = std::shared_ptr<member>;
+
+    void dispatch(const item& what);
+    void dispatch_event(std::string_view data);
+    void acknowledge();
+    void interrupt(const item& why);
+    [[nodiscard]] net::awaitable<void> give_up(item why);
+    void attach(const member_ptr& to);
+    [[nodiscard]] net::awaitable<void> repair(member_ptr to);
+    void tell(const member_ptr& to, std::string_view data);
+    void flush(member& to);
+    template <class Call>
+    void contained(std::string_view what, Call&& call) noexcept;
+    void report(std::string_view what) noexcept;
+    [[nodiscard]] std::vector<member_ptr> everyone() const;
+
+    runtime& world_;
+    task_scope& scope_;
+    hub_config config_;
+    event_source source_;
+    std::map<std::string, member_ptr, std::less<>> members_;
+    bool running_ = false;
+    bool acknowledged_ = false;
+};
+
+} // namespace holdfast::stream

@@ -1,0 +1,602 @@
+#include <holdfast/testing/opencode_sim.hpp>
+
+#include <holdfast/testing/sim_engine.hpp>
+#include <holdfast/testing/sim_http.hpp>
+#include <holdfast/testing/sim_rest.hpp>
+
+#include <algorithm>
+#include <list>
+
+namespace holdfast::testing {
+
+using detail::http_request;
+
+namespace {
+
+/// Faults that an event stream takes one of; the others are looked up when their moment comes.
+bool befalls_a_stream(const fault& f) {
+    switch (f.what) {
+    case fault::kind::restart:
+    case fault::kind::api_status:
+    case fault::kind::drop_answer:
+        return false;
+    default:
+        return true;
+    }
+}
+
+/// Those that wait for a number of bytes, on a stream that was answered.
+bool has_offset(const fault& f) {
+    return befalls_a_stream(f) && f.what != fault::kind::early_end && f.what != fault::kind::status &&
+           f.what != fault::kind::hang;
+}
+
+} // namespace
+
+class opencode_sim::impl {
+public:
+    explicit impl(options settings)
+        : settings_(std::move(settings)), faults_(settings_.faults),
+          engine_(settings_, line_, [this](const detail::sim_event& e) { publish(e); }),
+          rest_(settings_, engine_) {}
+
+    connection_id accept(time_point now) {
+        advance(now);
+        connection c;
+        c.id = ++last_id_;
+        ++counters_.connections;
+        const auto id = c.id;
+        connections_.emplace(id, std::move(c));
+        if (!listening() && !frozen_)
+            reset(id);
+        return id;
+    }
+
+    void receive(connection_id id, std::string_view bytes, time_point now) {
+        advance(now);
+        connection* c = find(id);
+        if (!c || c->dead)
+            return;
+        if (hangs()) {
+            c->dead = true; // what is sent into the start-up trap is never answered
+            return;
+        }
+        c->reader.put(bytes);
+        if (frozen_)
+            return;
+        serve(id);
+        advance(now); // what is due at once, the next pipelined request first of all
+    }
+
+    void closed(connection_id id, time_point now) {
+        advance(now);
+        if (!frozen_ || !find(id))
+            forget(id);
+        else
+            find(id)->gone = true;
+    }
+
+    void advance(time_point now) {
+        if (!begun_) {
+            begun_ = true;
+            line_.now(now);
+            engine_.origin(now);
+        }
+        if (frozen_)
+            return;
+        while (line_.next() && *line_.next() <= now)
+            line_.run_one();
+        if (now > line_.now())
+            line_.now(now);
+    }
+
+    std::optional<time_point> next_wakeup() const { return frozen_ ? std::nullopt : line_.next(); }
+
+    std::vector<output> take_output() { return std::exchange(outputs_, {}); }
+
+    bool listening() const { return up_ && refusing_ == 0; }
+
+    void kill(time_point now) {
+        frozen_ = false;
+        advance(now);
+        while (!connections_.empty())
+            reset(connections_.begin()->first);
+        engine_.kill();
+        line_.clear();
+        up_ = false;
+        refusing_ = 0;
+        hanging_for_start_ = false;
+    }
+
+    void start(time_point now) {
+        advance(now);
+        start_process();
+    }
+
+    void restart(time_point now) {
+        kill(now);
+        ++counters_.restarts;
+        line_.after(settings_.restart_down, [this] { start_process(); });
+    }
+
+    void set_hang(bool on) { hang_ = on; }
+
+    void set_frozen(bool on, time_point now) {
+        advance(now);
+        frozen_ = on;
+        if (on)
+            return;
+        advance(now);
+        for (const auto id : ids([](const connection&) { return true; })) {
+            serve(id);
+            if (const connection* c = find(id); c && c->gone)
+                forget(id);
+        }
+    }
+
+    void set_mute(bool on) { mute_ = on; }
+
+    void cut_streams(time_point now) {
+        advance(now);
+        for (const auto id : ids(is_stream))
+            close(id);
+    }
+
+    void stall_streams() {
+        for (const auto id : ids(is_stream))
+            find(id)->stalled = true;
+    }
+
+    void refuse(duration d, time_point now) {
+        advance(now);
+        refuse_for(d);
+    }
+
+    void dispose(const std::string& directory, time_point now) {
+        advance(now);
+        dispose_instance(directory);
+    }
+
+    void inject(fault f) {
+        faults_.push_back(f);
+        if (!has_offset(f))
+            return;
+        for (auto& [id, c] : connections_)
+            if (c.stream && !c.trouble)
+                c.trouble = take_stream_fault();
+    }
+
+    std::vector<turn_truth> truth() { return engine_.truth(); }
+
+    counters stats() const {
+        auto out = counters_;
+        out.open_connections = connections_.size();
+        out.open_streams = static_cast<std::size_t>(
+            std::count_if(connections_.begin(), connections_.end(), [](const auto& c) { return c.second.stream; }));
+        return out;
+    }
+
+private:
+    struct connection {
+        connection_id id = 0;
+        detail::http_reader reader;
+        bool waiting = false;  // a request is being answered; the next ones wait
+        bool keep_alive = true;
+        bool dead = false;     // accepted, never answered
+        bool gone = false;     // the client left while the process stood still
+        bool stream = false;
+        bool global = false;
+        bool chunked = true;
+        bool stalled = false;
+        bool muted = false;
+        std::string directory;
+        std::uint64_t sent = 0; // body bytes of the stream
+        std::optional<fault> trouble;
+    };
+
+    static bool is_stream(const connection& c) { return c.stream; }
+
+    connection* find(connection_id id) {
+        const auto found = connections_.find(id);
+        return found == connections_.end() ? nullptr : &found->second;
+    }
+
+    template <class Which>
+    std::vector<connection_id> ids(Which which) const {
+        std::vector<connection_id> out;
+        for (const auto& [id, c] : connections_)
+            if (which(c))
+                out.push_back(id);
+        return out;
+    }
+
+    // Output.
+
+    void send(connection_id id, std::string_view bytes) {
+        if (!outputs_.empty() && outputs_.back().id == id && !outputs_.back().close && !outputs_.back().reset)
+            outputs_.back().bytes.append(bytes);
+        else
+            outputs_.push_back(output{id, std::string(bytes), false, false});
+    }
+
+    void close(connection_id id) {
+        send(id, {});
+        outputs_.back().close = true;
+        forget(id);
+    }
+
+    void reset(connection_id id) {
+        outputs_.push_back(output{id, {}, false, true});
+        forget(id);
+    }
+
+    void forget(connection_id id) { connections_.erase(id); }
+
+    // The process.
+
+    bool hangs() const { return hang_ || hanging_for_start_; }
+
+    void start_process() {
+        up_ = true;
+        hanging_for_start_ = settings_.startup_hang > duration::zero();
+        if (hanging_for_start_)
+            line_.after(settings_.startup_hang, [this] { hanging_for_start_ = false; });
+    }
+
+    void refuse_for(duration d) {
+        ++refusing_;
+        line_.after(d, [this] { --refusing_; });
+    }
+
+    void dispose_instance(const std::string& directory) {
+        engine_.dispose(directory);
+        for (const auto id : ids([&](const connection& c) { return c.stream && !c.global && c.directory == directory; }))
+            end_stream(id);
+    }
+
+    void dispose_all() {
+        auto directories = engine_.instances();
+        for (const auto& [id, c] : connections_)
+            if (c.stream && !c.global)
+                directories.insert(c.directory);
+        for (const auto& s : engine_.sessions())
+            if (!s->status.empty())
+                directories.insert(s->directory);
+        for (const auto& directory : directories)
+            dispose_instance(directory);
+        engine_.emit_server("global", "global.disposed", {});
+    }
+
+    // Faults.
+
+    static std::optional<fault> take(std::vector<fault>& from, const std::function<bool(const fault&)>& which) {
+        const auto found = std::find_if(from.begin(), from.end(),
+                                        [&](const fault& f) { return f.times > 0 && which(f); });
+        if (found == from.end())
+            return std::nullopt;
+        if (found->times != fault::always)
+            --found->times;
+        return *found;
+    }
+
+    std::optional<fault> take_stream_fault() { return take(faults_, befalls_a_stream); }
+
+    std::optional<fault> take_fault(fault::kind what) {
+        return take(faults_, [what](const fault& f) { return f.what == what; });
+    }
+
+    // Requests.
+
+    void serve(connection_id id) {
+        for (connection* c = find(id); c && !c->waiting && !c->stream && !c->dead; c = find(id)) {
+            auto request = c->reader.next();
+            if (c->reader.wants_continue())
+                send(id, "HTTP/1.1 100 Continue\r\n\r\n");
+            if (!request) {
+                if (c->reader.broken()) {
+                    send(id, detail::http_response(400, {}, {}, {}, false));
+                    close(id);
+                }
+                return;
+            }
+            ++counters_.requests;
+            c->waiting = true;
+            c->keep_alive = request->keep_alive;
+            answer(id, std::move(*request));
+        }
+    }
+
+    void answer(connection_id id, http_request request) {
+        if (const auto refused = rest_.check_credentials(request)) {
+            respond(id, *refused);
+            return;
+        }
+        if (request.method == "GET" && (request.path == "/event" || request.path == "/global/event")) {
+            open_stream(id, request);
+            return;
+        }
+        if (const auto f = take_fault(fault::kind::api_status)) {
+            respond(id, detail::rest_fault(f->status));
+            return;
+        }
+        const bool drops = request.method == "POST" && request.path.ends_with("/prompt_async") &&
+                           take_fault(fault::kind::drop_answer);
+        if (request.method == "POST" && request.path == "/instance/dispose") {
+            dispose_instance(rest_.directory_of(request));
+            respond(id, detail::rest_true());
+        } else if (request.path == "/global/dispose" || (request.method == "PATCH" && request.path == "/config")) {
+            dispose_all();
+            respond(id, detail::rest_true());
+        } else {
+            rest_.handle(request, [this, id, drops](const detail::rest_response& response) {
+                if (drops && find(id))
+                    close(id);
+                else
+                    respond(id, response);
+            });
+        }
+    }
+
+    void respond(connection_id id, const detail::rest_response& response) {
+        connection* c = find(id);
+        if (!c)
+            return; // the client left
+        send(id, detail::http_response(response.status, response.content_type, response.body, response.headers,
+                                       c->keep_alive));
+        c->waiting = false;
+        if (!c->keep_alive) {
+            close(id);
+            return;
+        }
+        // From the list, since a response may come from inside serve().
+        line_.after(duration::zero(), [this, id] { serve(id); });
+    }
+
+    // Event streams.
+
+    void open_stream(connection_id id, const http_request& request) {
+        connection& c = *find(id);
+        ++counters_.stream_requests;
+        auto trouble = take_stream_fault();
+        if (trouble && trouble->what == fault::kind::hang) {
+            c.dead = true;
+            return;
+        }
+        if (trouble && trouble->what == fault::kind::status) {
+            respond(id, detail::rest_fault(trouble->status));
+            return;
+        }
+        c.stream = true;
+        c.global = request.path == "/global/event";
+        c.chunked = !request.http_1_0;
+        c.directory = rest_.directory_of(request);
+        send(id, detail::http_stream_head(c.chunked));
+        if (trouble && trouble->what == fault::kind::early_end) {
+            end_stream(id);
+            return;
+        }
+        c.trouble = trouble;
+        write_event(id, greeting("server.connected", c.global));
+        plan_heartbeat(id);
+    }
+
+    std::string greeting(std::string_view type, bool global) {
+        auto payload = engine_.event(type, {});
+        return global ? "{\"payload\":" + payload + "}" : payload;
+    }
+
+    void plan_heartbeat(connection_id id) {
+        line_.after(settings_.heartbeat, [this, id] {
+            const connection* c = find(id);
+            if (!c)
+                return;
+            write_event(id, greeting("server.heartbeat", c->global));
+            plan_heartbeat(id);
+        });
+    }
+
+    void publish(const detail::sim_event& e) {
+        if (mute_)
+            return;
+        std::string wrapped;
+        for (const auto id : ids(is_stream)) {
+            const connection* c = find(id);
+            if (!c || c->muted || (!c->global && c->directory != e.directory))
+                continue;
+            if (!c->global) {
+                write_event(id, e.payload);
+                continue;
+            }
+            write_event(id, wrap(e, e.payload));
+            if (!e.sync.empty())
+                write_event(id, wrap(e, e.sync));
+        }
+    }
+
+    static std::string wrap(const detail::sim_event& e, const std::string& payload) {
+        std::string out = "{\"directory\":" + detail::json::serialize(detail::json::value(e.directory));
+        if (e.directory != "global")
+            out += ",\"project\":\"global\"";
+        return out + ",\"payload\":" + payload + "}";
+    }
+
+    void write_event(connection_id id, const std::string& json) {
+        connection* c = find(id);
+        if (!c || c->stalled)
+            return;
+        const std::string body = "data: " + json + "\n\n";
+        const auto before = c->sent;
+        if (c->trouble && before + body.size() >= c->trouble->after) {
+            const auto part = static_cast<std::size_t>(std::max(c->trouble->after, before) - before);
+            send_body(*c, body, part);
+            strike(id);
+            return;
+        }
+        send_body(*c, body, body.size());
+    }
+
+    /// One chunk a body, or the first bytes of it.
+    void send_body(connection& c, const std::string& body, std::size_t size) {
+        if (c.chunked && size > 0)
+            send(c.id, detail::http_chunk_head(body.size()));
+        send(c.id, std::string_view(body).substr(0, size));
+        if (c.chunked && size == body.size())
+            send(c.id, "\r\n");
+        c.sent += size;
+        count(size);
+    }
+
+    /// Adds to what all streams have sent, and restarts the process when a fault asks for it there.
+    void count(std::size_t size) {
+        counters_.stream_bytes += size;
+        const auto reached = take(faults_, [this](const fault& f) {
+            return f.what == fault::kind::restart && counters_.stream_bytes >= f.after;
+        });
+        // Not from inside the story that is being told.
+        if (reached)
+            line_.after(duration::zero(), [this] { restart(line_.now()); });
+    }
+
+    void strike(connection_id id) {
+        connection& c = *find(id);
+        const fault f = *std::exchange(c.trouble, std::nullopt);
+        switch (f.what) {
+        case fault::kind::reset:
+            flush_then_reset(id);
+            break;
+        case fault::kind::stall:
+            c.stalled = true;
+            break;
+        case fault::kind::mute:
+            c.muted = true;
+            break;
+        case fault::kind::garbage:
+            send(id, "\r\n<<< this is no chunk >>>\r\n");
+            close(id);
+            break;
+        case fault::kind::refuse:
+            refuse_for(f.for_);
+            close(id);
+            break;
+        default:
+            close(id);
+            break;
+        }
+    }
+
+    /// So that the bytes before the reset are delivered: a reset of its own drops what is not sent yet.
+    void flush_then_reset(connection_id id) {
+        find(id)->stalled = true;
+        line_.after(milliseconds(1), [this, id] {
+            if (find(id))
+                reset(id);
+        });
+    }
+
+    void end_stream(connection_id id) {
+        const connection* c = find(id);
+        if (!c || c->stalled)
+            return;
+        if (c->chunked)
+            send(id, "0\r\n\r\n");
+        close(id);
+    }
+
+    options settings_;
+    std::vector<fault> faults_;
+    detail::timeline line_;
+    std::map<connection_id, connection> connections_;
+    detail::engine engine_; // after what its events reach
+    detail::rest rest_;
+    std::vector<output> outputs_;
+    counters counters_;
+    connection_id last_id_ = 0;
+    int refusing_ = 0;
+    bool begun_ = false;
+    bool up_ = true;
+    bool hang_ = false;
+    bool hanging_for_start_ = false;
+    bool frozen_ = false;
+    bool mute_ = false;
+};
+
+opencode_sim::opencode_sim(options settings) : impl_(std::make_unique<impl>(std::move(settings))) {}
+opencode_sim::opencode_sim(opencode_sim&&) noexcept = default;
+opencode_sim& opencode_sim::operator=(opencode_sim&&) noexcept = default;
+opencode_sim::~opencode_sim() = default;
+
+opencode_sim::connection_id opencode_sim::accept(time_point now) {
+    return impl_->accept(now);
+}
+void opencode_sim::receive(connection_id id, std::string_view bytes, time_point now) {
+    impl_->receive(id, bytes, now);
+}
+void opencode_sim::closed(connection_id id, time_point now) {
+    impl_->closed(id, now);
+}
+void opencode_sim::advance(time_point now) {
+    impl_->advance(now);
+}
+std::optional<time_point> opencode_sim::next_wakeup() const {
+    return impl_->next_wakeup();
+}
+std::vector<opencode_sim::output> opencode_sim::take_output() {
+    return impl_->take_output();
+}
+bool opencode_sim::listening() const {
+    return impl_->listening();
+}
+void opencode_sim::restart(time_point now) {
+    impl_->restart(now);
+}
+void opencode_sim::kill(time_point now) {
+    impl_->kill(now);
+}
+void opencode_sim::start(time_point now) {
+    impl_->start(now);
+}
+void opencode_sim::set_hang(bool on) {
+    impl_->set_hang(on);
+}
+void opencode_sim::set_frozen(bool on, time_point now) {
+    impl_->set_frozen(on, now);
+}
+void opencode_sim::set_mute(bool on) {
+    impl_->set_mute(on);
+}
+void opencode_sim::cut_streams(time_point now) {
+    impl_->cut_streams(now);
+}
+void opencode_sim::stall_streams() {
+    impl_->stall_streams();
+}
+void opencode_sim::refuse(duration d, time_point now) {
+    impl_->refuse(d, now);
+}
+void opencode_sim::dispose_instance(std::string_view directory, time_point now) {
+    impl_->dispose(std::string(directory), now);
+}
+void opencode_sim::inject(fault f) {
+    impl_->inject(f);
+}
+std::vector<opencode_sim::turn_truth> opencode_sim::truth() const {
+    return impl_->truth();
+}
+opencode_sim::counters opencode_sim::stats() const {
+    return impl_->stats();
+}
+
+const char* to_string(opencode_sim::outcome o) noexcept {
+    switch (o) {
+    case opencode_sim::outcome::pending: return "pending";
+    case opencode_sim::outcome::completed: return "completed";
+    case opencode_sim::outcome::failed: return "failed";
+    case opencode_sim::outcome::aborted: return "aborted";
+    case opencode_sim::outcome::rejected: return "rejected";
+    case opencode_sim::outcome::unanswered: return "unanswered";
+    case opencode_sim::outcome::interrupted: return "interrupted";
+    }
+    return "";
+}
+
+} // namespace holdfast::testing

@@ -1,0 +1,809 @@
+#include <holdfast/testing/sim_engine.hpp>
+
+#include <algorithm>
+
+namespace holdfast::testing::detail {
+
+namespace {
+
+using outcome = opencode_sim::outcome;
+
+constexpr std::string_view base62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+constexpr std::string_view hex = "0123456789abcdef";
+
+std::string_view text_at(const json::object& from, std::string_view key) {
+    const auto* value = from.if_contains(key);
+    return value && value->is_string() ? std::string_view(value->get_string()) : std::string_view();
+}
+
+/// 2026-01-01T00:00:00.000Z
+std::string iso_date(std::int64_t wall_ms) {
+    using namespace std::chrono;
+    const sys_time<milliseconds> at{milliseconds(wall_ms)};
+    const auto day = floor<days>(at);
+    const year_month_day date(day);
+    const hh_mm_ss<milliseconds> time(at - day);
+    char out[48];
+    std::snprintf(out, sizeof out, "%04d-%02u-%02uT%02d:%02d:%02d.%03dZ", int(date.year()),
+                  unsigned(date.month()), unsigned(date.day()), int(time.hours().count()),
+                  int(time.minutes().count()), int(time.seconds().count()), int(time.subseconds().count()));
+    return out;
+}
+
+std::string without_leading_slash(std::string_view directory) {
+    return std::string(directory.substr(!directory.empty() && directory.front() == '/' ? 1 : 0));
+}
+
+} // namespace
+
+engine::engine(const opencode_sim::options& settings, timeline& line, std::function<void(const sim_event&)> sink)
+    : settings_(settings), line_(line), sink_(std::move(sink)), chance_(settings.seed) {}
+
+// Chance and ids.
+
+std::uint64_t engine::draw(std::uint64_t below) {
+    return chance_() % below;
+}
+
+duration engine::between(milliseconds least, milliseconds most) {
+    return least + milliseconds(draw(static_cast<std::uint64_t>((most - least).count()) + 1));
+}
+
+std::string engine::random_text(std::size_t size, std::string_view alphabet) {
+    std::string out;
+    for (std::size_t i = 0; i < size; ++i)
+        out.push_back(alphabet[draw(alphabet.size())]);
+    return out;
+}
+
+std::int64_t engine::wall_ms() const {
+    const auto at = settings_.epoch + std::chrono::duration_cast<wall_time::duration>(line_.now() - origin_);
+    return std::chrono::duration_cast<milliseconds>(at.time_since_epoch()).count();
+}
+
+namespace {
+
+std::string twelve_digits(std::uint64_t value) {
+    std::string out(12, '0');
+    for (std::size_t i = 12; i-- > 0; value >>= 4)
+        out[i] = hex[value & 15];
+    return out;
+}
+
+} // namespace
+
+std::string engine::ascending(std::string_view prefix) {
+    const auto ms = wall_ms();
+    if (ms != last_id_ms_)
+        ids_in_ms_ = 0;
+    last_id_ms_ = ms;
+    const auto value = static_cast<std::uint64_t>(ms) * 4096 + ++ids_in_ms_;
+    return std::string(prefix) + "_" + twelve_digits(value) + random_text(14, base62);
+}
+
+std::string engine::descending(std::string_view prefix) {
+    return std::string(prefix) + "_" + twelve_digits(~(static_cast<std::uint64_t>(wall_ms()) * 4096 + draw(4096))) +
+           random_text(14, base62);
+}
+
+std::string engine::error_reference() {
+    return "err_" + random_text(8, hex);
+}
+
+// Events.
+
+std::string engine::event(std::string_view type, json::object properties) {
+    json::object out;
+    out["id"] = ascending("evt");
+    out["type"] = type;
+    out["properties"] = std::move(properties);
+    return json::serialize(out);
+}
+
+void engine::emit(session& s, std::string_view type, json::object properties, bool durable) {
+    // Once a session is deleted its rows are gone: only what is never stored gets through.
+    if (s.deleted && type != "message.part.delta" && type != "session.deleted")
+        return;
+    sim_event out;
+    out.directory = s.directory;
+    if (durable) {
+        json::object twin;
+        const auto id = ascending("evt");
+        twin["type"] = "sync";
+        json::object inner;
+        inner["id"] = id;
+        inner["type"] = std::string(type) + ".1";
+        inner["seq"] = s.sequence++;
+        inner["aggregateID"] = s.id;
+        inner["data"] = properties;
+        twin["syncEvent"] = std::move(inner);
+        twin["id"] = id;
+        out.sync = json::serialize(twin);
+        json::object plain;
+        plain["id"] = id;
+        plain["type"] = type;
+        plain["properties"] = std::move(properties);
+        out.payload = json::serialize(plain);
+    } else {
+        out.payload = event(type, std::move(properties));
+    }
+    sink_(out);
+}
+
+void engine::emit_server(const std::string& directory, std::string_view type, json::object properties) {
+    sink_(sim_event{directory, event(type, std::move(properties)), {}});
+}
+
+void engine::emit_session(session& s, std::string_view type) {
+    if (type == "session.updated")
+        s.info["time"].as_object()["updated"] = wall_ms();
+    json::object properties;
+    properties["sessionID"] = s.id;
+    properties["info"] = s.info;
+    emit(s, type, std::move(properties), true);
+}
+
+void engine::emit_message(session& s, const message& m) {
+    json::object properties;
+    properties["sessionID"] = s.id;
+    properties["info"] = m.info;
+    emit(s, "message.updated", std::move(properties), true);
+}
+
+void engine::emit_part(session& s, const json::object& part) {
+    json::object properties;
+    properties["sessionID"] = s.id;
+    properties["part"] = part;
+    properties["time"] = wall_ms();
+    emit(s, "message.part.updated", std::move(properties), true);
+}
+
+void engine::emit_error(session& s, json::object error) {
+    json::object properties;
+    properties["sessionID"] = s.id;
+    properties["error"] = std::move(error);
+    emit(s, "session.error", std::move(properties));
+}
+
+void engine::set_status(session& s, json::object status) {
+    json::object properties;
+    properties["sessionID"] = s.id;
+    properties["status"] = status;
+    s.status = std::move(status);
+    emit(s, "session.status", std::move(properties));
+}
+
+void engine::set_busy(session& s) {
+    set_status(s, {{"type", "busy"}});
+}
+
+void engine::become_idle(session& s) {
+    set_status(s, {{"type", "idle"}});
+    s.status.clear();
+    emit(s, "session.idle", {{"sessionID", s.id}});
+}
+
+void engine::warm_up(const std::string& directory) {
+    if (!warm_.insert(directory).second)
+        return;
+    for (const auto* plugin : {"openai", "anthropic", "mock"})
+        emit_server(directory, "plugin.added", {{"id", plugin}});
+    for (const auto* type : {"catalog.updated", "reference.updated", "integration.updated"})
+        emit_server(directory, type, {});
+}
+
+// Sessions.
+
+session& engine::create_session(const std::string& directory, const json::object& body) {
+    auto fresh = std::make_unique<session>();
+    session& s = *fresh;
+    s.id = descending("ses");
+    s.directory = directory;
+    s.parent = text_at(body, "parentID");
+    const auto title = text_at(body, "title");
+    s.titled = !title.empty() || !s.parent.empty();
+    s.info["id"] = s.id;
+    s.info["slug"] = "quiet-" + random_text(5, "bcdfghklmnprst");
+    s.info["version"] = settings_.version;
+    s.info["projectID"] = "global";
+    s.info["directory"] = directory;
+    s.info["path"] = without_leading_slash(directory);
+    if (!s.parent.empty())
+        s.info["parentID"] = s.parent;
+    s.info["title"] = title.empty() ? "New session - " + iso_date(wall_ms()) : std::string(title);
+    for (const auto* key : {"agent", "permission"})
+        if (const auto* value = body.if_contains(key))
+            s.info[key] = *value;
+    s.info["cost"] = 0;
+    s.info["tokens"] = tokens(0, 0);
+    s.info["time"] = {{"created", wall_ms()}, {"updated", wall_ms()}};
+    if (const auto agent = text_at(body, "agent"); !agent.empty())
+        s.agent = agent;
+    sessions_.push_back(std::move(fresh));
+    emit_session(s, "session.created");
+    return s;
+}
+
+session* engine::find(const std::string& id) {
+    const auto found = std::find_if(sessions_.begin(), sessions_.end(),
+                                    [&](const auto& s) { return s->id == id && !s->deleted; });
+    return found == sessions_.end() ? nullptr : found->get();
+}
+
+std::vector<session*> engine::sessions() {
+    std::vector<session*> out;
+    for (const auto& s : sessions_)
+        if (!s->deleted)
+            out.push_back(s.get());
+    return out;
+}
+
+void engine::rename(session& s, std::string_view title) {
+    s.titled = true;
+    s.info["title"] = title;
+    emit_session(s, "session.updated");
+}
+
+void engine::remove(session& s) {
+    for (const auto& child : sessions_)
+        if (child->parent == s.id && !child->deleted)
+            remove(*child);
+    s.deleted = true;
+    emit_session(s, "session.deleted");
+    close_records(s, outcome::interrupted, {});
+    for (auto& r : prompts_)
+        r.deleted = r.deleted || r.session == s.id;
+}
+
+message* engine::find_message(session& s, std::string_view id) {
+    for (const auto& m : s.messages)
+        if (m->id == id)
+            return m.get();
+    return nullptr;
+}
+
+json::object engine::statuses(const std::string& directory) {
+    json::object out;
+    for (const auto& s : sessions_) // a deleted session that still runs stays listed
+        if (s->directory == directory && !s->status.empty())
+            out[s->id] = s->status;
+    return out;
+}
+
+// Messages and parts.
+
+json::object engine::tokens(int input, int output) {
+    json::object out;
+    if (input + output > 0)
+        out["total"] = input + output;
+    out["input"] = input;
+    out["output"] = output;
+    out["reasoning"] = 0;
+    out["cache"] = {{"read", 0}, {"write", 0}};
+    return out;
+}
+
+json::object& engine::part_of(message& m, const std::string& id) {
+    return *std::find_if(m.parts.begin(), m.parts.end(),
+                         [&](const json::object& part) { return text_at(part, "id") == id; });
+}
+
+/// Stores a part, in place of the one with the same id if there is one, and tells the subscribers.
+json::object& engine::put_part(session& s, message& m, json::object part) {
+    if (text_at(part, "id").empty())
+        part["id"] = ascending("prt");
+    part["messageID"] = m.id;
+    part["sessionID"] = s.id;
+    const auto id = std::string(text_at(part, "id"));
+    auto found = std::find_if(m.parts.begin(), m.parts.end(),
+                              [&](const json::object& old) { return text_at(old, "id") == id; });
+    if (found == m.parts.end())
+        found = m.parts.insert(found, std::move(part));
+    else
+        *found = std::move(part);
+    emit_part(s, *found);
+    return *found;
+}
+
+message& engine::add_message(session& s, std::string id, bool user) {
+    auto fresh = std::make_unique<message>();
+    fresh->id = std::move(id);
+    fresh->user = user;
+    fresh->info["id"] = fresh->id;
+    s.messages.push_back(std::move(fresh));
+    return *s.messages.back();
+}
+
+message& engine::add_user(session& s, std::string id, const json::object& body) {
+    message& m = add_message(s, std::move(id), true);
+    m.root = m.id;
+    m.info["role"] = "user";
+    m.info["sessionID"] = s.id;
+    m.info["time"] = {{"created", wall_ms()}};
+    m.info["agent"] = s.agent;
+    m.info["model"] = {{"providerID", s.provider}, {"modelID", s.model}};
+    if (const auto variant = text_at(body, "variant"); !variant.empty())
+        m.info["model"].as_object()["variant"] = variant;
+    for (const auto* key : {"system", "tools"})
+        if (const auto* value = body.if_contains(key))
+            m.info[key] = *value;
+    return m;
+}
+
+/// A user message that the server writes itself, inside the turn of `asked`.
+message& engine::add_continuation(session& s, const message& asked, json::object part, bool compaction) {
+    const auto root = asked.root;
+    message& m = add_user(s, ascending("msg"), {});
+    m.root = root;
+    m.compaction = compaction;
+    emit_message(s, m);
+    put_part(s, m, std::move(part));
+    return m;
+}
+
+/// The assistant message of one step. With `early_end` the event already carries the end, because the server
+/// serialises its objects late; what is stored does not.
+message& engine::add_answer(session& s, message& asked, std::string_view mode, json::object early_end) {
+    message& m = add_message(s, ascending("msg"), false);
+    m.compaction = asked.compaction;
+    m.info["parentID"] = asked.id;
+    m.info["role"] = "assistant";
+    m.info["mode"] = mode;
+    m.info["agent"] = mode;
+    if (m.compaction)
+        m.info["summary"] = true;
+    m.info["path"] = {{"cwd", s.directory}, {"root", "/"}};
+    m.info["cost"] = 0;
+    m.info["tokens"] = tokens(0, 0);
+    m.info["modelID"] = s.model;
+    m.info["providerID"] = s.provider;
+    m.info["time"] = {{"created", wall_ms()}};
+    m.info["sessionID"] = s.id;
+    s.run.answer = &m;
+    s.run.asked = &asked;
+    begin_record(s, asked, m);
+    if (early_end.empty()) {
+        emit_message(s, m);
+        return m;
+    }
+    message early;
+    early.info = m.info;
+    early.info["time"].as_object()["completed"] = wall_ms() + 40;
+    for (const auto& [key, value] : early_end)
+        early.info[key] = value;
+    emit_message(s, early);
+    return m;
+}
+
+message& engine::last_user(session& s) {
+    return **std::find_if(s.messages.rbegin(), s.messages.rend(), [](const auto& m) { return m->user; });
+}
+
+message* engine::last_answer(session& s) {
+    const auto found =
+        std::find_if(s.messages.rbegin(), s.messages.rend(), [](const auto& m) { return !m->user; });
+    return found == s.messages.rend() ? nullptr : found->get();
+}
+
+std::string engine::text_of(const message& m) {
+    std::string out;
+    for (const auto& part : m.parts)
+        if (text_at(part, "type") == "text")
+            out += text_at(part, "text");
+    return out;
+}
+
+// Prompts.
+
+bool engine::known_agent(std::string_view name) {
+    return name == "build" || name == "plan" || name == "general" || name == "explore";
+}
+
+bool engine::known_model(const session& s) const {
+    return s.provider == "mock" && s.model.starts_with("mock-");
+}
+
+engine::posted engine::prompt(session& s, const json::object& body, done when_over) {
+    if (const auto agent = text_at(body, "agent"); !agent.empty()) {
+        if (!known_agent(agent)) {
+            for (const auto& text : {"Agent not found: \"" + std::string(agent) +
+                                         "\". Available agents: build, explore, general, plan",
+                                     std::string("UnknownError: UnknownError")})
+                emit_error(s, {{"name", "UnknownError"}, {"data", {{"message", text}}}});
+            return posted::unknown_agent;
+        }
+        s.agent = agent;
+    }
+    if (const auto* model = body.if_contains("model"); model && model->is_object()) {
+        s.provider = text_at(model->get_object(), "providerID");
+        s.model = text_at(model->get_object(), "modelID");
+    }
+    json::object model{{"id", s.model}, {"providerID", s.provider}, {"variant", "default"}};
+    if (text_at(s.info, "agent") != s.agent || !s.info.contains("model") || s.info["model"] != model) {
+        s.info["agent"] = s.agent;
+        s.info["model"] = std::move(model);
+        emit_session(s, "session.updated");
+    }
+
+    auto id = std::string(text_at(body, "messageID"));
+    message* m = id.empty() ? nullptr : find_message(s, id);
+    const bool repeated = m != nullptr;
+    if (!m)
+        m = &add_user(s, id.empty() ? ascending("msg") : std::move(id), body);
+    emit_message(s, *m);
+    if (const auto* parts = body.if_contains("parts"))
+        for (const auto& part : parts->as_array())
+            put_part(s, *m, part.as_object());
+    emit_session(s, "session.updated");
+
+    const auto* silent = body.if_contains("noReply");
+    if (silent && silent->is_bool() && silent->get_bool()) {
+        line_.after(duration::zero(), std::move(when_over));
+        return posted::taken;
+    }
+    if (!repeated) {
+        prompt_record r;
+        r.session = s.id;
+        r.message = m->id;
+        r.child = !s.parent.empty();
+        prompts_.push_back(std::move(r));
+    }
+    if (when_over)
+        s.run.when_over.push_back(std::move(when_over));
+    if (s.run.now == run::phase::none)
+        begin_loop(s, between(milliseconds(15), milliseconds(60)));
+    else if (s.run.now == run::phase::settling)
+        s.run.again = true;
+    return posted::taken;
+}
+
+std::size_t engine::record_of(const session& s, const std::string& message_id) const {
+    for (std::size_t i = 0; i < prompts_.size(); ++i)
+        if (prompts_[i].session == s.id && prompts_[i].message == message_id)
+            return i;
+    return none;
+}
+
+/// An assistant message under a prompt ends what was open before it, and opens the prompt again if it had ended.
+void engine::begin_record(session& s, const message& asked, const message& answer) {
+    const auto current = record_of(s, asked.root);
+    if (current == none)
+        return;
+    for (std::size_t i = 0; i < current; ++i) {
+        auto& earlier = prompts_[i];
+        if (earlier.session != s.id || earlier.outcome != outcome::pending)
+            continue;
+        if (earlier.last_answer.empty())
+            earlier.merged_into = prompts_[current].message;
+        else
+            close_by_answer(s, earlier);
+    }
+    if (!s.deleted)
+        prompts_[current].outcome = outcome::pending;
+    prompts_[current].last_answer = answer.id;
+}
+
+/// What the turn's own last message says.
+void engine::close_by_answer(session& s, prompt_record& r) {
+    const message* last = find_message(s, r.last_answer);
+    if (!last) {
+        r.outcome = outcome::unanswered;
+        return;
+    }
+    if (const auto* error = last->info.if_contains("error")) {
+        r.error = text_at(error->as_object(), "name");
+        r.outcome = r.error == "MessageAbortedError" ? outcome::aborted : outcome::failed;
+        return;
+    }
+    const auto finish = text_at(last->info, "finish");
+    if (finish.empty())
+        r.outcome = outcome::aborted;
+    else
+        r.outcome = finish == "tool-calls" && r.rejected ? outcome::rejected : outcome::completed;
+}
+
+void engine::close_records(session& s, opencode_sim::outcome how, std::string_view error) {
+    for (auto& r : prompts_) {
+        if (r.session != s.id || r.outcome != outcome::pending)
+            continue;
+        r.outcome = how;
+        r.error = error;
+    }
+}
+
+void engine::step_record_for_answer(session& s, const std::function<void(prompt_record&)>& change) {
+    const auto current = s.run.asked ? record_of(s, s.run.asked->root) : none;
+    if (current != none)
+        change(prompts_[current]);
+}
+
+std::vector<opencode_sim::turn_truth> engine::truth() {
+    std::vector<opencode_sim::turn_truth> out;
+    for (const auto& r : prompts_) {
+        opencode_sim::turn_truth t;
+        t.session = r.session;
+        t.message = r.message;
+        t.outcome = r.outcome;
+        t.said = r.said;
+        t.merged_into = r.merged_into;
+        t.error = r.error;
+        t.model_runs = r.model_runs;
+        t.child = r.child;
+        t.deleted = r.deleted;
+        const auto s = std::find_if(sessions_.begin(), sessions_.end(),
+                                    [&](const auto& candidate) { return candidate->id == r.session; });
+        if (s != sessions_.end()) {
+            const run& now = (*s)->run;
+            const bool at_work = now.now == run::phase::working || now.now == run::phase::retrying;
+            t.running = at_work && now.asked && now.asked->root == r.message && now.answer;
+            if (const auto* last = find_message(**s, r.last_answer))
+                t.text = text_of(*last);
+        }
+        out.push_back(std::move(t));
+    }
+    return out;
+}
+
+// Asks.
+
+ask& engine::put_ask(session& s, bool question, json::object asked, reply_to_ask& waiting) {
+    auto fresh = std::make_unique<ask>();
+    fresh->id = ascending(question ? "que" : "per");
+    fresh->session = s.id;
+    fresh->directory = s.directory;
+    fresh->question = question;
+    fresh->waiting = &waiting;
+    fresh->listed["id"] = fresh->id;
+    fresh->listed["sessionID"] = s.id;
+    for (auto& [key, value] : asked)
+        fresh->listed[key] = value;
+    asks_.push_back(std::move(fresh));
+    emit(s, question ? "question.asked" : "permission.asked", asks_.back()->listed);
+    return *asks_.back();
+}
+
+json::array engine::asks(const std::string& directory, bool questions) const {
+    json::array out;
+    for (const auto& a : asks_)
+        if (a->directory == directory && a->question == questions)
+            out.push_back(a->listed);
+    return out;
+}
+
+const ask* engine::find_ask(const std::string& id, const std::string& directory, bool question) const {
+    for (const auto& a : asks_)
+        if (a->id == id && a->question == question && (directory.empty() || a->directory == directory))
+            return a.get();
+    return nullptr;
+}
+
+namespace {
+
+std::unique_ptr<ask> take_ask(std::vector<std::unique_ptr<ask>>& asks, const std::string& id) {
+    const auto found = std::find_if(asks.begin(), asks.end(), [&](const auto& a) { return a->id == id; });
+    auto taken = std::move(*found);
+    asks.erase(found);
+    return taken;
+}
+
+} // namespace
+
+void engine::reply_permission(const std::string& id, std::string reply, std::string text) {
+    const auto a = take_ask(asks_, id);
+    if (session* s = find(a->session))
+        emit(*s, "permission.replied", {{"sessionID", a->session}, {"requestID", id}, {"reply", reply}});
+    if (!a->waiting)
+        return; // a ghost: accepted, and nothing more
+    if (reply == "always")
+        always_allowed_.insert(a->directory);
+    a->waiting->reply = std::move(reply);
+    a->waiting->message = std::move(text);
+    a->waiting->given.open();
+}
+
+void engine::reply_question(const std::string& id, json::array answers) {
+    const auto a = take_ask(asks_, id);
+    if (session* s = find(a->session))
+        emit(*s, "question.replied", {{"sessionID", a->session}, {"requestID", id}, {"answers", answers}});
+    if (!a->waiting)
+        return;
+    a->waiting->reply = "answer";
+    a->waiting->answers = std::move(answers);
+    a->waiting->given.open();
+}
+
+void engine::reject_question(const std::string& id) {
+    const auto a = take_ask(asks_, id);
+    if (session* s = find(a->session))
+        emit(*s, "question.rejected", {{"sessionID", a->session}, {"requestID", id}});
+    if (!a->waiting)
+        return;
+    a->waiting->reply = "reject";
+    a->waiting->given.open();
+}
+
+// Endings from outside.
+
+/// Takes the running story away, wherever it waits; its asks become ghosts.
+void engine::drop_story(session& s) {
+    for (const auto& a : asks_)
+        if (a->session == s.id)
+            a->waiting = nullptr;
+    for (const auto& child : sessions_)
+        if (child->parent == s.id)
+            child->run.watched_by = nullptr;
+    s.run.tale = story();
+}
+
+/// The loop has ended, however it did.
+void engine::over(session& s) {
+    s.run.now = run::phase::none;
+    s.run.answer = nullptr;
+    s.run.asked = nullptr;
+    s.run.text_part.clear();
+    s.run.tool_part.clear();
+    for (auto& callback : std::exchange(s.run.when_over, {}))
+        line_.after(duration::zero(), std::move(callback));
+    if (s.run.watched_by)
+        std::exchange(s.run.watched_by, nullptr)->open();
+    if (std::exchange(s.run.again, false))
+        begin_loop(s, between(milliseconds(15), milliseconds(60)));
+}
+
+void engine::abort(const std::string& id, const std::string& directory, done when_settled) {
+    const auto found =
+        std::find_if(sessions_.begin(), sessions_.end(), [&](const auto& s) { return s->id == id; });
+    if (found != sessions_.end()) {
+        abort_work(**found, std::move(when_settled), false);
+        return;
+    }
+    emit_server(directory, "session.status", {{"sessionID", id}, {"status", {{"type", "idle"}}}});
+    emit_server(directory, "session.idle", {{"sessionID", id}});
+    when_settled();
+}
+
+void engine::abort_work(session& s, done when_settled, bool at_once) {
+    switch (s.run.now) {
+    case run::phase::none:
+    case run::phase::settling:
+        if (s.run.now == run::phase::none || !at_once)
+            become_idle(s);
+        break;
+    case run::phase::starting:
+        drop_story(s);
+        become_idle(s);
+        close_records(s, outcome::unanswered, {});
+        over(s);
+        break;
+    case run::phase::retrying:
+        abort_retry(s);
+        break;
+    case run::phase::working:
+        abort_children(s);
+        if (s.deleted) {
+            abort_deleted(s);
+            break;
+        }
+        if (!s.run.answer) { // busy, but no message yet
+            drop_story(s);
+            become_idle(s);
+            close_records(s, outcome::unanswered, {});
+            over(s);
+            break;
+        }
+        const bool asking = std::any_of(asks_.begin(), asks_.end(), [&](const auto& a) {
+            return a->session == s.id && a->waiting;
+        });
+        drop_story(s);
+        s.run.now = run::phase::settling;
+        emit_error(s, {{"name", "MessageAbortedError"}, {"data", {{"message", "Aborted"}}}});
+        become_idle(s);
+        if (at_once) {
+            settle_abort(s);
+            break;
+        }
+        // With something to ask or to kill the real server needs up to 260 ms, else only a few.
+        const auto wait = asking || !s.run.tool_part.empty() ? between(milliseconds(100), milliseconds(260))
+                                                             : between(milliseconds(3), milliseconds(30));
+        line_.after(wait, [this, &s, when_settled = std::move(when_settled)] {
+            settle_abort(s);
+            if (when_settled)
+                when_settled();
+        });
+        return;
+    }
+    if (when_settled)
+        when_settled();
+}
+
+void engine::abort_children(session& s) {
+    for (std::size_t i = 0; i < sessions_.size(); ++i) { // settling may add none, but indices stay good if it does
+        session& child = *sessions_[i];
+        if (child.parent == s.id && child.run.now != run::phase::none) {
+            child.run.watched_by = nullptr;
+            abort_work(child, {}, true);
+        }
+    }
+}
+
+void engine::settle_abort(session& s) {
+    if (s.run.now != run::phase::settling)
+        return; // the instance was disposed meanwhile
+    close_text(s);
+    if (!s.run.tool_part.empty()) {
+        auto& state = part_of(*s.run.answer, s.run.tool_part).at("state").as_object();
+        if (s.run.tool_has_output) {
+            const auto output = std::string(text_at(state["metadata"].as_object(), "output"));
+            tool_ended(s, "completed",
+                       {{"output", output + "\n\n<shell_metadata>\nUser aborted the command\n</shell_metadata>"},
+                        {"title", "bash"},
+                        {"metadata", {{"output", output}, {"exit", nullptr}, {"truncated", false}}}});
+        } else {
+            tool_ended(s, "error",
+                       {{"error", "Tool execution aborted"}, {"metadata", {{"interrupted", true}}}});
+        }
+    }
+    s.run.answer->info["error"] = {{"name", "MessageAbortedError"}, {"data", {{"message", "Aborted"}}}};
+    complete_answer(s);
+    become_idle(s);
+    close_records(s, outcome::aborted, "MessageAbortedError");
+    over(s);
+}
+
+/// In a retry wait there is no error: the message just ends, with neither finish nor error.
+void engine::abort_retry(session& s) {
+    drop_story(s);
+    close_text(s);
+    complete_answer(s);
+    become_idle(s);
+    close_records(s, outcome::aborted, {});
+    over(s);
+}
+
+/// The turn of a deleted session: its rows are gone, so the end fails too.
+void engine::abort_deleted(session& s) {
+    drop_story(s);
+    s.deleted = false;
+    emit_error(s, {{"name", "MessageAbortedError"}, {"data", {{"message", "Aborted"}}}});
+    become_idle(s);
+    become_idle(s);
+    emit_error(s, {{"name", "UnknownError"},
+                   {"data", {{"message", "EffectDrizzleQueryError: Failed query: insert into \"part\""}}}});
+    s.deleted = true;
+    over(s);
+}
+
+void engine::dispose(const std::string& directory) {
+    for (std::size_t i = 0; i < sessions_.size(); ++i) {
+        session& s = *sessions_[i];
+        if (s.directory != directory || s.run.now == run::phase::none)
+            continue;
+        s.run.again = false;
+        if (s.run.now == run::phase::settling)
+            settle_abort(s);
+        else
+            abort_work(s, {}, true);
+    }
+    std::erase_if(asks_, [&](const auto& a) { return a->directory == directory; });
+    always_allowed_.erase(directory);
+    warm_.erase(directory);
+    emit_server(directory, "server.instance.disposed", {{"directory", directory}});
+}
+
+void engine::kill() {
+    for (const auto& s : sessions_) {
+        drop_story(*s);
+        s->run.when_over.clear();
+    }
+    for (const auto& s : sessions_) {
+        s->run = run();
+        s->status.clear();
+        close_records(*s, outcome::interrupted, {});
+    }
+    std::erase_if(sessions_, [](const auto& s) { return s->deleted; });
+    asks_.clear();
+    always_allowed_.clear();
+    warm_.clear();
+}
+
+} // namespace holdfast::testing::detail

@@ -1,0 +1,255 @@
+// What the simulated server is about: sessions, messages, turns, asks, and the events they make. It knows nothing
+// of HTTP and of who listens. Every event goes to one sink, in order.
+#pragma once
+
+#include <holdfast/testing/opencode_sim.hpp>
+#include <holdfast/testing/sim_script.hpp>
+#include <holdfast/testing/sim_story.hpp>
+
+#include <boost/json.hpp>
+
+#include <array>
+#include <functional>
+#include <map>
+#include <memory>
+#include <random>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace holdfast::testing::detail {
+
+namespace json = boost::json;
+
+/// One event on its way to the subscribers.
+struct sim_event {
+    std::string directory; ///< the instance it belongs to; "global" for the server's own
+    std::string payload;   ///< {"id","type","properties"}
+    std::string sync;      ///< for durable events: the twin that /global/event carries beside it
+};
+
+struct message {
+    std::string id;
+    std::string root; ///< user messages: the prompt that this one belongs to (its own id, unless a continuation)
+    bool user = false;
+    bool compaction = false; ///< asks for a compaction, or is one
+    json::object info;
+    std::vector<json::object> parts; ///< as stored: the text of a running part is ""
+};
+
+struct session;
+
+/// What a story waits for when it asks the user.
+struct reply_to_ask {
+    explicit reply_to_ask(timeline& line) : given(line) {}
+    gate given;
+    std::string reply; ///< once, always, reject; or answer
+    std::string message;
+    json::array answers;
+};
+
+struct ask {
+    std::string id;
+    std::string session;
+    std::string directory;
+    bool question = false;
+    json::object listed;              ///< as GET /permission and /question show it
+    reply_to_ask* waiting = nullptr;  ///< nobody: the turn was aborted, a ghost
+};
+
+/// One session's loop.
+struct run {
+    enum class phase { none, starting, working, retrying, settling };
+    run::phase now = phase::none;
+    story tale;
+    message* answer = nullptr; ///< the assistant message being written
+    message* asked = nullptr;  ///< the user message that it answers
+    std::string text_part;     ///< the part being streamed, if any
+    std::string text;          ///< what was streamed of it; stored at its end
+    std::string tool_part;     ///< the tool at work, if any
+    bool tool_has_output = false;
+    bool stop = false;         ///< the loop ends after this step
+    bool again = false;        ///< a prompt came while the abort settled
+    gate* watched_by = nullptr;///< the parent's story, when it waits for this child
+    std::vector<std::function<void()>> when_over;
+};
+
+struct session {
+    std::string id;
+    std::string directory;
+    std::string parent;
+    json::object info;
+    std::vector<std::unique_ptr<message>> messages;
+    testing::detail::run run;
+    json::object status; ///< empty: idle
+    std::string agent = "build";
+    std::string provider = "mock";
+    std::string model = "mock-1";
+    std::uint64_t sequence = 0;
+    bool deleted = false;
+    bool titled = false;
+};
+
+class engine {
+public:
+    using done = std::function<void()>;
+
+    engine(const opencode_sim::options& settings, timeline& line, std::function<void(const sim_event&)> sink);
+
+    // Sessions.
+    session& create_session(const std::string& directory, const json::object& body);
+    [[nodiscard]] session* find(const std::string& id);
+    [[nodiscard]] std::vector<session*> sessions();
+    void rename(session& s, std::string_view title);
+    void remove(session& s);
+    [[nodiscard]] message* find_message(session& s, std::string_view id);
+    [[nodiscard]] json::object statuses(const std::string& directory);
+
+    // Turns.
+    [[nodiscard]] static bool known_agent(std::string_view name);
+    [[nodiscard]] bool known_model(const session& s) const;
+    enum class posted { taken, unknown_agent };
+    /// `when_over` is called when the loop that this prompt is in has ended (at once for noReply).
+    posted prompt(session& s, const json::object& body, done when_over);
+    void shell(session& s, std::string command, done when_over);
+    /// For an idle or unknown session too. `when_settled` is called when the real server would answer.
+    void abort(const std::string& id, const std::string& directory, done when_settled);
+
+    // Asks.
+    [[nodiscard]] json::array asks(const std::string& directory, bool questions) const;
+    [[nodiscard]] const ask* find_ask(const std::string& id, const std::string& directory, bool question) const;
+    void reply_permission(const std::string& id, std::string reply, std::string text);
+    void reply_question(const std::string& id, json::array answers);
+    void reject_question(const std::string& id);
+
+    // Instances and the process.
+    [[nodiscard]] std::set<std::string> instances() const { return warm_; }
+    void dispose(const std::string& directory);
+    /// An event without a session.
+    void emit_server(const std::string& directory, std::string_view type, json::object properties);
+    void kill();
+
+    [[nodiscard]] std::vector<opencode_sim::turn_truth> truth();
+    [[nodiscard]] std::string event(std::string_view type, json::object properties);
+    [[nodiscard]] std::string error_reference();
+    [[nodiscard]] std::int64_t wall_ms() const;
+    void origin(time_point t) { origin_ = t; }
+
+private:
+    static constexpr std::size_t none = static_cast<std::size_t>(-1);
+
+    struct prompt_record {
+        std::string session;
+        std::string message;
+        opencode_sim::outcome outcome = opencode_sim::outcome::pending;
+        std::string said;
+        std::string merged_into;
+        std::string error;
+        std::string last_answer; ///< id of the turn's last assistant message
+        int model_runs = 0;
+        bool rejected = false;
+        bool child = false;
+        bool deleted = false;
+    };
+
+    // sim_engine.cpp: chance and ids.
+    std::uint64_t draw(std::uint64_t below);
+    duration between(milliseconds least, milliseconds most);
+    std::string ascending(std::string_view prefix);
+    std::string descending(std::string_view prefix);
+    std::string random_text(std::size_t size, std::string_view alphabet);
+
+    // Events.
+    void emit(session& s, std::string_view type, json::object properties, bool durable = false);
+    void emit_session(session& s, std::string_view type);
+    void emit_message(session& s, const message& m);
+    void emit_part(session& s, const json::object& part);
+    void emit_error(session& s, json::object error);
+    void set_status(session& s, json::object status);
+    void set_busy(session& s);
+    void become_idle(session& s);
+    void warm_up(const std::string& directory);
+
+    // Messages and parts.
+    json::object& put_part(session& s, message& m, json::object part);
+    json::object& part_of(message& m, const std::string& id);
+    message& add_message(session& s, std::string id, bool user);
+    message& add_user(session& s, std::string id, const json::object& body);
+    message& add_continuation(session& s, const message& asked, json::object part, bool compaction);
+    message& add_answer(session& s, message& asked, std::string_view mode, json::object early_end = {});
+    message& last_user(session& s);
+    message* last_answer(session& s);
+    static std::string text_of(const message& m);
+    static json::object tokens(int input, int output);
+
+    // Prompt records.
+    std::size_t record_of(const session& s, const std::string& message_id) const;
+    void begin_record(session& s, const message& asked, const message& answer);
+    void close_records(session& s, opencode_sim::outcome how, std::string_view error);
+    void close_by_answer(session& s, prompt_record& r);
+    void step_record_for_answer(session& s, const std::function<void(prompt_record&)>& change);
+
+    // sim_turns.cpp: the loop and what the model plays.
+    void begin_loop(session& s, duration delay);
+    story loop(session& s, duration delay);
+    bool answered(session& s);
+    story step(session& s, bool first);
+    story play(session& s, script what);
+    story play_after_tool(session& s, script what);
+    story compact(session& s, script what);
+    story say(session& s, std::string text);
+    story stream(session& s, std::string text);
+    story retry_wait(session& s, int attempt, std::string text, duration wait);
+    story retry_until_it_fails(session& s, json::object error, std::string text, bool with_text);
+    story read_tool(session& s);
+    story write_tool(session& s);
+    story todo_tool(session& s);
+    story bash_tool(session& s, std::uint64_t run_ms);
+    story question_tool(session& s);
+    story task_tool(session& s, std::string tag);
+    story run_shell(session& s, std::string command);
+    void model_called(session& s);
+    void step_start(session& s);
+    void open_text(session& s, std::string_view kind);
+    void delta(session& s, std::string text);
+    void close_text(session& s);
+    void throw_text_away(session& s);
+    void tool_pending(session& s, std::string_view name);
+    void tool_running(session& s, const json::object& input, const json::object& more = {});
+    void tool_ended(session& s, std::string_view status, json::object more);
+    void finish_step(session& s, std::string_view reason);
+    void fail_step(session& s, json::object error);
+    void complete_answer(session& s);
+    void overflow_step(session& s);
+    void fail_without_answer(session& s);
+    void end_run(session& s);
+    void plan_title(session& s);
+    void plan_summary(session& s, duration delay);
+    ask& put_ask(session& s, bool question, json::object asked, reply_to_ask& waiting);
+    duration retry_delay(int attempt);
+
+    // Endings from outside.
+    void abort_children(session& s);
+    void abort_work(session& s, done when_settled, bool at_once);
+    void settle_abort(session& s);
+    void abort_retry(session& s);
+    void abort_deleted(session& s);
+    void drop_story(session& s);
+    void over(session& s);
+
+    const opencode_sim::options& settings_;
+    timeline& line_;
+    std::function<void(const sim_event&)> sink_;
+    std::mt19937_64 chance_;
+    time_point origin_{};
+    std::int64_t last_id_ms_ = 0;
+    std::uint64_t ids_in_ms_ = 0;
+    std::vector<std::unique_ptr<session>> sessions_;
+    std::vector<std::unique_ptr<ask>> asks_;
+    std::vector<prompt_record> prompts_;
+    std::set<std::string> warm_;
+    std::set<std::string> always_allowed_; // directories in which bash was granted for good
+};
+
+} // namespace holdfast::testing::detail

@@ -1,0 +1,744 @@
+// The turns of the simulated server: the loop that answers prompts, and what the model and the tools play in it.
+// The order of events in each story is that of the recordings.
+#include <holdfast/testing/sim_engine.hpp>
+
+#include <algorithm>
+
+namespace holdfast::testing::detail {
+
+namespace {
+
+using outcome = opencode_sim::outcome;
+using kind = script::kind;
+
+constexpr int retries_allowed = 5;
+
+json::object error_object(std::string_view name, std::string_view message) {
+    json::object data;
+    data["message"] = message;
+    json::object error;
+    error["name"] = name;
+    error["data"] = std::move(data);
+    return error;
+}
+
+json::object api_error(std::string_view message, std::uint64_t status) {
+    auto error = error_object("APIError", message);
+    auto& data = error["data"].as_object();
+    data["statusCode"] = status;
+    data["isRetryable"] = status >= 500;
+    return error;
+}
+
+json::object overflow_error() {
+    return error_object("ContextOverflowError", "This model's maximum context length is 128000 tokens. "
+                                                "However, your messages resulted in 200000 tokens.");
+}
+
+/// "a b c" to "a ", "b ", "c".
+std::vector<std::string> words(std::string_view text) {
+    std::vector<std::string> out;
+    while (!text.empty()) {
+        const auto end = text.find(' ');
+        const auto size = end == std::string_view::npos ? text.size() : end + 1;
+        out.emplace_back(text.substr(0, size));
+        text.remove_prefix(size);
+    }
+    return out;
+}
+
+std::string numbered_words(std::uint64_t count) {
+    std::string out;
+    for (std::uint64_t i = 0; i < count; ++i)
+        out += "w" + std::to_string(i) + " ";
+    return out;
+}
+
+/// What an assistant message's first event already says of its end.
+json::object early_end(const script& what, bool after_tool) {
+    if (what.what == kind::early || (after_tool && (what.what == kind::todo || what.what == kind::task)))
+        return {{"finish", "stop"}};
+    if (what.what == kind::todo)
+        return {{"finish", "tool-calls"}};
+    return {};
+}
+
+json::object too_large_to_compact() {
+    return error_object("ContextOverflowError",
+                        "Session too large to compact - context exceeds model limit even after stripping media");
+}
+
+} // namespace
+
+// The loop.
+
+void engine::begin_loop(session& s, duration delay) {
+    if (!warm_.contains(s.directory))
+        delay += settings_.cold_start;
+    s.run.now = run::phase::starting;
+    s.run.stop = false;
+    s.run.tale = loop(s, delay);
+    s.run.tale.start();
+}
+
+story engine::loop(session& s, duration delay) {
+    co_await pause(line_, delay);
+    s.run.now = run::phase::working;
+    for (bool first = true; !s.run.stop; first = false) {
+        set_busy(s);
+        if (answered(s))
+            break;
+        if (first)
+            co_await pause(line_, between(milliseconds(2), milliseconds(8)));
+        if (!known_model(s)) {
+            fail_without_answer(s);
+            co_return;
+        }
+        co_await step(s, first);
+    }
+    end_run(s);
+}
+
+/// The last user message has its answer: one that says why it finished, and not to call tools.
+bool engine::answered(session& s) {
+    for (auto m = s.messages.rbegin(); m != s.messages.rend() && !(*m)->user; ++m) {
+        const auto* finish = (*m)->info.if_contains("finish");
+        return finish && *finish != "tool-calls";
+    }
+    return false;
+}
+
+void engine::end_run(session& s) {
+    if (s.deleted)
+        return; // for ever busy: there is no row left to end
+    become_idle(s);
+    for (auto& r : prompts_)
+        if (r.session == s.id && r.outcome == outcome::pending && r.merged_into.empty() && !r.last_answer.empty())
+            close_by_answer(s, r);
+    for (auto& r : prompts_) {
+        if (r.session != s.id || r.outcome != outcome::pending)
+            continue;
+        const auto answer = r.merged_into.empty() ? none : record_of(s, r.merged_into);
+        r.outcome = answer == none ? outcome::unanswered : prompts_[answer].outcome;
+        if (answer != none)
+            r.error = prompts_[answer].error;
+    }
+    over(s);
+}
+
+void engine::fail_without_answer(session& s) {
+    const auto text = "Model not found: " + s.provider + "/" + s.model + ".";
+    emit_error(s, error_object("UnknownError", text));
+    become_idle(s);
+    emit_error(s, error_object("UnknownError", "ProviderModelNotFoundError: " + text));
+    plan_title(s);
+    close_records(s, outcome::failed, "UnknownError");
+    over(s);
+}
+
+story engine::step(session& s, bool first) {
+    message& asked = last_user(s);
+    const message* prompt_message = find_message(s, asked.root);
+    const script what = choose_script(text_of(*prompt_message));
+    if (asked.compaction) {
+        co_await compact(s, what);
+        co_return;
+    }
+    const bool after_tool = std::any_of(s.messages.begin(), s.messages.end(), [&](const auto& m) {
+        const auto* parent = m->info.if_contains("parentID");
+        const auto* finish = m->info.if_contains("finish");
+        return parent && parent->as_string() == asked.id && finish && *finish == "tool-calls";
+    });
+    const bool continued = asked.id != asked.root;
+    json::object early;
+    if (!continued)
+        early = early_end(what, after_tool);
+    add_answer(s, asked, s.agent, std::move(early));
+    if (first) {
+        warm_up(s.directory);
+        plan_title(s);
+        plan_summary(s, between(milliseconds(1), milliseconds(12)));
+    }
+    co_await pause(line_, between(milliseconds(10), milliseconds(40)));
+    set_busy(s);
+    model_called(s);
+    co_await pause(line_, between(milliseconds(1), milliseconds(10)));
+    if (continued)
+        co_await say(s, "Recovered after the compaction.");
+    else if (after_tool)
+        co_await play_after_tool(s, what);
+    else
+        co_await play(s, what);
+}
+
+/// A new session's first turn also asks the model for a title, beside the answer.
+void engine::plan_title(session& s) {
+    if (s.titled || !settings_.titles)
+        return;
+    s.titled = true;
+    line_.after(between(milliseconds(10), milliseconds(80)), [this, &s] { rename(s, "Simulated title"); });
+}
+
+void engine::plan_summary(session& s, duration delay) {
+    line_.after(delay, [this, &s] {
+        s.info["summary"] = {{"additions", 0}, {"deletions", 0}, {"files", 0}};
+        emit_session(s, "session.updated");
+        emit(s, "session.diff", {{"sessionID", s.id}, {"diff", json::array()}});
+    });
+}
+
+// What the model plays.
+
+story engine::play(session& s, script what) {
+    switch (what.what) {
+    case kind::plain:
+    case kind::early:
+        co_await say(s, "Hello from the simulated model.");
+        break;
+    case kind::slow:
+        co_await say(s, numbered_words(what.number));
+        break;
+    case kind::silent:
+        co_await pause(line_, milliseconds(what.number));
+        co_await say(s, "Hello from the simulated model.");
+        break;
+    case kind::big:
+        step_start(s);
+        open_text(s, "text");
+        delta(s, std::string(what.number, 'x'));
+        close_text(s);
+        finish_step(s, "stop");
+        break;
+    case kind::length:
+        step_start(s);
+        co_await stream(s, "truncated ans");
+        finish_step(s, "length");
+        break;
+    case kind::reason:
+        step_start(s);
+        open_text(s, "reasoning");
+        for (const auto& word : words("Let me think hard.")) {
+            co_await pause(line_, settings_.pace);
+            delta(s, word);
+        }
+        close_text(s);
+        co_await stream(s, "Answer is 42.");
+        finish_step(s, "stop");
+        break;
+    case kind::read:
+        co_await read_tool(s);
+        break;
+    case kind::write:
+        co_await write_tool(s);
+        break;
+    case kind::todo:
+        co_await todo_tool(s);
+        break;
+    case kind::ask:
+        co_await bash_tool(s, what.number);
+        break;
+    case kind::question:
+        co_await question_tool(s);
+        break;
+    case kind::task:
+        if (what.argument.empty())
+            what.argument = "plain";
+        co_await task_tool(s, what.argument);
+        break;
+    case kind::error:
+        fail_step(s, api_error("simulated failure of the model", what.number));
+        break;
+    case kind::e500: {
+        auto error = api_error("simulated model: boom", 500);
+        co_await retry_until_it_fails(s, std::move(error), "simulated model: boom", false);
+        break;
+    }
+    case kind::errchunk: {
+        auto error = error_object("UnknownError", "stream error");
+        co_await retry_until_it_fails(s, std::move(error), "stream error", true);
+        break;
+    }
+    case kind::e500once:
+        co_await retry_wait(s, 1, "simulated model: boom once", retry_delay(1));
+        co_await say(s, "Recovered.");
+        break;
+    case kind::throttle:
+        co_await retry_wait(s, 1, "rate limited", seconds(what.number));
+        co_await say(s, "Recovered.");
+        break;
+    case kind::cutonce:
+        step_start(s);
+        open_text(s, "text");
+        co_await pause(line_, settings_.pace);
+        delta(s, "partial ");
+        co_await pause(line_, settings_.pace);
+        co_await retry_wait(s, 1, "Connection reset by server", retry_delay(1));
+        co_await say(s, "whole.");
+        break;
+    case kind::garbage:
+        step_start(s);
+        open_text(s, "text");
+        co_await pause(line_, settings_.pace);
+        delta(s, "ok ");
+        co_await pause(line_, settings_.pace);
+        fail_step(s, error_object("UnknownError", "JSON parsing failed: Text: {not json."));
+        break;
+    case kind::overflow:
+    case kind::overflow_ok:
+        overflow_step(s);
+        break;
+    }
+}
+
+story engine::play_after_tool(session& s, script what) {
+    switch (what.what) {
+    case kind::ask:
+        co_await say(s, "Tool said hi.");
+        break;
+    case kind::question:
+        co_await say(s, "Got the answer.");
+        break;
+    case kind::write:
+        co_await say(s, "I wrote it.");
+        break;
+    case kind::todo:
+        co_await say(s, "Todo made.");
+        break;
+    case kind::task:
+        co_await say(s, "Subagent finished.");
+        break;
+    default:
+        co_await say(s, "I read it.");
+        break;
+    }
+}
+
+/// A whole step that says one text.
+story engine::say(session& s, std::string text) {
+    step_start(s);
+    co_await stream(s, std::move(text));
+    finish_step(s, "stop");
+}
+
+/// One text part, a word at a time.
+story engine::stream(session& s, std::string text) {
+    open_text(s, "text");
+    for (const auto& word : words(text)) {
+        co_await pause(line_, settings_.pace);
+        delta(s, word);
+    }
+    close_text(s);
+}
+
+/// 2 s doubled each time, up to a quarter more, at most 30 s.
+duration engine::retry_delay(int attempt) {
+    const milliseconds base(2000LL << (attempt - 1));
+    const auto jittered = base + milliseconds(draw(static_cast<std::uint64_t>(base.count()) / 4 + 1));
+    return std::min<milliseconds>(jittered, seconds(30));
+}
+
+story engine::retry_wait(session& s, int attempt, std::string text, duration wait) {
+    s.run.now = run::phase::retrying;
+    json::object status;
+    status["type"] = "retry";
+    status["attempt"] = attempt;
+    status["message"] = std::move(text);
+    status["next"] = wall_ms() + to_ms(wait);
+    set_status(s, std::move(status));
+    co_await pause(line_, wait);
+    s.run.now = run::phase::working;
+    throw_text_away(s);
+    set_busy(s);
+    model_called(s);
+    co_await pause(line_, between(milliseconds(1), milliseconds(10)));
+}
+
+story engine::retry_until_it_fails(session& s, json::object error, std::string text, bool with_text) {
+    for (int attempt = 1;; ++attempt) {
+        if (with_text) {
+            step_start(s);
+            open_text(s, "text");
+            co_await pause(line_, settings_.pace);
+            delta(s, "ok ");
+            co_await pause(line_, settings_.pace);
+        }
+        if (attempt > retries_allowed)
+            break;
+        co_await retry_wait(s, attempt, text, retry_delay(attempt));
+    }
+    fail_step(s, std::move(error));
+}
+
+/// The step ends without a finish; the loop goes on with a message of the server's own that asks for a compaction.
+void engine::overflow_step(session& s) {
+    const message& asked = *s.run.asked;
+    emit_error(s, overflow_error());
+    complete_answer(s);
+    json::object part;
+    part["type"] = "compaction";
+    part["auto"] = true;
+    part["overflow"] = true;
+    add_continuation(s, asked, std::move(part), true);
+}
+
+story engine::compact(session& s, script what) {
+    message& asked = last_user(s);
+    const bool fails = what.what == kind::overflow;
+    json::object early;
+    if (fails)
+        early = {{"finish", "error"}, {"error", too_large_to_compact()}};
+    message& answer = add_answer(s, asked, "compaction", std::move(early));
+    set_busy(s);
+    model_called(s);
+    co_await pause(line_, between(milliseconds(10), milliseconds(40)));
+    if (fails) {
+        emit_error(s, overflow_error());
+        answer.info["error"] = too_large_to_compact();
+        answer.info["finish"] = "error";
+        complete_answer(s);
+        emit_message(s, answer);
+        s.run.stop = true;
+        co_return;
+    }
+    step_start(s);
+    co_await stream(s, "Summary of what was said.");
+    finish_step(s, "stop");
+    json::object part;
+    part["type"] = "text";
+    part["synthetic"] = true;
+    part["text"] = "Continue if you have next steps.";
+    add_continuation(s, asked, std::move(part), false);
+    emit(s, "session.compacted", {{"sessionID", s.id}});
+}
+
+// The tools.
+
+story engine::read_tool(session& s) {
+    step_start(s);
+    tool_pending(s, "read");
+    co_await pause(line_, settings_.pace);
+    const json::object input{{"filePath", "hello.txt"}};
+    tool_running(s, input);
+    co_await pause(line_, settings_.pace);
+    tool_ended(s, "completed",
+               {{"output", "<content>\n1: hello file content\n</content>"},
+                {"title", "hello.txt"},
+                {"metadata", {{"preview", "hello file content"}, {"truncated", false}}}});
+    finish_step(s, "tool-calls");
+}
+
+story engine::write_tool(session& s) {
+    step_start(s);
+    tool_pending(s, "write");
+    co_await pause(line_, settings_.pace);
+    const json::object input{{"filePath", "out.txt"}, {"content", "written\n"}};
+    tool_running(s, input);
+    const auto file = s.directory + "/out.txt";
+    emit_server(s.directory, "file.edited", {{"file", file}});
+    emit_server(s.directory, "file.watcher.updated", {{"file", file}, {"event", "add"}});
+    co_await pause(line_, settings_.pace);
+    tool_ended(s, "completed",
+               {{"output", "Wrote file successfully."},
+                {"title", "out.txt"},
+                {"metadata", {{"filepath", file}, {"exists", false}, {"truncated", false}}}});
+    finish_step(s, "tool-calls");
+}
+
+story engine::todo_tool(session& s) {
+    step_start(s);
+    tool_pending(s, "todowrite");
+    co_await pause(line_, settings_.pace);
+    const json::array todos{{{"content", "a"}, {"status", "pending"}, {"priority", "high"}}};
+    const json::object input{{"todos", todos}};
+    emit(s, "todo.updated", {{"sessionID", s.id}, {"todos", todos}});
+    tool_running(s, input);
+    co_await pause(line_, settings_.pace);
+    tool_ended(s, "completed",
+               {{"output", json::serialize(todos)}, {"title", "1 todos"}, {"metadata", {{"todos", todos}}}});
+    finish_step(s, "tool-calls");
+}
+
+story engine::bash_tool(session& s, std::uint64_t run_ms) {
+    step_start(s);
+    open_text(s, "text");
+    for (const auto* word : {"Running ", "it. "}) {
+        co_await pause(line_, settings_.pace);
+        delta(s, word);
+    }
+    tool_pending(s, "bash");
+    co_await pause(line_, settings_.pace);
+    const std::string command = run_ms > 0 ? "echo hi; sleep" : "echo hi";
+    const json::object input{{"command", command}, {"description", "say hi"}};
+    const std::string message_id = s.run.answer->id;
+
+    // The question may be out before the tool says that it runs.
+    reply_to_ask reply(line_);
+    const bool granted = always_allowed_.contains(s.directory);
+    const bool asked_first = draw(2) == 0;
+    const auto put = [&] {
+        const auto& state = part_of(*s.run.answer, s.run.tool_part);
+        put_ask(s, false,
+                {{"permission", "bash"},
+                 {"patterns", {command}},
+                 {"metadata", {{"command", command}}},
+                 {"always", {"echo *"}},
+                 {"tool", {{"messageID", message_id}, {"callID", state.at("callID")}}}},
+                reply);
+    };
+    if (!granted && asked_first)
+        put();
+    tool_running(s, input);
+    close_text(s);
+    if (!granted) {
+        if (!asked_first)
+            put();
+        co_await reply.given;
+    }
+    if (reply.reply == "reject") {
+        const bool told_why = !reply.message.empty();
+        const auto text = told_why ? "The user rejected permission to use this specific tool call with the following "
+                                     "feedback: " + reply.message
+                                   : std::string("The user rejected permission to use this specific tool call.");
+        tool_ended(s, "error", {{"error", text}});
+        finish_step(s, "tool-calls");
+        if (!told_why) {
+            s.run.stop = true;
+            step_record_for_answer(s, [](prompt_record& r) { r.rejected = true; });
+        }
+        co_return;
+    }
+    tool_running(s, input, {{"metadata", {{"output", ""}}}});
+    co_await pause(line_, settings_.pace);
+    s.run.tool_has_output = true;
+    tool_running(s, input, {{"metadata", {{"output", "hi\n"}}}});
+    co_await pause(line_, milliseconds(run_ms) + settings_.pace);
+    tool_ended(s, "completed",
+               {{"output", "hi\n"},
+                {"title", command},
+                {"metadata", {{"output", "hi\n"}, {"exit", 0}, {"truncated", false}}}});
+    finish_step(s, "tool-calls");
+}
+
+story engine::question_tool(session& s) {
+    step_start(s);
+    tool_pending(s, "question");
+    co_await pause(line_, settings_.pace);
+    const json::object red{{"label", "Red"}, {"description", "r"}};
+    const json::object blue{{"label", "Blue"}, {"description", "b"}};
+    json::object question{{"question", "Which color?"}, {"header", "Color"}};
+    question["options"] = json::array{red, blue};
+    json::array questions;
+    questions.push_back(std::move(question));
+    json::object input;
+    input["questions"] = questions;
+
+    reply_to_ask reply(line_);
+    const auto& tool = part_of(*s.run.answer, s.run.tool_part);
+    json::object asked;
+    asked["questions"] = questions;
+    asked["tool"] = {{"messageID", s.run.answer->id}, {"callID", tool.at("callID")}};
+    put_ask(s, true, std::move(asked), reply);
+    tool_running(s, input);
+    co_await reply.given;
+
+    if (reply.reply == "reject") {
+        tool_ended(s, "error", {{"error", "The user dismissed this question"}});
+        finish_step(s, "tool-calls");
+        s.run.stop = true;
+        step_record_for_answer(s, [](prompt_record& r) { r.rejected = true; });
+        co_return;
+    }
+    tool_ended(s, "completed",
+               {{"output", "User has answered your questions: " + json::serialize(reply.answers)},
+                {"title", "Asked 1 question"},
+                {"metadata", {{"answers", reply.answers}, {"truncated", false}}}});
+    finish_step(s, "tool-calls");
+}
+
+story engine::task_tool(session& s, std::string tag) {
+    step_start(s);
+    tool_pending(s, "task");
+    co_await pause(line_, settings_.pace);
+    const auto text = "do it #" + tag;
+    const json::object input{{"description", "sub job"}, {"prompt", text}, {"subagent_type", "general"}};
+    json::object body;
+    body["parentID"] = s.id;
+    body["title"] = "sub job (@general subagent)";
+    body["agent"] = "general";
+    session& child = create_session(s.directory, body);
+    child.provider = s.provider;
+    child.model = s.model;
+    json::object shown;
+    shown["title"] = "sub job";
+    shown["metadata"] = {{"parentSessionId", s.id}, {"sessionId", child.id}};
+    tool_running(s, input, shown);
+    json::object part;
+    part["type"] = "text";
+    part["text"] = text;
+    json::object posted_body;
+    posted_body["parts"] = json::array{std::move(part)};
+    prompt(child, posted_body, {});
+    tool_running(s, input, shown);
+
+    gate child_is_over(line_);
+    child.run.watched_by = &child_is_over;
+    co_await child_is_over;
+
+    const message* last = last_answer(child);
+    shown["output"] = "<task_result>\n" + (last ? text_of(*last) : std::string()) + "\n</task_result>";
+    tool_ended(s, "completed", std::move(shown));
+    finish_step(s, "tool-calls");
+}
+
+// A command of the user's own. No turn: its assistant message never says why it finished.
+
+void engine::shell(session& s, std::string command, done when_over) {
+    s.run.when_over.push_back(std::move(when_over));
+    s.run.now = run::phase::working;
+    s.run.tale = run_shell(s, std::move(command));
+    s.run.tale.start();
+}
+
+story engine::run_shell(session& s, std::string command) {
+    emit_message(s, add_user(s, ascending("msg"), {}));
+    emit_session(s, "session.updated");
+    co_await pause(line_, between(milliseconds(2), milliseconds(8)));
+    set_busy(s);
+    message& asked = add_user(s, ascending("msg"), {});
+    emit_message(s, asked);
+    json::object said;
+    said["type"] = "text";
+    said["text"] = "The following tool was executed by the user";
+    said["synthetic"] = true;
+    put_part(s, asked, std::move(said));
+    message& answer = add_answer(s, asked, s.agent);
+    const json::object input{{"command", command}};
+    json::object tool;
+    tool["type"] = "tool";
+    tool["tool"] = "bash";
+    tool["callID"] = "call_" + random_text(11, "0123456789abcdefghijklmnopqrstuvwxyz");
+    tool["state"] = {{"status", "running"}, {"time", {{"start", wall_ms()}}}, {"input", input}};
+    s.run.tool_part = put_part(s, answer, std::move(tool)).at("id").as_string();
+    s.run.tool_has_output = true;
+    co_await pause(line_, settings_.pace);
+    tool_running(s, input, {{"metadata", {{"output", "ok\n"}}}});
+    co_await pause(line_, settings_.pace);
+    complete_answer(s);
+    tool_ended(s, "completed", {{"output", "ok\n"}, {"title", ""}, {"metadata", {{"output", "ok\n"}}}});
+    become_idle(s);
+    over(s);
+}
+
+// Small moves.
+
+void engine::model_called(session& s) {
+    step_record_for_answer(s, [](prompt_record& r) { ++r.model_runs; });
+}
+
+void engine::step_start(session& s) {
+    put_part(s, *s.run.answer, {{"type", "step-start"}});
+}
+
+void engine::open_text(session& s, std::string_view part_kind) {
+    json::object part;
+    part["type"] = part_kind;
+    part["text"] = "";
+    part["time"] = {{"start", wall_ms()}};
+    s.run.text.clear();
+    s.run.text_part = put_part(s, *s.run.answer, std::move(part)).at("id").as_string();
+}
+
+void engine::delta(session& s, std::string text) {
+    s.run.text += text;
+    const auto& part = part_of(*s.run.answer, s.run.text_part);
+    if (part.at("type") == "text" && !s.run.answer->compaction)
+        step_record_for_answer(s, [&](prompt_record& r) { r.said += text; });
+    emit(s, "message.part.delta",
+         {{"sessionID", s.id},
+          {"messageID", s.run.answer->id},
+          {"partID", s.run.text_part},
+          {"field", "text"},
+          {"delta", std::move(text)}});
+}
+
+void engine::close_text(session& s) {
+    if (s.run.text_part.empty())
+        return;
+    auto& part = part_of(*s.run.answer, s.run.text_part);
+    part["text"] = s.run.text;
+    part["time"].as_object()["end"] = wall_ms();
+    emit_part(s, part);
+    s.run.text_part.clear();
+}
+
+/// A try that failed: its part stays as it was stored, empty, and never ends.
+void engine::throw_text_away(session& s) {
+    s.run.text_part.clear();
+}
+
+void engine::tool_pending(session& s, std::string_view name) {
+    json::object part;
+    part["type"] = "tool";
+    part["tool"] = name;
+    part["callID"] = "call_" + random_text(11, "0123456789abcdefghijklmnopqrstuvwxyz");
+    part["state"] = {{"status", "pending"}, {"input", json::object()}, {"raw", ""}};
+    s.run.tool_has_output = false;
+    s.run.tool_part = put_part(s, *s.run.answer, std::move(part)).at("id").as_string();
+}
+
+void engine::tool_running(session& s, const json::object& input, const json::object& more) {
+    auto& part = part_of(*s.run.answer, s.run.tool_part);
+    auto& old = part["state"].as_object();
+    const auto start = old.contains("time") ? old["time"].as_object()["start"] : json::value(wall_ms());
+    json::object state = more;
+    state["status"] = "running";
+    state["input"] = input;
+    state["time"] = {{"start", start}};
+    old = std::move(state);
+    emit_part(s, part);
+}
+
+void engine::tool_ended(session& s, std::string_view status, json::object more) {
+    auto& part = part_of(*s.run.answer, s.run.tool_part);
+    auto& old = part["state"].as_object();
+    const auto start = old.contains("time") ? old["time"].as_object()["start"] : json::value(wall_ms());
+    json::object state = std::move(more);
+    state["status"] = status;
+    state["input"] = old["input"];
+    state["time"] = {{"start", start}, {"end", wall_ms()}};
+    old = std::move(state);
+    emit_part(s, part);
+    s.run.tool_part.clear();
+}
+
+void engine::finish_step(session& s, std::string_view reason) {
+    message& m = *s.run.answer;
+    json::object part;
+    part["type"] = "step-finish";
+    part["reason"] = reason;
+    part["tokens"] = tokens(11, 7);
+    part["cost"] = 0;
+    put_part(s, m, std::move(part));
+    m.info["tokens"] = tokens(11, 7);
+    m.info["finish"] = reason;
+    complete_answer(s);
+    emit_message(s, m);
+    plan_summary(s, between(milliseconds(3), milliseconds(12)));
+}
+
+/// An error that ends the turn: idle is said here for the first time, and again at the end of the loop.
+void engine::fail_step(session& s, json::object error) {
+    emit_error(s, error);
+    become_idle(s);
+    close_text(s);
+    s.run.answer->info["error"] = std::move(error);
+    complete_answer(s);
+    s.run.stop = true;
+}
+
+void engine::complete_answer(session& s) {
+    s.run.answer->info["time"].as_object()["completed"] = wall_ms();
+    emit_message(s, *s.run.answer);
+}
+
+} // namespace holdfast::testing::detail

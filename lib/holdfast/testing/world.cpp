@@ -1,0 +1,56 @@
+#include <holdfast/testing/world.hpp>
+
+#include <algorithm>
+
+namespace holdfast::testing {
+
+world::parts::parts(net::io_context& io)
+    : clock(std::make_unique<virtual_clock>()),
+      network(std::make_unique<memory_network>(*clock, io.get_executor())) {}
+
+world::world(std::uint64_t seed)
+    : parts_(io_), clock_(parts_.clock.get()), network_(parts_.network.get()),
+      runtime_(io_.get_executor(), std::move(parts_.clock), std::move(parts_.network), seed,
+               [this](const log_record& record) { logs_.push_back(record); }) {}
+
+world::~world() = default;
+
+void world::settle() {
+    io_.restart();
+    io_.poll();
+}
+
+void world::run_until(const std::function<bool()>& done, duration limit) {
+    const auto end = later(clock_->now(), limit);
+    for (settle(); !done(); settle()) {
+        const auto next = clock_->next_expiry();
+        if (!next || *next > end)
+            throw stuck();
+        clock_->advance_to(*next);
+    }
+}
+
+void world::run_for(duration d) {
+    const auto end = later(clock_->now(), d);
+    for (settle();; settle()) {
+        const auto next = clock_->next_expiry();
+        clock_->advance_to(next ? std::min(*next, end) : end);
+        if (!next || *next > end)
+            break;
+    }
+    settle();
+}
+
+void world::run(net::awaitable<void> body) {
+    std::exception_ptr error;
+    bool done = false;
+    net::co_spawn(io_, std::move(body), [&](std::exception_ptr e) {
+        error = e;
+        done = true;
+    });
+    run_until([&] { return done; });
+    if (error)
+        std::rethrow_exception(error);
+}
+
+} // namespace holdfast::testing

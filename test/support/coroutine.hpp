@@ -1,0 +1,52 @@
+// Test cases that are coroutines, in a simulated world:
+//
+//     CO_TEST_CASE(a_test_name_is_a_sentence, some_fixture) {
+//         co_await world.rt().sleep_for(seconds(1));
+//         BOOST_TEST(...);
+//     }
+//
+// The fixture derives from `in_simulated_world`; the body is a member of it. A body that can never go on fails at
+// once, and so does one that leaves work behind: a pending wait, an open connection, a handler.
+#pragma once
+
+#include <holdfast/testing/world.hpp>
+
+#include <boost/test/unit_test.hpp>
+
+#include <memory>
+
+namespace holdfast::test {
+
+struct in_simulated_world {
+    testing::world world;
+};
+
+/// Checks that a world has come to rest. Time does not pass.
+inline void check_nothing_is_left(testing::world& world) {
+    world.settle();
+    BOOST_TEST(world.net().open_connections() == 0u, "connections are left open");
+    BOOST_TEST(world.time().pending() == 0u, "someone still waits for the time");
+    BOOST_TEST(world.io().stopped(), "handlers are left");
+}
+
+template <class Case>
+void run_case() {
+    auto self = std::make_unique<Case>();
+    try {
+        self->world.run(self->body());
+    } catch (...) {
+        // What such a body leaves behind cannot be taken apart in order: it is left alone.
+        self.release();
+        throw;
+    }
+    check_nothing_is_left(self->world);
+}
+
+} // namespace holdfast::test
+
+#define CO_TEST_CASE(name, fixture)                                                                                  \
+    struct name##_case : fixture {                                                                                   \
+        holdfast::net::awaitable<void> body();                                                                       \
+    };                                                                                                               \
+    BOOST_AUTO_TEST_CASE(name) { holdfast::test::run_case<name##_case>(); }                                          \
+    holdfast::net::awaitable<void> name##_case::body()

@@ -1,0 +1,113 @@
+#define BOOST_TEST_MODULE http_fields
+#include <boost/test/unit_test.hpp>
+
+#include <holdfast/http/fields.hpp>
+
+#include <optional>
+#include <string>
+#include <vector>
+
+using namespace holdfast;
+using http::is_media_type;
+using http::parse_retry_after;
+
+namespace {
+
+// Sun, 06 Nov 1994 08:49:37 GMT
+const wall_time now{seconds(784111777)};
+
+std::optional<long long> waits(std::string_view value, wall_time at = now) {
+    const auto wait = parse_retry_after(value, at);
+    return wait ? std::optional(to_ms(*wait)) : std::nullopt;
+}
+
+} // namespace
+
+BOOST_AUTO_TEST_CASE(retry_after_in_seconds) {
+    BOOST_TEST((waits("0") == 0));
+    BOOST_TEST((waits("120") == 120000));
+    BOOST_TEST((waits(" \t7 ") == 7000));
+    BOOST_TEST((waits("007") == 7000));
+}
+
+BOOST_AUTO_TEST_CASE(seconds_beyond_all_bounds_are_the_longest_wait) {
+    for (const auto text :
+         {"9223372037", "9223372036854775807", "9223372036854775808", "99999999999999999999999999"})
+        BOOST_TEST((parse_retry_after(text, now) == duration::max()), text);
+}
+
+BOOST_AUTO_TEST_CASE(retry_after_as_a_date_in_any_of_its_three_forms) {
+    for (const auto text :
+         {"Sun, 06 Nov 1994 08:50:37 GMT", "Sunday, 06-Nov-94 08:50:37 GMT", "Sun Nov  6 08:50:37 1994"})
+        BOOST_TEST((waits(text) == 60000), text);
+    BOOST_TEST((waits("Wed Nov 16 08:49:37 1994") == 10 * 24 * 3600 * 1000LL));
+    BOOST_TEST((waits("Sun, 06 Nov 1994 08:49:60 GMT") == 23000));
+}
+
+BOOST_AUTO_TEST_CASE(a_date_in_the_past_is_no_wait) {
+    BOOST_TEST((waits("Sun, 06 Nov 1994 08:49:37 GMT") == 0));
+    BOOST_TEST((waits("Sat, 05 Nov 1994 08:49:37 GMT") == 0));
+    BOOST_TEST((waits("Thu, 01 Jan 1970 00:00:00 GMT") == 0));
+}
+
+BOOST_AUTO_TEST_CASE(a_date_beyond_all_bounds_is_the_longest_wait) {
+    BOOST_TEST((parse_retry_after("Fri, 31 Dec 9999 23:59:59 GMT", now) == duration::max()));
+}
+
+BOOST_AUTO_TEST_CASE(two_digits_of_a_year_mean_at_most_50_years_ahead) {
+    BOOST_TEST((waits("Sunday, 06-Nov-44 08:49:37 GMT").value() > 0));
+    BOOST_TEST((waits("Monday, 06-Nov-45 08:49:37 GMT") == 0));
+}
+
+BOOST_AUTO_TEST_CASE(a_fraction_of_a_second_does_not_shorten_the_wait) {
+    BOOST_TEST((waits("Sun, 06 Nov 1994 08:50:37 GMT", now + milliseconds(999)) == 60000));
+}
+
+BOOST_AUTO_TEST_CASE(anything_else_is_ignored) {
+    for (const std::string& text : std::vector<std::string>{"",
+                                                            " ",
+                                                            "-1",
+                                                            "+1",
+                                                            "1.5",
+                                                            "1s",
+                                                            "0x10",
+                                                            "1 2",
+                                                            "1,2",
+                                                            "soon",
+                                                            "Sun, 06 Nov 1994 08:49:37",
+                                                            "Sun, 06 Nov 1994 08:49:37 UTC",
+                                                            "Sun, 06 Nov 1994 08:49:37 GMT x",
+                                                            "Sun, 6 Nov 1994 08:49:37 GMT",
+                                                            "Sun, 06 nov 1994 08:49:37 GMT",
+                                                            "Sun, 00 Nov 1994 08:49:37 GMT",
+                                                            "Sun, 31 Nov 1994 08:49:37 GMT",
+                                                            "Sun, 06 Nov 1994 24:49:37 GMT",
+                                                            "Sun, 06 Nov 1994 08:60:37 GMT",
+                                                            "Sun, 06 Nov 1994 08:49:61 GMT",
+                                                            "Xxx, 06 Nov 1994 08:49:37 GMT",
+                                                            "Sun 06 Nov 1994 08:49:37 GMT",
+                                                            "Sun Nov 6 08:49:37 1994",
+                                                            "Sunday, 06-Nov-1994 08:49:37 GMT",
+                                                            "1994-11-06T08:49:37Z",
+                                                            std::string("1\0", 2)})
+        BOOST_TEST(!waits(text), text);
+}
+
+BOOST_AUTO_TEST_CASE(every_beginning_of_a_date_is_ignored) {
+    for (const std::string_view whole :
+         {"Sun, 06 Nov 1994 08:50:37 GMT", "Sunday, 06-Nov-94 08:50:37 GMT", "Sun Nov  6 08:50:37 1994"}) {
+        for (std::size_t n = 0; n < whole.size(); ++n)
+            BOOST_TEST(!waits(whole.substr(0, n)), whole.substr(0, n));
+    }
+}
+
+BOOST_AUTO_TEST_CASE(a_media_type_is_compared_without_case_and_parameters) {
+    for (const auto same :
+         {"text/event-stream", "Text/Event-Stream", "text/event-stream;charset=utf-8",
+          " text/event-stream ; charset=utf-8", "text/event-stream;", "\ttext/event-stream"})
+        BOOST_TEST(is_media_type(same, "text/event-stream"), same);
+    for (const auto other :
+         {"", ";", "text/html", "text/event-streams", "text/event", "text/html;text/event-stream",
+          "text/event-stream, text/html", "text /event-stream"})
+        BOOST_TEST(!is_media_type(other, "text/event-stream"), other);
+}

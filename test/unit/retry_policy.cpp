@@ -1,0 +1,275 @@
+#define BOOST_TEST_MODULE retry_policy
+#include <boost/test/unit_test.hpp>
+
+#include <holdfast/retry/policy.hpp>
+
+#include <algorithm>
+#include <random>
+#include <vector>
+
+using namespace holdfast;
+using namespace holdfast::retry;
+
+namespace {
+
+const failure refused = make_failure(errc::refused);
+const failure ended = make_failure(errc::ended, {}, true);
+constexpr duration no_life{};
+
+schedule::decision end(schedule& s, const failure& f = refused, duration lived = no_life) {
+    return s.on_end(f, lived, 0);
+}
+
+void same(const schedule::decision& got, const schedule::decision& wanted) {
+    BOOST_TEST(got.give_up == wanted.give_up);
+    BOOST_TEST(to_ms(got.delay) == to_ms(wanted.delay));
+    BOOST_TEST(got.attempt == wanted.attempt);
+    BOOST_TEST((got == wanted));
+}
+
+schedule::decision again(duration delay, unsigned attempt) {
+    return {false, delay, attempt};
+}
+schedule::decision give_up(unsigned attempt) {
+    return {true, duration::zero(), attempt};
+}
+
+policy unlimited_policy() {
+    policy p;
+    p.max_attempts = unlimited;
+    return p;
+}
+
+} // namespace
+
+BOOST_AUTO_TEST_CASE(a_session_stream_waits_1_2_4_8_16_30_seconds_and_gives_up_at_the_seventh_failure) {
+    schedule s(session_stream());
+    BOOST_TEST(s.attempt() == 1u);
+    unsigned next = 2;
+    for (const int wait : {1, 2, 4, 8, 16, 30})
+        same(end(s), again(seconds(wait), next++));
+    same(end(s), give_up(7));
+}
+
+BOOST_AUTO_TEST_CASE(the_delay_doubles_up_to_its_cap_and_never_shrinks) {
+    const policy p = unlimited_policy();
+    duration last{};
+    for (unsigned failures = 1; failures < 200; ++failures) {
+        const duration delay = delay_after(p, failures).value();
+        BOOST_TEST((delay >= last && delay <= p.max_delay));
+        last = delay;
+    }
+    BOOST_TEST((last == p.max_delay));
+}
+
+BOOST_AUTO_TEST_CASE(the_exponent_saturates_for_any_policy_and_any_count) {
+    std::mt19937_64 random(1);
+    for (int i = 0; i < 10000; ++i) {
+        policy p = unlimited_policy();
+        p.base_delay = duration(static_cast<duration::rep>(random() >> (1 + random() % 63)));
+        p.max_delay = duration(static_cast<duration::rep>(random() >> (1 + random() % 63)));
+        const auto failures = static_cast<unsigned>(random() >> (32 + random() % 32));
+        const auto delay = delay_after(p, std::min(failures, unlimited - 1));
+        BOOST_TEST_REQUIRE(delay.has_value());
+        BOOST_TEST_REQUIRE((*delay >= std::min(p.base_delay, p.max_delay) && *delay <= p.max_delay));
+    }
+}
+
+BOOST_AUTO_TEST_CASE(zero_failures_wait_the_base_delay_and_never_give_up) {
+    policy p;
+    p.max_attempts = 0;
+    BOOST_TEST((delay_after(p, 0) == p.base_delay));
+}
+
+BOOST_AUTO_TEST_CASE(a_base_delay_of_zero_stays_zero) {
+    policy p = unlimited_policy();
+    p.base_delay = duration::zero();
+    BOOST_TEST((delay_after(p, unlimited - 1) == duration::zero()));
+}
+
+BOOST_AUTO_TEST_CASE(without_attempts_the_first_failure_gives_up) {
+    policy p;
+    p.max_attempts = 0;
+    schedule s(p);
+    same(end(s), give_up(1));
+}
+
+BOOST_AUTO_TEST_CASE(without_a_limit_it_never_gives_up) {
+    schedule s(unlimited_policy());
+    for (unsigned i = 1; i <= 100000; ++i) {
+        const auto d = end(s);
+        BOOST_TEST_REQUIRE(!d.give_up);
+        BOOST_TEST_REQUIRE(d.attempt == i + 1);
+    }
+}
+
+BOOST_AUTO_TEST_CASE(any_number_of_retries_is_counted_exactly) {
+    for (unsigned allowed = 0; allowed < 20; ++allowed) {
+        policy p;
+        p.max_attempts = allowed;
+        schedule s(p);
+        unsigned failures = 1;
+        while (!end(s).give_up)
+            ++failures;
+        BOOST_TEST(failures == allowed + 1);
+    }
+}
+
+BOOST_AUTO_TEST_CASE(a_healthy_end_resets_the_count_and_waits_the_base_delay) {
+    schedule s(session_stream());
+    end(s);
+    end(s);
+    same(end(s, ended, seconds(5)), again(seconds(1), 1));
+    BOOST_TEST(s.failures() == 0u);
+    same(end(s), again(seconds(1), 2));
+}
+
+BOOST_AUTO_TEST_CASE(healthy_ends_never_give_up) {
+    policy p;
+    p.max_attempts = 0;
+    schedule s(p);
+    for (int i = 0; i < 100; ++i)
+        same(end(s, ended, seconds(5)), again(seconds(1), 1));
+}
+
+BOOST_AUTO_TEST_CASE(early_ends_count_as_failures) {
+    schedule s(session_stream());
+    const failure early = make_failure(errc::early_end, {}, true);
+    for (int i = 0; i < 6; ++i)
+        BOOST_TEST(!end(s, early, milliseconds(4999)).give_up);
+    same(end(s, early, milliseconds(4999)), give_up(7));
+}
+
+BOOST_AUTO_TEST_CASE(a_stable_life_resets_the_count_before_its_failure_is_counted) {
+    schedule s(session_stream());
+    const failure cut = make_failure(errc::cut, {}, true);
+    for (int i = 0; i < 6; ++i)
+        end(s);
+    same(end(s, cut, seconds(60)), again(seconds(1), 2));
+}
+
+BOOST_AUTO_TEST_CASE(a_shorter_life_resets_nothing) {
+    schedule s(session_stream());
+    for (int i = 0; i < 6; ++i)
+        end(s);
+    same(end(s, make_failure(errc::cut), milliseconds(59999)), give_up(7));
+}
+
+BOOST_AUTO_TEST_CASE(a_stable_time_of_zero_is_off) {
+    policy p;
+    p.stable_after = duration::zero();
+    p.max_attempts = 1;
+    schedule s(p);
+    end(s);
+    same(end(s, refused, seconds(3600)), give_up(2));
+}
+
+BOOST_AUTO_TEST_CASE(a_final_failure_gives_up_at_once_and_names_its_attempt) {
+    schedule first(session_stream());
+    same(end(first, make_status_failure(401, "", {})), give_up(1));
+    schedule third(unlimited_policy());
+    end(third);
+    end(third);
+    same(end(third, make_failure(errc::bad_content_type)), give_up(3));
+}
+
+BOOST_AUTO_TEST_CASE(retry_after_is_honoured_from_the_computed_delay_up_to_its_cap) {
+    struct row {
+        seconds asked, delay;
+    };
+    for (const row& each : std::vector<row>{{seconds(0), seconds(1)},
+                                            {seconds(1), seconds(1)},
+                                            {seconds(45), seconds(45)},
+                                            {seconds(600), seconds(600)},
+                                            {seconds(601), seconds(600)}}) {
+        schedule s(session_stream());
+        same(end(s, make_status_failure(429, "", each.asked)), again(each.delay, 2));
+    }
+}
+
+BOOST_AUTO_TEST_CASE(retry_after_holds_once_and_counts_as_any_failure) {
+    schedule s(session_stream());
+    end(s, make_status_failure(503, "", seconds(100)));
+    same(end(s), again(seconds(2), 3));
+}
+
+BOOST_AUTO_TEST_CASE(retry_after_is_never_undercut_by_jitter) {
+    std::mt19937_64 random(2);
+    policy p = unlimited_policy();
+    p.jitter = jitter::full;
+    schedule s(p);
+    for (int i = 0; i < 1000; ++i)
+        BOOST_TEST_REQUIRE(
+            (s.on_end(make_status_failure(429, "", seconds(40)), no_life, random()).delay == seconds(40)));
+}
+
+BOOST_AUTO_TEST_CASE(the_servers_delay_replaces_the_base_within_bounds) {
+    struct row {
+        duration asked, base;
+    };
+    const std::vector<row> rows{{milliseconds(0), milliseconds(10)},
+                                {milliseconds(9), milliseconds(10)},
+                                {milliseconds(250), milliseconds(250)},
+                                {seconds(30), seconds(30)},
+                                {seconds(31), seconds(30)},
+                                {duration::max(), seconds(30)}};
+    for (const row& each : rows) {
+        schedule s(session_stream());
+        s.server_base_delay(each.asked);
+        same(end(s), again(each.base, 2));
+        same(end(s), again(std::min<duration>(each.base * 2, seconds(30)), 3));
+        same(end(s, ended, seconds(5)), again(each.base, 1));
+    }
+}
+
+BOOST_AUTO_TEST_CASE(a_reset_starts_the_count_over) {
+    schedule s(session_stream());
+    for (int i = 0; i < 6; ++i)
+        end(s);
+    s.reset();
+    BOOST_TEST(s.attempt() == 1u);
+    same(end(s), again(seconds(1), 2));
+}
+
+BOOST_AUTO_TEST_CASE(jitter_spreads_over_its_whole_range_and_never_beyond) {
+    struct row {
+        jitter kind;
+        duration low;
+    };
+    for (const row& each : std::vector<row>{{jitter::full, duration(0)}, {jitter::equal, duration(50)}}) {
+        std::mt19937_64 random(3);
+        duration least = duration::max(), most{};
+        for (int i = 0; i < 20000; ++i) {
+            const duration d = spread(duration(100), each.kind, random());
+            least = std::min(least, d);
+            most = std::max(most, d);
+        }
+        BOOST_TEST((least == each.low));
+        BOOST_TEST((most == duration(100)));
+    }
+}
+
+BOOST_AUTO_TEST_CASE(without_jitter_delays_are_exact) {
+    BOOST_TEST((spread(seconds(8), jitter::none, 0x123456789abcdefu) == seconds(8)));
+}
+
+BOOST_AUTO_TEST_CASE(the_longest_delay_can_be_spread) {
+    for (const auto kind : {jitter::none, jitter::equal, jitter::full}) {
+        const duration d = spread(duration::max(), kind, ~std::uint64_t{0});
+        BOOST_TEST((d >= duration::zero()));
+    }
+}
+
+BOOST_AUTO_TEST_CASE(every_delay_of_a_jittered_schedule_stays_within_the_exact_one) {
+    std::mt19937_64 random(4);
+    for (const auto kind : {jitter::equal, jitter::full}) {
+        policy p = unlimited_policy();
+        p.jitter = kind;
+        schedule s(p);
+        for (unsigned n = 1; n < 100; ++n) {
+            const duration exact = delay_after(p, n).value();
+            const duration d = s.on_end(refused, no_life, random()).delay;
+            BOOST_TEST_REQUIRE((d <= exact && d >= (kind == jitter::equal ? exact / 2 : duration::zero())));
+        }
+    }
+}

@@ -1,0 +1,1194 @@
+#define BOOST_TEST_MODULE turn_tracker
+#include <boost/test/unit_test.hpp>
+
+#include <holdfast/opencode/turn_tracker.hpp>
+#include <holdfast/opencode/wire.hpp>
+
+#include <functional>
+
+using namespace holdfast;
+using namespace holdfast::opencode;
+
+namespace {
+
+const std::string root = "ses_root";
+const std::string child = "ses_child";
+
+retry::failure failure_of(failure_class c) {
+    retry::failure f;
+    f.cls = c;
+    return f;
+}
+
+// --- the server's words
+
+message_info user(std::string id, std::int64_t created = 1) {
+    message_info m;
+    m.id = std::move(id);
+    m.session_id = root;
+    m.created_ms = created;
+    return m;
+}
+
+message_info answer(std::string id, std::string parent, std::int64_t created = 2) {
+    auto m = user(std::move(id), created);
+    m.assistant = true;
+    m.parent_id = std::move(parent);
+    m.mode = "build";
+    return m;
+}
+
+message_info finished(message_info m, std::string finish) {
+    m.finish = std::move(finish);
+    m.completed_ms = m.created_ms + 100;
+    return m;
+}
+
+message_info failed(message_info m, std::string name) {
+    m.error = api_error{std::move(name), "why", 0};
+    m.completed_ms = m.created_ms + 100;
+    return m;
+}
+
+message_info summary(message_info m) {
+    m.mode = wire::mode_compaction;
+    m.summary = true;
+    return m;
+}
+
+part text(std::string message, std::string id, std::string said, bool ended) {
+    part p;
+    p.id = std::move(id);
+    p.message_id = std::move(message);
+    p.session_id = root;
+    p.type = "text";
+    p.text = std::move(said);
+    p.ended = ended;
+    return p;
+}
+
+part compaction(std::string message) {
+    auto p = text(std::move(message), "prt_compaction", "", false);
+    p.type = "compaction";
+    p.automatic = true;
+    return p;
+}
+
+part synthetic(std::string message, std::string said = "Continue") {
+    auto p = text(std::move(message), "prt_synthetic", std::move(said), false);
+    p.synthetic = true;
+    return p;
+}
+
+part tool(std::string message, std::string call, std::string state, std::string title = {}) {
+    auto p = text(std::move(message), "prt_" + call, "", false);
+    p.type = "tool";
+    p.tool = "bash";
+    p.call_id = std::move(call);
+    p.state = std::move(state);
+    p.title = std::move(title);
+    return p;
+}
+
+permission_request permission(std::string id, std::string session, std::string call) {
+    return {std::move(id), std::move(session), "bash", {"echo hi"}, std::move(call)};
+}
+
+const session_status busy{session_status::kind::busy, 0, {}, 0};
+const session_status idle{};
+
+// --- a tracker and its story
+
+struct story {
+    tracker_options options;
+    turn_tracker tracker{root, options};
+    time_point now{seconds(1000)};
+    std::vector<turn_tracker::output> told;
+
+    explicit story(tracker_options chosen = {}) : options(chosen), tracker(root, chosen) { tracker.attached(now); }
+
+    void collect() {
+        for (auto& o : tracker.take_outputs()) told.push_back(std::move(o));
+    }
+    void hear(const event& e) {
+        tracker.on_event(e, now);
+        collect();
+    }
+    void says(message_info m) { hear(message_updated{std::move(m)}); }
+    void says(part p) { hear(part_updated{std::move(p)}); }
+    void delta(std::string message, std::string part, std::string more) {
+        hear(part_delta{root, std::move(message), std::move(part), "text", std::move(more)});
+    }
+    void status(session_status s) { hear(status_changed{root, std::move(s)}); }
+    void idles() {
+        status(idle);
+        hear(session_idle{root});
+    }
+    void error(std::string name, std::string session = root) {
+        hear(session_error{std::move(session), {std::move(name), "why", 0}});
+    }
+
+    void open(const std::string& id) {
+        tracker.open(id, now);
+        tracker.posted(id, now);
+    }
+    /// A prompt is posted and the server takes it.
+    void prompt(const std::string& id, std::int64_t created = 1) {
+        open(id);
+        says(user(id, created));
+        says(text(id, "prt_" + id, "ask " + id, false));
+    }
+    void answers_whole(const std::string& id, const std::string& parent, const std::string& said, std::int64_t created = 2) {
+        says(answer(id, parent, created));
+        says(text(id, "prt_" + id, "", false));
+        delta(id, "prt_" + id, said);
+        says(text(id, "prt_" + id, said, true));
+        says(finished(answer(id, parent, created), "stop"));
+    }
+
+    void break_off(failure_class c = failure_class::cut) {
+        tracker.interrupted(failure_of(c), 1, seconds(1), now);
+        collect();
+    }
+    void attach() {
+        tracker.attached(now);
+        collect();
+    }
+    bool snap(const snapshot& s) {
+        const bool merged = tracker.on_snapshot(s, tracker.begin_snapshot(), now);
+        collect();
+        return merged;
+    }
+    void pass(duration d) {
+        now += d;
+        tracker.tick(now);
+        collect();
+    }
+
+    std::vector<settlement> settlements(const std::string& id) const {
+        std::vector<settlement> all;
+        for (const auto& o : told)
+            if (const auto* s = std::get_if<settlement>(&o.event); s && o.message == id) all.push_back(*s);
+        return all;
+    }
+    /// "completed message_finished", or "open", or how many there are.
+    std::string end(const std::string& id) const {
+        const auto all = settlements(id);
+        if (all.empty()) return "open";
+        if (all.size() > 1) return std::to_string(all.size()) + " settlements";
+        return std::string(to_string(all[0].outcome)) + ' ' + std::string(to_string(all[0].rule));
+    }
+    template <class E>
+    std::vector<E> all() const {
+        std::vector<E> found;
+        for (const auto& o : told)
+            if (const auto* e = std::get_if<E>(&o.event)) found.push_back(*e);
+        return found;
+    }
+    std::string said() const {
+        std::string all_text;
+        for (const auto& t : all<text_event>()) all_text += t.delta;
+        return all_text;
+    }
+    /// The kinds of what was told, in order.
+    std::string kinds() const {
+        static const char* const names[] = {"text", "reasoning", "tool", "permission", "question", "retry",
+                                            "usage", "quiet", "interrupted", "gap", "settled"};
+        std::string all_kinds;
+        for (const auto& o : told) all_kinds += std::string(all_kinds.empty() ? "" : " ") + names[o.event.index()];
+        return all_kinds;
+    }
+};
+
+snapshot snap_of(session_status s, std::vector<message> messages) {
+    snapshot all;
+    all.status = std::move(s);
+    all.messages = std::move(messages);
+    return all;
+}
+
+} // namespace
+
+// --- one turn, by its own last message
+
+BOOST_AUTO_TEST_CASE(a_turn_is_over_when_its_last_message_is_finished_and_the_session_is_not_busy) {
+    story s;
+    s.prompt("p1");
+    s.status(busy);
+    s.answers_whole("a1", "p1", "hello");
+    BOOST_TEST(s.end("p1") == "open"); // still busy
+    s.idles();
+    BOOST_TEST(s.end("p1") == "completed message_finished");
+    BOOST_TEST(s.settlements("p1")[0].text == "hello");
+    BOOST_TEST(s.settlements("p1")[0].event == "session.status");
+    BOOST_TEST(s.kinds() == "text usage settled");
+    BOOST_TEST(!s.tracker.has_open_turns());
+}
+
+BOOST_AUTO_TEST_CASE(the_outcome_is_that_of_the_last_message) {
+    struct row {
+        const char* name;
+        std::function<message_info(message_info)> end;
+        const char* expected;
+    };
+    const row rows[] = {
+        {"stop", [](message_info m) { return finished(m, "stop"); }, "completed message_finished"},
+        {"length", [](message_info m) { return finished(m, "length"); }, "completed message_finished"},
+        {"tool-calls", [](message_info m) { return finished(m, "tool-calls"); }, "completed message_finished"},
+        {"error without an error", [](message_info m) { return finished(m, "error"); }, "failed message_error"},
+        {"aborted", [](message_info m) { return failed(m, "MessageAbortedError"); }, "aborted message_error"},
+        {"another error", [](message_info m) { return failed(m, "APIError"); }, "failed message_error"},
+        {"neither", [](message_info m) { return finished(m, ""); }, "aborted message_interrupted"},
+    };
+    for (const auto& r : rows)
+        for (const bool idle_first : {false, true}) {
+            story s;
+            s.prompt("p1");
+            s.status(busy);
+            s.says(answer("a1", "p1"));
+            if (idle_first) s.idles();
+            BOOST_TEST(s.end("p1") == "open", r.name);
+            s.says(r.end(answer("a1", "p1")));
+            if (!idle_first) s.idles();
+            BOOST_TEST(s.end("p1") == r.expected, r.name);
+        }
+}
+
+BOOST_AUTO_TEST_CASE(tool_calls_are_rejected_only_by_a_rejection_of_the_last_message_s_own_tools) {
+    const auto last = [](const part& p) {
+        story s;
+        s.prompt("p1");
+        s.status(busy);
+        s.says(answer("a1", "p1"));
+        s.says(p);
+        s.says(finished(answer("a1", "p1"), "tool-calls"));
+        s.idles();
+        return s.end("p1");
+    };
+    auto p = tool("a1", "c1", "error");
+    p.error = "The user rejected permission to use this specific tool call.";
+    BOOST_TEST(last(p) == "rejected tool_rejected");
+    p.error = "The user dismissed this question";
+    BOOST_TEST(last(p) == "rejected tool_rejected");
+    p.error = "Tool execution aborted";
+    BOOST_TEST(last(p) == "completed message_finished");
+
+    story s; // the rejection was an earlier message's: the turn went on
+    s.prompt("p1");
+    s.status(busy);
+    s.says(answer("a1", "p1"));
+    p.error = "The user rejected permission to use this specific tool call with the following feedback: no";
+    s.says(p);
+    s.says(finished(answer("a1", "p1"), "tool-calls"));
+    s.says(answer("a2", "p1", 3));
+    s.says(finished(answer("a2", "p1", 3), "tool-calls"));
+    s.idles();
+    BOOST_TEST(s.end("p1") == "completed message_finished");
+}
+
+BOOST_AUTO_TEST_CASE(a_reply_that_rejects_says_so_before_the_tool_does) {
+    story s;
+    s.prompt("p1");
+    s.status(busy);
+    s.says(answer("a1", "p1"));
+    s.says(tool("a1", "c1", "running"));
+    s.hear(permission_asked{permission("per_1", root, "c1")});
+    s.hear(permission_replied{root, "per_1", "reject"});
+    s.says(finished(answer("a1", "p1"), "tool-calls"));
+    s.idles();
+    BOOST_TEST(s.end("p1") == "rejected tool_rejected");
+}
+
+BOOST_AUTO_TEST_CASE(an_early_finish_does_not_end_a_busy_turn) {
+    story s;
+    s.prompt("p1");
+    s.status(busy);
+    s.says(finished(answer("a1", "p1"), "tool-calls")); // before its first part
+    s.status(busy);
+    s.says(tool("a1", "c1", "running"));
+    s.says(finished(answer("a2", "p1", 3), "stop"));
+    BOOST_TEST(s.end("p1") == "open");
+    s.says(text("a2", "t2", "", false));
+    s.delta("a2", "t2", "done");
+    s.says(text("a2", "t2", "done", true));
+    s.idles();
+    BOOST_TEST(s.end("p1") == "completed message_finished");
+    BOOST_TEST(s.settlements("p1")[0].text == "done");
+}
+
+BOOST_AUTO_TEST_CASE(nothing_is_decided_before_the_post_is_answered) {
+    story s;
+    s.tracker.open("p1", s.now);
+    s.says(user("p1"));
+    s.says(text("p1", "x", "ask", false));
+    s.status(busy);
+    s.answers_whole("a1", "p1", "quick");
+    s.idles();
+    BOOST_TEST(s.said() == "quick");
+    BOOST_TEST(s.end("p1") == "open");
+    s.tracker.posted("p1", s.now);
+    s.collect();
+    BOOST_TEST(s.end("p1") == "completed message_finished");
+}
+
+BOOST_AUTO_TEST_CASE(terminals_of_an_abort_do_not_settle_the_next_turn) {
+    for (const int idles_between : {0, 1, 3}) {
+        story s;
+        s.prompt("p1");
+        s.status(busy);
+        s.says(answer("a1", "p1"));
+        s.error("MessageAbortedError");
+        s.idles();
+        s.says(failed(answer("a1", "p1"), "MessageAbortedError"));
+        s.prompt("p2", 5);
+        for (int i = 0; i < idles_between; ++i) s.idles();
+        BOOST_TEST(s.end("p1") == "aborted message_error");
+        BOOST_TEST(s.end("p2") == "open");
+        s.status(busy);
+        s.answers_whole("a2", "p2", "new", 6);
+        s.idles();
+        BOOST_TEST(s.end("p2") == "completed message_finished");
+    }
+}
+
+BOOST_AUTO_TEST_CASE(a_prompt_seen_again_after_its_end_opens_nothing) {
+    tracker_options o;
+    o.adopt_prompts = true;
+    story s(o);
+    s.says(user("p1"));
+    s.says(text("p1", "x", "ask", false));
+    s.status(busy);
+    s.answers_whole("a1", "p1", "hello");
+    s.idles();
+    s.says(user("p1"));
+    s.says(text("p1", "x", "ask", false));
+    s.status(busy);
+    s.idles();
+    BOOST_TEST(s.end("p1") == "completed message_finished");
+    BOOST_TEST(s.tracker.unsettled().empty());
+}
+
+// --- continuations
+
+namespace {
+
+void overflow(story& s, const std::string& prompt, const std::string& go_on, const part& first) {
+    s.says(answer("a1", prompt));
+    s.error("ContextOverflowError");
+    s.says(finished(answer("a1", prompt), ""));
+    s.says(user("u_compaction", 3));
+    s.says(compaction("u_compaction"));
+    s.status(busy);
+    s.says(summary(answer("a_summary", "u_compaction", 4)));
+    s.says(text("a_summary", "t_summary", "", false));
+    s.delta("a_summary", "t_summary", "A summary.");
+    s.says(text("a_summary", "t_summary", "A summary.", true));
+    s.says(finished(summary(answer("a_summary", "u_compaction", 4)), "stop"));
+    s.says(user(go_on, 5));
+    s.says(first);
+    s.hear(session_compacted{root});
+}
+
+} // namespace
+
+BOOST_AUTO_TEST_CASE(a_turn_goes_on_through_a_compaction_by_a_synthetic_message_or_by_a_copy) {
+    for (const auto& first : {synthetic("u2"), text("u2", "x2", "ask p1", false)}) {
+        story s;
+        s.prompt("p1");
+        s.status(busy);
+        overflow(s, "p1", "u2", first);
+        BOOST_TEST(s.end("p1") == "open");
+        s.answers_whole("a2", "u2", "the answer", 6);
+        s.idles();
+        BOOST_TEST(s.end("p1") == "completed message_finished");
+        BOOST_TEST(s.said() == "the answer"); // the summary is nobody's answer
+        BOOST_TEST(s.settlements("p1")[0].text == "the answer");
+    }
+}
+
+BOOST_AUTO_TEST_CASE(a_compaction_that_fails_fails_the_turn) {
+    story s;
+    s.prompt("p1");
+    s.status(busy);
+    s.says(finished(answer("a1", "p1"), ""));
+    s.says(user("u2", 3));
+    s.says(compaction("u2"));
+    s.says(failed(summary(answer("a2", "u2", 4)), "ContextOverflowError"));
+    s.idles();
+    BOOST_TEST(s.end("p1") == "failed compaction_failed");
+    BOOST_TEST(s.settlements("p1")[0].error->name == "ContextOverflowError");
+    BOOST_TEST(s.settlements("p1")[0].error->cls == "server");
+}
+
+BOOST_AUTO_TEST_CASE(another_text_after_a_compaction_is_a_prompt_of_its_own) {
+    story s;
+    s.prompt("p1");
+    s.status(busy);
+    s.tracker.open("p2", s.now);
+    s.tracker.posted("p2", s.now);
+    overflow(s, "p1", "p2", text("p2", "x2", "something else", false));
+    s.answers_whole("a2", "p2", "for both", 6);
+    s.idles();
+    BOOST_TEST(s.end("p2") == "completed message_finished");
+    BOOST_TEST(s.end("p1") == "completed merged"); // carried on to the later prompt by the compaction
+}
+
+BOOST_AUTO_TEST_CASE(the_shell_route_continues_no_turn) {
+    story s;
+    s.prompt("p1");
+    s.says(user("u2", 3));
+    s.says(synthetic("u2", std::string(wire::shell_text)));
+    s.says(finished(answer("a2", "u2", 4), ""));
+    s.idles();
+    BOOST_TEST(s.end("p1") == "open");
+}
+
+// --- several prompts
+
+BOOST_AUTO_TEST_CASE(prompts_answered_together_end_together) {
+    story s;
+    s.prompt("p1", 1);
+    s.prompt("p2", 2);
+    s.status(busy);
+    s.answers_whole("a2", "p2", "both", 3);
+    BOOST_TEST(s.end("p1") == "open");
+    s.idles();
+    BOOST_TEST(s.end("p2") == "completed message_finished");
+    BOOST_TEST(s.end("p1") == "completed merged");
+    BOOST_TEST(s.settlements("p1")[0].text == "");
+    BOOST_TEST(s.settlements("p1")[0].merged_into == "p2");
+    BOOST_TEST((s.settlements("p1")[0].safe_to_reprompt == reprompt::no));
+}
+
+BOOST_AUTO_TEST_CASE(prompts_merge_through_a_chain_and_share_a_failure) {
+    story s;
+    s.prompt("p1", 1);
+    s.prompt("p2", 2);
+    s.prompt("p3", 3);
+    s.status(busy);
+    s.says(failed(answer("a3", "p3", 4), "APIError"));
+    s.idles();
+    for (const char* id : {"p1", "p2"}) {
+        BOOST_TEST(s.end(id) == "failed merged");
+        BOOST_TEST(s.settlements(id)[0].merged_into == "p3");
+    }
+}
+
+BOOST_AUTO_TEST_CASE(an_answer_to_a_later_prompt_closes_the_earlier_turn_by_its_own_last_message) {
+    for (const auto& [finish, expected] : std::vector<std::pair<std::string, std::string>>{
+             {"stop", "completed superseded"}, {"tool-calls", "completed superseded"}}) {
+        story s;
+        s.prompt("p1", 1);
+        s.status(busy);
+        s.says(answer("a1", "p1", 2));
+        s.prompt("p2", 3);
+        s.says(finished(answer("a1", "p1", 2), finish));
+        BOOST_TEST(s.end("p1") == "open");
+        s.says(answer("a2", "p2", 4));
+        BOOST_TEST(s.end("p1") == expected);
+        BOOST_TEST(s.end("p2") == "open");
+    }
+}
+
+BOOST_AUTO_TEST_CASE(later_is_by_the_order_of_the_stream_never_by_id) {
+    story s;
+    s.prompt("zzz", 1);
+    s.prompt("aaa", 2);
+    s.status(busy);
+    s.answers_whole("mmm", "aaa", "both", 3);
+    s.idles();
+    BOOST_TEST(s.end("zzz") == "completed merged");
+    BOOST_TEST(s.end("aaa") == "completed message_finished");
+}
+
+BOOST_AUTO_TEST_CASE(an_answer_to_an_earlier_prompt_does_not_close_a_later_one) {
+    story s;
+    s.prompt("p1", 1);
+    s.status(busy);
+    s.says(answer("a1", "p1", 2));
+    s.prompt("p2", 3);
+    s.says(finished(answer("a1", "p1", 2), "stop"));
+    s.says(answer("a2", "p2", 4));
+    s.says(finished(answer("a2", "p2", 4), "stop"));
+    BOOST_TEST(s.end("p2") == "open");
+    s.idles();
+    BOOST_TEST(s.end("p2") == "completed message_finished");
+}
+
+BOOST_AUTO_TEST_CASE(a_prompt_of_somebody_else_s_may_carry_ours_with_it) {
+    story s;
+    s.prompt("p1", 1);
+    s.says(user("theirs", 2));
+    s.says(text("theirs", "x", "their words", false));
+    s.status(busy);
+    s.answers_whole("a", "theirs", "both", 3);
+    s.idles();
+    BOOST_TEST(s.end("p1") == "completed merged");
+    BOOST_TEST(s.said() == ""); // their answer is theirs
+    BOOST_TEST(s.told.size() == 1u);
+}
+
+BOOST_AUTO_TEST_CASE(an_abort_closes_every_turn_whose_prompt_the_server_had) {
+    story s;
+    s.prompt("p1", 1);
+    s.status(busy);
+    s.says(answer("a1", "p1", 2));
+    s.prompt("p2", 3);
+    s.error("MessageAbortedError");
+    s.idles();
+    BOOST_TEST(s.end("p2") == "open"); // the abort is not over yet
+    s.prompt("p3", 400);
+    s.says(failed(answer("a1", "p1", 2), "MessageAbortedError"));
+    s.idles();
+    BOOST_TEST(s.end("p1") == "aborted message_error");
+    BOOST_TEST(s.end("p2") == "aborted session_aborted");
+    BOOST_TEST((s.settlements("p2")[0].safe_to_reprompt == reprompt::yes));
+    BOOST_TEST(s.end("p3") == "open"); // it came after
+}
+
+BOOST_AUTO_TEST_CASE(an_abort_seen_in_a_snapshot_alone_closes_what_was_there_before_it_ended) {
+    story s;
+    s.open("p1");
+    s.open("p2");
+    s.open("p3");
+    s.break_off();
+    s.attach();
+    auto aborted = failed(answer("a1", "p1", 2), "MessageAbortedError"); // ended at 102
+    s.snap(snap_of(idle, {{user("p1", 1), {}}, {aborted, {}}, {user("p2", 3), {}}, {user("p3", 200), {}}}));
+    BOOST_TEST(s.end("p1") == "aborted message_error");
+    BOOST_TEST(s.end("p2") == "aborted session_aborted");
+    BOOST_TEST(s.end("p3") == "open");
+}
+
+BOOST_AUTO_TEST_CASE(a_turn_whose_post_is_answered_late_still_ends_with_the_one_that_answered_it) {
+    story s;
+    s.tracker.open("p1", s.now);
+    s.says(user("p1", 1));
+    s.says(text("p1", "x", "ask", false));
+    s.prompt("p2", 2);
+    s.status(busy);
+    s.answers_whole("a2", "p2", "both", 3);
+    s.idles();
+    BOOST_TEST(s.end("p2") == "completed message_finished");
+    BOOST_TEST(s.end("p1") == "open");
+    s.tracker.posted("p1", s.now);
+    s.collect();
+    BOOST_TEST(s.end("p1") == "completed merged");
+}
+
+// --- never answered
+
+namespace {
+
+struct unanswered {
+    const char* name;
+    std::function<void(story&)> happens; ///< after the prompt was posted
+    snapshot shown;
+    const char* expected;
+    reprompt safe;
+};
+
+std::vector<unanswered> unanswered_cases() {
+    const auto prompt_alone = snap_of(idle, {{user("p1"), {}}});
+    const auto nothing = snap_of(idle, {});
+    auto tool_ran = snap_of(idle, {{user("p1"), {}}, {answer("a1", "p1"), {tool("a1", "c1", "running")}}});
+    auto half = snap_of(idle, {{user("p1"), {}}, {answer("a1", "p1"), {text("a1", "t1", "", false)}}});
+    const auto seen = [](story& s) {
+        s.says(user("p1"));
+        s.says(text("p1", "x", "ask", false));
+    };
+    return {
+        {"unknown agent: no prompt, an error", [](story& s) { s.error("UnknownError"); }, nothing, "failed not_accepted",
+         reprompt::yes},
+        {"the error has no session id", [](story& s) { s.error("UnknownError", ""); }, nothing, "failed not_accepted",
+         reprompt::yes},
+        {"no prompt, no error", [](story&) {}, nothing, "lost never_answered", reprompt::yes},
+        {"unknown model", [&](story& s) { seen(s), s.error("UnknownError"); }, prompt_alone, "failed session_error",
+         reprompt::yes},
+        {"somebody's error without a session id", [&](story& s) { seen(s), s.error("UnknownError", ""); }, prompt_alone,
+         "lost never_answered", reprompt::unknown},
+        {"no answer", seen, prompt_alone, "lost never_answered", reprompt::unknown},
+        {"aborted by us before the loop began", [&](story& s) { seen(s), s.tracker.abort_requested(s.now), s.idles(); },
+         prompt_alone, "aborted abort_requested", reprompt::yes},
+        {"the server was restarted", seen, half, "lost unfinished", reprompt::unknown},
+        {"the server was restarted while a tool ran", seen, tool_ran, "lost unfinished", reprompt::no},
+    };
+}
+
+} // namespace
+
+BOOST_AUTO_TEST_CASE(a_turn_without_an_end_is_decided_by_a_snapshot_after_the_grace_period) {
+    for (const auto& c : unanswered_cases()) {
+        story s;
+        s.open("p1");
+        c.happens(s);
+        BOOST_TEST_CONTEXT(c.name) {
+            s.snap(c.shown); // too early to decide anything
+            BOOST_TEST(s.end("p1") == "open");
+            s.pass(seconds(5));
+            BOOST_TEST(s.tracker.wants_snapshot());
+            BOOST_TEST(s.end("p1") == "open");
+            s.snap(c.shown);
+            BOOST_TEST(s.end("p1") == c.expected);
+            BOOST_TEST_REQUIRE(s.settlements("p1").size() == 1u);
+            BOOST_TEST((s.settlements("p1")[0].safe_to_reprompt == c.safe));
+            BOOST_TEST(s.settlements("p1")[0].event == "snapshot");
+        }
+    }
+}
+
+BOOST_AUTO_TEST_CASE(the_grace_period_ends_exactly_and_begins_anew_with_news) {
+    story s;
+    s.open("p1");
+    s.says(user("p1"));
+    s.status(idle);
+    BOOST_TEST((s.tracker.next_deadline() == s.now + seconds(5)));
+    s.pass(seconds(5) - milliseconds(1));
+    BOOST_TEST(!s.tracker.wants_snapshot());
+    s.hear(session_updated{{root, "", "/srv", "", ""}}); // news: five more seconds
+    s.pass(milliseconds(1));
+    BOOST_TEST(!s.tracker.wants_snapshot());
+    s.pass(seconds(5) - milliseconds(2));
+    BOOST_TEST(!s.tracker.wants_snapshot());
+    s.pass(milliseconds(1));
+    BOOST_TEST(s.tracker.wants_snapshot());
+    s.status(busy);
+    BOOST_TEST(!s.tracker.wants_snapshot());
+}
+
+BOOST_AUTO_TEST_CASE(after_our_own_abort_the_grace_period_is_short) {
+    story s;
+    s.open("p1");
+    s.says(user("p1"));
+    s.tracker.abort_requested(s.now);
+    s.idles();
+    s.pass(seconds(1) - milliseconds(1));
+    BOOST_TEST(!s.tracker.wants_snapshot());
+    s.pass(milliseconds(1));
+    BOOST_TEST(s.tracker.wants_snapshot());
+}
+
+BOOST_AUTO_TEST_CASE(a_snapshot_begun_before_the_grace_period_ended_decides_nothing) {
+    story s;
+    s.open("p1");
+    s.says(user("p1"));
+    s.status(idle);
+    const auto early = s.tracker.begin_snapshot();
+    s.pass(seconds(5));
+    BOOST_TEST(s.tracker.on_snapshot(snap_of(idle, {{user("p1"), {}}}), early, s.now));
+    s.collect();
+    BOOST_TEST(s.end("p1") == "open");
+    BOOST_TEST(s.tracker.wants_snapshot());
+}
+
+BOOST_AUTO_TEST_CASE(a_slow_start_is_waited_for) {
+    story s;
+    s.prompt("p1");
+    s.idles();
+    s.pass(seconds(5));
+    s.snap(snap_of(busy, {{user("p1"), {}}})); // busy by now
+    BOOST_TEST(s.end("p1") == "open");
+    s.answers_whole("a1", "p1", "late");
+    s.idles();
+    BOOST_TEST(s.end("p1") == "completed message_finished");
+}
+
+BOOST_AUTO_TEST_CASE(a_snapshot_that_could_not_be_had_is_asked_for_again_later) {
+    story s;
+    s.prompt("p1");
+    s.idles();
+    s.pass(seconds(5));
+    s.tracker.snapshot_failed(failure_of(failure_class::timeout), s.now);
+    BOOST_TEST(!s.tracker.wants_snapshot());
+    BOOST_TEST((s.tracker.next_deadline() == s.now + seconds(5)));
+    s.pass(seconds(5));
+    BOOST_TEST(s.tracker.wants_snapshot());
+}
+
+BOOST_AUTO_TEST_CASE(a_deleted_session_loses_its_turns_once) {
+    for (const bool by_snapshot : {false, true}) {
+        story s;
+        s.prompt("p1");
+        s.open("p2");
+        s.status(busy);
+        s.says(answer("a1", "p1"));
+        s.says(text("a1", "t1", "", false));
+        s.delta("a1", "t1", "some");
+        if (by_snapshot) {
+            auto gone = snapshot{};
+            gone.session_known = false;
+            s.snap(gone);
+        } else {
+            s.hear(session_deleted{root});
+        }
+        s.delta("a1", "t1", "more");
+        s.says(finished(answer("a1", "p1"), "stop"));
+        for (const char* id : {"p1", "p2"}) {
+            BOOST_TEST(s.end(id) == "lost session_deleted");
+            BOOST_TEST((s.settlements(id)[0].safe_to_reprompt == reprompt::no));
+        }
+        BOOST_TEST(s.said() == "some");
+    }
+}
+
+BOOST_AUTO_TEST_CASE(our_own_decision_settles_once) {
+    story s;
+    s.prompt("p1");
+    for (int i = 0; i < 2; ++i)
+        s.tracker.close("p1", outcome::lost, rule::gave_up, settlement_error{"refused", "", "refused", 0},
+                        reprompt::unknown, s.now);
+    s.collect();
+    BOOST_TEST(s.end("p1") == "lost gave_up");
+    BOOST_TEST(s.settlements("p1")[0].event == "");
+    BOOST_TEST(s.settlements("p1")[0].error->cls == "refused");
+    s.status(busy);
+    s.answers_whole("a1", "p1", "too late");
+    s.idles();
+    BOOST_TEST(s.end("p1") == "lost gave_up");
+    BOOST_TEST(s.said() == "");
+}
+
+BOOST_AUTO_TEST_CASE(a_turn_let_go_still_carries_those_answered_with_it) {
+    story s;
+    s.prompt("p1", 1);
+    s.prompt("p2", 2);
+    s.tracker.close("p2", outcome::detached, rule::detached, {}, reprompt::no, s.now);
+    s.status(busy);
+    s.answers_whole("a2", "p2", "both", 3);
+    s.idles();
+    BOOST_TEST(s.end("p2") == "detached detached");
+    BOOST_TEST(s.end("p1") == "completed merged");
+    BOOST_TEST(s.said() == "");
+}
+
+// --- text over gaps
+
+BOOST_AUTO_TEST_CASE(a_part_that_a_gap_cuts_is_withheld_until_its_end_and_then_completed) {
+    story s;
+    s.prompt("p1");
+    s.status(busy);
+    s.says(answer("a1", "p1"));
+    s.says(text("a1", "t1", "", false));
+    s.delta("a1", "t1", "one ");
+    s.break_off();
+    s.now += seconds(3);
+    s.attach();
+    BOOST_TEST(s.tracker.wants_snapshot());
+    s.snap(snap_of(busy, {{user("p1"), {}}, {answer("a1", "p1"), {text("a1", "t1", "", false)}}}));
+    s.delta("a1", "t1", "three ");
+    BOOST_TEST(s.said() == "one ");
+    s.says(text("a1", "t1", "one two three ", true));
+    BOOST_TEST(s.said() == "one two three ");
+    s.says(finished(answer("a1", "p1"), "stop"));
+    s.idles();
+    BOOST_TEST(s.kinds() == "text interrupted gap text usage settled");
+    const auto gaps = s.all<gap_event>();
+    BOOST_TEST_REQUIRE(gaps.size() == 1u);
+    BOOST_TEST((gaps[0] == gap_event{failure_class::cut, seconds(3), false}));
+}
+
+BOOST_AUTO_TEST_CASE(the_gap_is_told_once_with_its_first_class_and_its_whole_length) {
+    story s;
+    s.prompt("p1");
+    s.status(busy);
+    s.says(answer("a1", "p1"));
+    s.break_off(failure_class::stall);
+    s.now += seconds(2);
+    s.break_off(failure_class::refused);
+    s.now += seconds(4);
+    s.attach();
+    s.snap(snap_of(busy, {{user("p1"), {}}, {answer("a1", "p1"), {text("a1", "t1", "all of it", true)}}}));
+    BOOST_TEST(s.kinds() == "interrupted interrupted gap text");
+    BOOST_TEST((s.all<gap_event>()[0] == gap_event{failure_class::stall, seconds(6), false}));
+}
+
+BOOST_AUTO_TEST_CASE(text_that_never_comes_is_reported_missing_before_the_end) {
+    story s;
+    s.prompt("p1");
+    s.status(busy);
+    s.says(answer("a1", "p1"));
+    s.says(text("a1", "t1", "", false));
+    s.delta("a1", "t1", "one ");
+    s.break_off();
+    s.attach();
+    s.snap(snap_of(busy, {{user("p1"), {}}, {answer("a1", "p1"), {text("a1", "t1", "", false)}}}));
+    s.delta("a1", "t1", "three ");
+    s.says(failed(answer("a1", "p1"), "APIError"));
+    s.idles();
+    BOOST_TEST(s.kinds() == "text interrupted gap usage gap settled");
+    BOOST_TEST(s.all<gap_event>()[1].missing);
+}
+
+BOOST_AUTO_TEST_CASE(text_that_does_not_continue_what_was_told_is_reported_missing) {
+    story s;
+    s.prompt("p1");
+    s.status(busy);
+    s.says(answer("a1", "p1"));
+    s.says(text("a1", "t1", "", false));
+    s.delta("a1", "t1", "one ");
+    s.break_off();
+    s.attach();
+    s.snap(snap_of(busy, {{user("p1"), {}}, {answer("a1", "p1"), {text("a1", "t1", "another", true)}}}));
+    BOOST_TEST(s.kinds() == "text interrupted gap gap");
+    BOOST_TEST(s.all<gap_event>()[1].missing);
+    BOOST_TEST(s.said() == "one ");
+}
+
+BOOST_AUTO_TEST_CASE(a_part_thrown_away_on_an_unbroken_stream_is_not_missing) {
+    story s;
+    s.prompt("p1");
+    s.status(busy);
+    s.says(answer("a1", "p1"));
+    s.says(text("a1", "t1", "", false));
+    s.delta("a1", "t1", "partial ");
+    s.status({session_status::kind::retry, 1, "reset", 99});
+    s.break_off(); // also when the stream breaks later
+    s.attach();
+    s.snap(snap_of(busy, {{user("p1"), {}}, {answer("a1", "p1"), {text("a1", "t1", "", false)}}}));
+    s.says(text("a1", "t2", "", false));
+    s.delta("a1", "t2", "whole");
+    s.says(text("a1", "t2", "whole", true));
+    s.says(finished(answer("a1", "p1"), "stop"));
+    s.idles();
+    BOOST_TEST(s.kinds() == "text retry interrupted gap text usage settled");
+    BOOST_TEST(s.settlements("p1")[0].text == "whole");
+}
+
+BOOST_AUTO_TEST_CASE(a_snapshot_settles_a_turn_whose_stream_is_still_broken) {
+    story s;
+    s.prompt("p1");
+    s.status(busy);
+    s.says(answer("a1", "p1"));
+    s.break_off();
+    s.now += seconds(1);
+    s.snap(snap_of(busy, {{user("p1"), {}}, {answer("a1", "p1"), {text("a1", "t0", "first", true)}}}));
+    BOOST_TEST(s.kinds() == "interrupted"); // nothing is repaired yet
+    s.now += seconds(1);
+    s.snap(snap_of(idle, {{user("p1"), {}},
+                          {finished(answer("a1", "p1"), "stop"),
+                           {text("a1", "t0", "first", true), text("a1", "t1", "second", true)}}}));
+    BOOST_TEST(s.end("p1") == "completed message_finished");
+    BOOST_TEST(s.kinds() == "interrupted gap text text usage settled");
+    BOOST_TEST((s.all<gap_event>()[0] == gap_event{failure_class::cut, seconds(2), false}));
+}
+
+BOOST_AUTO_TEST_CASE(events_that_come_before_the_snapshot_are_told_after_it) {
+    story s;
+    s.prompt("p1");
+    s.status(busy);
+    s.says(answer("a1", "p1"));
+    s.break_off();
+    s.attach();
+    const auto mark = s.tracker.begin_snapshot();
+    s.says(text("a1", "t2", "", false));
+    s.delta("a1", "t2", "second");
+    BOOST_TEST(s.kinds() == "interrupted");
+    BOOST_TEST(s.tracker.on_snapshot(
+        snap_of(busy, {{user("p1"), {}}, {answer("a1", "p1"), {text("a1", "t1", "first ", true)}}}), mark, s.now));
+    s.collect();
+    BOOST_TEST(s.said() == "first second");
+    BOOST_TEST(s.kinds() == "interrupted gap text text");
+}
+
+BOOST_AUTO_TEST_CASE(a_snapshot_is_void_when_the_session_became_busy_meanwhile) {
+    story s;
+    s.prompt("p1");
+    const auto mark = s.tracker.begin_snapshot();
+    s.status(busy);
+    BOOST_TEST(!s.tracker.on_snapshot(snap_of(idle, {}), mark, s.now));
+    BOOST_TEST(s.tracker.on_snapshot(snap_of(busy, {}), mark, s.now));
+}
+
+BOOST_AUTO_TEST_CASE(what_a_snapshot_knew_is_not_taken_back_by_older_words) {
+    story s;
+    s.prompt("p1");
+    s.status(busy);
+    s.says(answer("a1", "p1"));
+    s.says(text("a1", "t1", "", false));
+    s.delta("a1", "t1", "on");
+    s.snap(snap_of(busy, {{user("p1"), {}}, {finished(answer("a1", "p1"), "stop"), {text("a1", "t1", "one", true)}}}));
+    s.delta("a1", "t1", "e"); // the stream is behind the snapshot
+    s.says(text("a1", "t1", "one", true));
+    s.says(answer("a1", "p1"));
+    BOOST_TEST(s.said() == "one");
+    s.idles();
+    BOOST_TEST(s.end("p1") == "completed message_finished");
+    BOOST_TEST(s.all<usage_event>().size() == 1u);
+}
+
+BOOST_AUTO_TEST_CASE(a_snapshot_taken_while_a_part_runs_does_not_disturb_it) {
+    story s;
+    s.prompt("p1");
+    s.status(busy);
+    s.says(answer("a1", "p1"));
+    s.says(text("a1", "t1", "", false));
+    s.delta("a1", "t1", "one ");
+    s.snap(snap_of(busy, {{user("p1"), {}}, {answer("a1", "p1"), {text("a1", "t1", "", false)}}}));
+    s.delta("a1", "t1", "two");
+    BOOST_TEST(s.said() == "one two");
+}
+
+BOOST_AUTO_TEST_CASE(a_turn_in_flight_is_adopted_with_what_it_has_said) {
+    story s;
+    s.tracker.adopt("p1", s.now);
+    BOOST_TEST(s.tracker.wants_snapshot());
+    s.delta("a1", "t2", "half");
+    s.snap(snap_of(busy, {{user("old", 1), {}},
+                          {answer("old_a", "old", 2), {text("old_a", "t0", "history", true)}},
+                          {user("p1", 3), {text("p1", "x", "ask", false)}},
+                          {answer("a1", "p1", 4), {text("a1", "t1", "said before, ", true), text("a1", "t2", "", false)}}}));
+    BOOST_TEST(s.said() == "said before, ");
+    s.says(text("a1", "t2", "and now", true));
+    BOOST_TEST(s.said() == "said before, and now");
+    s.says(finished(answer("a1", "p1", 4), "stop"));
+    s.idles();
+    BOOST_TEST(s.end("p1") == "completed message_finished");
+    BOOST_TEST(s.all<gap_event>().empty());
+}
+
+BOOST_AUTO_TEST_CASE(a_server_restarted_in_mid_turn_loses_it_after_the_grace_period) {
+    story s;
+    s.prompt("p1");
+    s.status(busy);
+    s.says(answer("a1", "p1"));
+    s.says(text("a1", "t1", "", false));
+    s.delta("a1", "t1", "w0 ");
+    s.break_off();
+    s.pass(seconds(8));
+    s.attach();
+    const auto shown = snap_of(idle, {{user("p1"), {}}, {answer("a1", "p1"), {text("a1", "t1", "", false)}}});
+    s.snap(shown);
+    BOOST_TEST(s.end("p1") == "open");
+    s.pass(seconds(5));
+    BOOST_TEST(s.tracker.wants_snapshot());
+    s.snap(shown);
+    BOOST_TEST(s.end("p1") == "lost unfinished");
+    BOOST_TEST(s.kinds() == "text interrupted gap gap settled");
+    BOOST_TEST(s.all<gap_event>()[1].missing);
+}
+
+BOOST_AUTO_TEST_CASE(parts_before_their_message_are_told_once_it_is_known) {
+    story s;
+    s.prompt("p1");
+    s.status(busy);
+    s.says(text("a1", "t1", "", false));
+    s.delta("a1", "t1", "early ");
+    BOOST_TEST(s.said() == "");
+    s.says(answer("a1", "p1"));
+    s.delta("a1", "t1", "late");
+    BOOST_TEST(s.said() == "early late");
+}
+
+BOOST_AUTO_TEST_CASE(deltas_of_an_unknown_part_are_withheld) {
+    story s;
+    s.prompt("p1");
+    s.status(busy);
+    s.says(answer("a1", "p1"));
+    s.delta("a1", "t1", "what is this");
+    BOOST_TEST(s.said() == "");
+    s.says(text("a1", "t1", "what is this", true));
+    BOOST_TEST(s.said() == "what is this");
+}
+
+BOOST_AUTO_TEST_CASE(reasoning_is_told_as_reasoning_though_its_deltas_say_text) {
+    story s;
+    s.prompt("p1");
+    s.status(busy);
+    s.says(answer("a1", "p1"));
+    auto p = text("a1", "r1", "", false);
+    p.type = "reasoning";
+    s.says(p);
+    s.delta("a1", "r1", "hm");
+    p.text = "hm";
+    p.ended = true;
+    s.says(p);
+    s.says(finished(answer("a1", "p1"), "stop"));
+    s.idles();
+    BOOST_TEST(s.kinds() == "reasoning usage settled");
+    BOOST_TEST(s.settlements("p1")[0].text == "");
+}
+
+// --- tools, asks, retries, quiet
+
+BOOST_AUTO_TEST_CASE(a_tool_is_told_once_for_each_state_and_title) {
+    story s;
+    s.prompt("p1");
+    s.status(busy);
+    s.says(answer("a1", "p1"));
+    for (int i = 0; i < 2; ++i) s.says(tool("a1", "c1", "pending"));
+    for (int i = 0; i < 2; ++i) s.says(tool("a1", "c1", "running"));
+    for (int i = 0; i < 2; ++i) s.says(tool("a1", "c1", "running", "a title"));
+    s.says(tool("a1", "c1", "completed", "a title"));
+    s.says(tool("a1", "c1", "running"));
+    const std::vector<tool_event> expected = {{"c1", "bash", "pending", ""},
+                                              {"c1", "bash", "running", ""},
+                                              {"c1", "bash", "running", "a title"},
+                                              {"c1", "bash", "completed", "a title"}};
+    BOOST_TEST((s.all<tool_event>() == expected));
+}
+
+BOOST_AUTO_TEST_CASE(a_child_may_ask_and_its_text_and_its_end_are_its_own) {
+    story s;
+    s.prompt("p1");
+    s.status(busy);
+    s.says(finished(answer("a1", "p1"), "tool-calls"));
+    s.hear(session_created{{child, root, "/srv", "", ""}});
+    BOOST_TEST(s.tracker.owns_session(child));
+    auto theirs = answer("ca", "cp");
+    theirs.session_id = child;
+    s.says(theirs);
+    s.hear(permission_asked{permission("per_1", child, "cc")});
+    s.hear(status_changed{child, idle});
+    s.hear(session_idle{child});
+    s.hear(session_error{child, {"APIError", "theirs", 0}});
+    BOOST_TEST(s.end("p1") == "open");
+    s.hear(permission_replied{child, "per_1", "once"});
+    const auto asks = s.all<permission_event>();
+    BOOST_TEST_REQUIRE(asks.size() == 2u);
+    BOOST_TEST(asks[0].request.session_id == child);
+    BOOST_TEST(!asks[0].reply.has_value());
+    BOOST_TEST(asks[1].reply.value() == "once");
+    BOOST_TEST(s.said() == "");
+}
+
+BOOST_AUTO_TEST_CASE(a_grandchild_and_a_child_named_by_a_tool_are_owned_and_strangers_are_not) {
+    story s;
+    s.prompt("p1");
+    s.says(answer("a1", "p1"));
+    auto t = tool("a1", "c1", "running");
+    t.child_session = child;
+    s.says(t);
+    s.hear(session_created{{"ses_grandchild", child, "/srv", "", ""}});
+    s.hear(session_created{{"ses_other", "ses_elsewhere", "/srv", "", ""}});
+    BOOST_TEST(s.tracker.owns_session(child));
+    BOOST_TEST(s.tracker.owns_session("ses_grandchild"));
+    BOOST_TEST(!s.tracker.owns_session("ses_other"));
+    BOOST_TEST(!s.tracker.owns_session("ses_elsewhere"));
+}
+
+BOOST_AUTO_TEST_CASE(an_ask_is_withdrawn_by_the_end_of_its_turn) {
+    story s;
+    s.prompt("p1");
+    s.status(busy);
+    s.says(answer("a1", "p1"));
+    s.says(tool("a1", "c1", "running"));
+    s.hear(permission_asked{permission("per_1", root, "c1")});
+    s.hear(permission_asked{permission("per_1", root, "c1")});
+    s.error("MessageAbortedError");
+    s.idles();
+    s.says(failed(answer("a1", "p1"), "MessageAbortedError"));
+    const auto asks = s.all<permission_event>();
+    BOOST_TEST_REQUIRE(asks.size() == 2u);
+    BOOST_TEST(asks[1].reply.value() == "withdrawn");
+    BOOST_TEST(s.end("p1") == "aborted message_error");
+}
+
+BOOST_AUTO_TEST_CASE(an_ask_listed_by_a_snapshot_is_told_once_and_withdrawn_when_it_is_listed_no_more) {
+    story s;
+    s.prompt("p1");
+    s.status(busy);
+    auto shown = snap_of(busy, {{user("p1"), {}}, {answer("a1", "p1"), {tool("a1", "c1", "running")}}});
+    shown.permissions = {permission("per_1", root, "c1")};
+    s.snap(shown);
+    s.snap(shown);
+    BOOST_TEST(s.all<permission_event>().size() == 1u);
+    const auto before = s.tracker.begin_snapshot();
+    s.hear(permission_asked{permission("per_2", root, "c1")}); // asked after the snapshot was begun
+    shown.permissions.clear();
+    BOOST_TEST(s.tracker.on_snapshot(shown, before, s.now));
+    s.collect();
+    const auto asks = s.all<permission_event>();
+    BOOST_TEST_REQUIRE(asks.size() == 3u);
+    BOOST_TEST(asks[2].request.id == "per_1");
+    BOOST_TEST(asks[2].reply.value() == "withdrawn");
+}
+
+BOOST_AUTO_TEST_CASE(ghosts_are_not_told) {
+    const auto told = [](session_status status, std::string state, std::string call) {
+        story s;
+        s.prompt("p1");
+        s.status(status);
+        auto shown = snap_of(status, {{user("p1"), {}}, {answer("a1", "p1"), {tool("a1", "c1", std::move(state))}}});
+        shown.permissions = {permission("per_1", root, std::move(call))};
+        s.snap(shown);
+        return s.all<permission_event>().size();
+    };
+    BOOST_TEST(told(busy, "running", "c1") == 1u);
+    BOOST_TEST(told(busy, "pending", "c1") == 1u);
+    BOOST_TEST(told(busy, "error", "c1") == 0u);      // its tool does not wait any more
+    BOOST_TEST(told(busy, "running", "gone") == 0u);  // its tool is no open turn's
+    BOOST_TEST(told(idle, "running", "c1") == 0u);    // nothing runs
+}
+
+BOOST_AUTO_TEST_CASE(each_wait_before_a_retry_is_told_once) {
+    story s;
+    s.prompt("p1");
+    s.status(busy);
+    s.says(answer("a1", "p1"));
+    const session_status first{session_status::kind::retry, 1, "boom", 10};
+    const session_status second{session_status::kind::retry, 2, "boom", 20};
+    s.status(first);
+    s.snap(snap_of(first, {{user("p1"), {}}, {answer("a1", "p1"), {}}}));
+    s.status(busy);
+    s.status(second);
+    BOOST_TEST((s.all<retry_event>() == std::vector<retry_event>{{1, "boom", 10}, {2, "boom", 20}}));
+}
+
+BOOST_AUTO_TEST_CASE(a_quiet_turn_is_asked_after_and_reported) {
+    story s;
+    s.prompt("p1");
+    s.status(busy);
+    s.says(answer("a1", "p1"));
+    const auto shown = snap_of(busy, {{user("p1"), {}}, {answer("a1", "p1"), {}}});
+    s.pass(seconds(29));
+    s.status(busy);                 // nothing new
+    s.hear(server_heartbeat{});     // nor this
+    s.pass(seconds(1));
+    BOOST_TEST(s.tracker.wants_snapshot());
+    s.snap(shown);
+    BOOST_TEST((s.all<quiet_event>() == std::vector<quiet_event>{{seconds(30), "busy"}}));
+    BOOST_TEST(!s.tracker.wants_snapshot());
+    s.pass(seconds(30));
+    s.tracker.snapshot_failed(failure_of(failure_class::timeout), s.now);
+    s.collect();
+    BOOST_TEST((s.all<quiet_event>()[1] == quiet_event{seconds(60), "unreachable"}));
+    s.hear(status_changed{child, busy}); // a stranger's
+    s.pass(seconds(30));
+    BOOST_TEST(s.tracker.wants_snapshot());
+    s.says(text("a1", "t1", "", false)); // something new at last
+    BOOST_TEST(!s.tracker.wants_snapshot());
+}
+
+BOOST_AUTO_TEST_CASE(a_snapshot_that_brings_something_new_is_not_quiet) {
+    story s;
+    s.prompt("p1");
+    s.status(busy);
+    s.says(answer("a1", "p1"));
+    s.pass(seconds(30));
+    s.snap(snap_of(busy, {{user("p1"), {}}, {answer("a1", "p1"), {tool("a1", "c1", "running")}}}));
+    BOOST_TEST(s.all<quiet_event>().empty());
+    BOOST_TEST(s.all<tool_event>().size() == 1u);
+}
+
+BOOST_AUTO_TEST_CASE(no_turn_no_watchdog) {
+    story s;
+    s.status(busy);
+    BOOST_TEST(!s.tracker.next_deadline().has_value());
+    s.pass(minutes(10));
+    BOOST_TEST(!s.tracker.wants_snapshot());
+    s.prompt("p1");
+    s.answers_whole("a1", "p1", "hello");
+    s.idles();
+    BOOST_TEST(!s.tracker.next_deadline().has_value());
+}
+
+BOOST_AUTO_TEST_CASE(other_sessions_say_nothing_here) {
+    story s;
+    s.prompt("p1");
+    s.status(busy);
+    s.says(finished(answer("a1", "p1"), "stop"));
+    s.hear(status_changed{"ses_other", idle});
+    s.hear(session_idle{"ses_other"});
+    s.hear(session_deleted{"ses_other"});
+    BOOST_TEST(s.end("p1") == "open");
+}
