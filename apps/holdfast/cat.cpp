@@ -3,6 +3,7 @@
 #include "input.hpp"
 #include "options.hpp"
 #include "rows.hpp"
+#include "turns.hpp"
 
 #include <holdfast/sse/parser.hpp>
 
@@ -24,6 +25,8 @@ namespace {
 struct cat_options {
     std::string file;
     std::size_t chunk = 0; ///< bytes fed at a time; 0: as they are read
+    bool turns = false;    ///< read it as an OpenCode recording
+    std::string session;   ///< with `turns`: of this root session only
 };
 
 /// How the stream ended: what the last row tells.
@@ -92,18 +95,25 @@ std::string_view take(std::string_view& bytes, std::size_t size) {
 }
 
 // Returns the number of events.
-std::size_t decode(std::string_view bytes, sse::parser& parser, command_context& context) {
+std::size_t decode(std::string_view bytes, sse::parser& parser, const cat_options& options, turn_writer& turns,
+                   command_context& context) {
     std::size_t events = 0;
     while (context.out.ok() && parser.next(bytes)) {
-        write_event(parser.event(), context);
+        if (options.turns)
+            turns.feed(parser.event().data);
+        else
+            write_event(parser.event(), context);
         ++events;
     }
     return events;
 }
 
 command_result cat(const cat_options& options, command_context& context) {
+    if (!options.session.empty() && !options.turns)
+        return misused("--session goes with --turns");
     input in(options.file);
     sse::parser parser;
+    turn_writer turns(context, options.session);
     stream_end end;
     const auto wanted = [&] {
         return context.out.ok() && !parser.error();
@@ -111,12 +121,15 @@ command_result cat(const cat_options& options, command_context& context) {
     for (std::string_view block = in.read(); !block.empty() && wanted(); block = in.read())
         while (!block.empty() && wanted())
             end.events +=
-                decode(take(block, options.chunk > 0 ? options.chunk : block.size()), parser, context);
+                decode(take(block, options.chunk > 0 ? options.chunk : block.size()), parser, options, turns, context);
 
     end.last_event_id = parser.last_event_id();
     end.retry_ms = parser.retry_ms();
     end.error = parser.error() ? parser.error().message() : in.error();
-    write_end(end, context);
+    if (options.turns)
+        turns.end();
+    else
+        write_end(end, context);
     return end.error.empty() ? command_result{} : failed(end.error);
 }
 
@@ -127,6 +140,8 @@ void add_cat(CLI::App& program, command_context& context) {
     CLI::App* const command = program.add_subcommand("cat", "Decode a recorded event stream.");
     command->add_option("FILE", options->file, "The recording; - is stdin")->required()->type_name("");
     add_count(*command, "--chunk", options->chunk, "Feed the decoder N bytes at a time");
+    command->add_flag("--turns", options->turns, "Read it as an OpenCode recording, and tell its turns");
+    command->add_option("--session", options->session, "With --turns: of this root session only")->type_name("ID");
     add_common_options(*command, context);
     command->callback([options, &context] {
         context.run = [options, &context] {

@@ -1,9 +1,11 @@
 #include "line_reader.hpp"
 
+#include "input.hpp"
+
 #include <boost/asio/post.hpp>
 
-#include <iostream>
 #include <mutex>
+#include <string_view>
 #include <thread>
 #include <utility>
 
@@ -27,6 +29,23 @@ struct line_reader::shared {
         boost::asio::post(*self->io, std::move(call));
         return true;
     }
+
+    // Not by std::cin: a program that ends while a thread waits in it may wait for that thread's lock.
+    static void read(const std::shared_ptr<shared>& self) {
+        input in("-");
+        std::string line;
+        for (auto block = in.read(); !block.empty(); block = in.read()) {
+            for (auto end = block.find('\n'); end != std::string_view::npos; end = block.find('\n')) {
+                line += block.substr(0, end);
+                block.remove_prefix(end + 1);
+                if (!hand_over(self, std::exchange(line, {})))
+                    return;
+            }
+            line += block;
+        }
+        if (line.empty() || hand_over(self, std::move(line)))
+            hand_over(self, std::nullopt);
+    }
 };
 
 line_reader::line_reader(boost::asio::io_context& io, std::function<void(std::optional<std::string>)> on_line)
@@ -43,13 +62,7 @@ line_reader::~line_reader() {
 void line_reader::start() {
     if (std::exchange(shared_->started, true))
         return;
-    std::thread([self = shared_] {
-        std::string line;
-        while (std::getline(std::cin, line))
-            if (!shared::hand_over(self, line))
-                return;
-        shared::hand_over(self, std::nullopt);
-    }).detach();
+    std::thread([self = shared_] { shared::read(self); }).detach();
 }
 
 } // namespace holdfast::app

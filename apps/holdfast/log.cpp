@@ -90,4 +90,9 @@ log_sink stderr_log(log_format format, log_level lowest) {
     };
 }
 
+log_record lowered(log_record record) {
+    record.level = log_level::debug;
+    return record;
+}
+
 } // namespace holdfast::app

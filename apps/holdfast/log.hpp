@@ -11,4 +11,7 @@ enum class log_format { text, json };
 /// used from any thread.
 [[nodiscard]] log_sink stderr_log(log_format format, log_level lowest);
 
+/// The record as one for debugging, because the product itself tells what it says.
+[[nodiscard]] log_record lowered(log_record record);
+
 } // namespace holdfast::app

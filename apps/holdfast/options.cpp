@@ -86,6 +86,16 @@ std::string format_duration(duration d) {
     return std::to_string(ms) + "ms";
 }
 
+std::string about(duration d) {
+    const long long ms = to_ms(d);
+    if (ms < 1'000)
+        return std::to_string(ms) + " ms";
+    if (ms >= 120'000)
+        return std::to_string(ms / 60'000) + " min";
+    const auto tenths = std::to_string(ms / 100 % 10);
+    return std::to_string(ms / 1'000) + (tenths == "0" ? "" : '.' + tenths) + " s";
+}
+
 std::optional<unsigned> parse_attempts(std::string_view text) {
     if (text == "unlimited")
         return retry::unlimited;

@@ -21,6 +21,9 @@ namespace holdfast::app {
 /// As parse_duration() reads it, in the largest unit that needs no fraction.
 [[nodiscard]] std::string format_duration(duration d);
 
+/// The same for a person, and only about: "250 ms", "1 s", "1.5 s", "2 min".
+[[nodiscard]] std::string about(duration d);
+
 /// "6" or "unlimited" (retry::unlimited).
 [[nodiscard]] std::optional<unsigned> parse_attempts(std::string_view text);
 

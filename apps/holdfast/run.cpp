@@ -25,8 +25,6 @@
 #include <cstdlib>
 #include <deque>
 #include <exception>
-#include <iostream>
-#include <iterator>
 #include <memory>
 #include <string>
 #include <utility>
@@ -64,10 +62,11 @@ const std::string& id_of(const pending_ask& ask) {
 class runner {
 public:
     runner(const run_options& options, http::url base, command_context& context)
-        : options_(options), context_(context), world_(io_.get_executor(), context.log()),
+        : options_(options), context_(context), log_(context.log()),
+          world_(io_.get_executor(), [this](const log_record& record) { on_log(record); }),
           server_(world_, std::move(base), config_of(options)),
           side_work_(world_, [this](std::exception_ptr e) { error_ = e; }), text_(context.out),
-          stdin_(io_, [this](std::optional<std::string> line) { on_line(std::move(line)); }),
+          input_ended_event_(world_), stdin_(io_, [this](std::optional<std::string> line) { on_line(std::move(line)); }),
           signals_(io_, [this](int number) { on_signal(number); }) {}
 
     command_result run() {
@@ -93,6 +92,8 @@ private:
     // The main line: the server, a session, the prompt, and all that comes of it.
     net::awaitable<void> tell_the_story() {
         co_await net::post(io_.get_executor(), net::use_awaitable); // see with_deadline.hpp
+        if (options_.prompt == "-" && !co_await read_prompt())
+            co_return settle_unposted(no_prompt());
         const auto ready = co_await server_.ready();
         if (!ready)
             co_return settle_unposted(ready.error());
@@ -112,6 +113,23 @@ private:
         }
     }
 
+    static failure no_prompt() {
+        auto why = retry::make_failure(errc::invalid_request);
+        why.message = "stdin held no prompt";
+        return why;
+    }
+
+    // All of stdin, but for the last line's end. @return whether there was any.
+    net::awaitable<bool> read_prompt() {
+        prompt_.clear();
+        stdin_.start();
+        while (!input_ended_)
+            co_await input_ended_event_.wait();
+        if (!prompt_.empty())
+            prompt_.pop_back();
+        co_return prompt_.find_first_not_of(" \t\r\n") != std::string::npos;
+    }
+
     net::awaitable<result<opencode::session>> open_session() {
         if (options_.session.empty()) {
             opencode::session_request what;
@@ -127,7 +145,7 @@ private:
         what.agent = options_.agent;
         what.model = options_.model;
         opencode::prompt_part part;
-        part.text = options_.prompt;
+        part.text = prompt_;
         what.parts.push_back(std::move(part));
         return session_->prompt(std::move(what));
     }
@@ -149,7 +167,19 @@ private:
         side_work_.cancel(); // ends server_.run() too
     }
 
-    // --- what the turn tells
+    // --- what is told
+
+    // Trouble that the turn's own events tell need not be logged as well. Before there is a turn, a person is told
+    // here; a program finds it in the log.
+    void on_log(const log_record& record) {
+        const bool trouble = record.event == "stream.interrupted" || record.event == "server.not_ready";
+        const bool before_the_turn = trouble && !turn_;
+        if (before_the_turn && context_.format == output_format::text)
+            text_.trouble(record.error_message, milliseconds(record.retry_in_ms.value_or(0)));
+        const bool told = record.event == "stream.gave_up" ||
+                          (trouble && (turn_ || context_.format == output_format::text));
+        log_(told ? lowered(record) : record);
+    }
 
     void handle(const opencode::agent_event& event) {
         write(event);
@@ -173,10 +203,16 @@ private:
             context_.out.row(row);
     }
 
+    // Every other outcome than completed is told in words; after a signal only those that it did not ask for.
     void conclude(const opencode::settlement& how) {
+        using opencode::outcome;
         settled_ = true;
-        if (result_.code == exit_done && (how.outcome != opencode::outcome::completed || timed_out_))
+        if (result_.code != exit_done) {
+            if (how.outcome == outcome::failed || how.outcome == outcome::lost)
+                result_.why = why_not_completed(how);
+        } else if (how.outcome != outcome::completed || timed_out_) {
             result_ = failed((timed_out_ ? "the turn timeout was over; " : "") + why_not_completed(how));
+        }
     }
 
     void settle(opencode::outcome outcome, opencode::rule rule, std::optional<opencode::settlement_error> error,
@@ -296,7 +332,8 @@ private:
     std::string question_text() const {
         const auto* asked = std::get_if<opencode::question_request>(&asks_.front());
         if (!asked)
-            return "answer once, always or reject:";
+            return "may it use " + what_for(std::get<opencode::permission_request>(asks_.front())) +
+                   " - once, always or reject:";
         const auto& question = asked->questions[answers_.size()];
         std::string labels;
         for (const auto& each : question.options)
@@ -307,12 +344,18 @@ private:
     void on_line(std::optional<std::string> line) {
         if (!line) {
             input_ended_ = true;
+            input_ended_event_.notify_all();
             if (!asks_.empty())
                 reject_for_want_of_input();
             return;
         }
+        if (options_.prompt == "-") {
+            prompt_ += *line + '\n';
+            return;
+        }
         if (asks_.empty() || over_)
             return; // typed when nothing was asked
+        text_.answered();
         const auto text = trimmed(*line);
         if (text == "reject" || text == "r")
             return answer_first("reject");
@@ -413,11 +456,14 @@ private:
 
     const run_options& options_;
     command_context& context_;
+    log_sink log_;
     net::io_context io_{1};
     runtime world_;
     opencode::server server_;
     task_scope side_work_;
     turn_text text_;
+    std::string prompt_ = options_.prompt;
+    condition_variable input_ended_event_;
     line_reader stdin_;
     signals signals_;
     net::cancellation_signal story_end_;
@@ -458,7 +504,7 @@ void add_credentials(http::url& base, const std::string& user) {
     base.has_userinfo = true;
 }
 
-command_result run(run_options options, command_context& context) {
+command_result run(const run_options& options, command_context& context) {
     if (options.adopt.empty() == options.prompt.empty())
         return misused(options.adopt.empty() ? "a PROMPT is wanted, or - for stdin" : "--adopt takes no PROMPT");
     if (!options.adopt.empty() && options.session.empty())
@@ -469,8 +515,6 @@ command_result run(run_options options, command_context& context) {
     if (!base)
         return misused(base.error().message);
     add_credentials(*base, options.user);
-    if (options.prompt == "-")
-        options.prompt.assign(std::istreambuf_iterator<char>(std::cin), {});
     runner one(options, std::move(*base), context);
     return one.run();
 }

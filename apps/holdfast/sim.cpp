@@ -110,7 +110,8 @@ private:
                 return;
             if (!failed)
                 admit(std::move(socket));
-            accept();
+            if (listener_.is_open()) // the model may just have closed it
+                accept();
         });
     }
 
@@ -125,18 +126,19 @@ private:
     }
 
     void read(const std::shared_ptr<peer>& p) {
-        p->socket.async_read_some(net::buffer(p->input), [this, p](boost::system::error_code failed, std::size_t n) {
-            if (failed) {
-                leave(*p);
-                return;
-            }
-            // Once the model has closed it, the rest is read and dropped until the client closes too.
-            if (peers_.contains(p->model_id)) {
-                model_.receive(p->model_id, std::string_view(p->input.data(), n), now());
-                settle();
-            }
-            read(p);
-        });
+        p->socket.async_read_some(
+            net::buffer(p->input), [this, p](boost::system::error_code failed, std::size_t n) {
+                if (failed) {
+                    leave(*p);
+                    return;
+                }
+                // Once the model has closed it, the rest is read and dropped until the client closes too.
+                if (peers_.contains(p->model_id)) {
+                    model_.receive(p->model_id, std::string_view(p->input.data(), n), now());
+                    settle();
+                }
+                read(p);
+            });
     }
 
     void leave(peer& p) {
@@ -194,11 +196,12 @@ private:
             return;
         }
         std::swap(p->writing, p->waiting);
-        net::async_write(p->socket, net::buffer(p->writing), [this, p](boost::system::error_code failed, std::size_t) {
-            p->writing.clear();
-            if (!failed)
-                write(p); // a failure is seen by read(), too
-        });
+        net::async_write(p->socket, net::buffer(p->writing),
+                         [this, p](boost::system::error_code failed, std::size_t) {
+                             p->writing.clear();
+                             if (!failed)
+                                 write(p); // a failure is seen by read(), too
+                         });
     }
 
     void wait() {
@@ -215,7 +218,8 @@ private:
     }
 
 public:
-    static command_result failed_to_listen(const tcp::endpoint& where, const boost::system::error_code& failed) {
+    static command_result failed_to_listen(const tcp::endpoint& where,
+                                           const boost::system::error_code& failed) {
         return app::failed("cannot listen on " + where.address().to_string() + " port " +
                            std::to_string(where.port()) + ": " + failed.message());
     }
@@ -269,7 +273,8 @@ std::optional<duration> parse_pace(const std::string& text) {
 
 std::string base_url(const tcp::endpoint& where) {
     const auto host = where.address().to_string();
-    return "http://" + (where.address().is_v6() ? "[" + host + "]" : host) + ":" + std::to_string(where.port());
+    return "http://" + (where.address().is_v6() ? "[" + host + "]" : host) + ":" +
+           std::to_string(where.port());
 }
 
 std::string environment(const char* name) {
@@ -297,7 +302,8 @@ command_result serve(const sim_options& options, command_context& context) {
     }
     const auto where = parse_listen(options.listen);
     if (!where)
-        return misused("--listen: " + options.listen + " is not an address and a port, as 127.0.0.1:4096 or [::1]:0");
+        return misused("--listen: " + options.listen +
+                       " is not an address and a port, as 127.0.0.1:4096 or [::1]:0");
 
     sim_host host(std::move(settings), *where);
     if (const auto failed = host.open())
@@ -309,24 +315,31 @@ command_result serve(const sim_options& options, command_context& context) {
 } // namespace
 
 void add_sim(CLI::App& program, command_context& context) {
-    CLI::App* const command = program.add_subcommand(
-        "sim", "Simulate an OpenCode server: scripted, seeded turns, with faults.");
+    CLI::App* const command =
+        program.add_subcommand("sim", "Simulate an OpenCode server: scripted, seeded turns, with faults.");
     const auto options = std::make_shared<sim_options>();
     command->add_option("--listen", options->listen, "Address and port; port 0 takes a free one")
         ->type_name("HOST:PORT")
         ->capture_default_str();
-    command->add_option("--fault", options->faults, "Something that goes wrong; may be given several times, see below")
+    command
+        ->add_option("--fault", options->faults,
+                     "Something that goes wrong; may be given several times, see below")
         ->type_name("SPEC")
         ->allow_extra_args(false);
     command->add_option("--pace", options->pace, "Time between two words of the model")
         ->type_name("MS")
         ->capture_default_str();
     command->add_option("--seed", options->seed, "Decides every id, delay and jitter")->capture_default_str();
-    command->footer("A tag in the prompt's text picks the turn that is played:\n" + std::string(testing::script_help()) +
-                    "\nFaults:\n" + std::string(testing::fault_help()) +
-                    "\nOPENCODE_SERVER_PASSWORD and OPENCODE_SERVER_USERNAME protect it, as they do the real server.\n"
-                    "The first line on stdout says where it listens.\n");
-    command->callback([options, &context] { context.run = [options, &context] { return serve(*options, context); }; });
+    command->footer(
+        "A tag in the prompt's text picks the turn that is played:\n" + std::string(testing::script_help()) +
+        "\nFaults:\n" + std::string(testing::fault_help()) +
+        "\nOPENCODE_SERVER_PASSWORD and OPENCODE_SERVER_USERNAME protect it, as they do the real server.\n"
+        "The first line on stdout says where it listens.\n");
+    command->callback([options, &context] {
+        context.run = [options, &context] {
+            return serve(*options, context);
+        };
+    });
 }
 
 } // namespace holdfast::app

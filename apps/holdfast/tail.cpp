@@ -37,33 +37,38 @@ std::string event_text(const sse::event& e, const output& out) {
     return text + printable(e.data) + '\n';
 }
 
-std::string trouble_text(const stream::item& item, const output& out) {
-    std::string text = printable_line(item.failure.message);
-    if (item.what == stream::item::kind::interrupted)
-        return out.paint(style::dim, "~ " + text + "; next try in " + format_duration(item.retry_in)) + '\n';
-    return out.paint(style::red, "~ gave up after " + std::to_string(item.attempt) +
-                                     (item.attempt == 1 ? " attempt: " : " attempts: ") + text) + '\n';
+std::string interrupted_text(const stream::item& item, const output& out) {
+    const auto text = printable_line(item.failure.message) + "; next try in " + about(item.retry_in);
+    return out.paint(style::dim, "~ " + text) + '\n';
 }
 
-std::string item_text(const stream::item& item, const output& out) {
+// Why is told on stderr, as for each command that fails.
+std::string gave_up_text(const stream::item& item, const output& out) {
+    const auto text = "gave up after " + std::to_string(item.attempt) + (item.attempt == 1 ? " attempt" : " attempts");
+    return out.paint(style::red, "~ " + text) + '\n';
+}
+
+// `broken`: the item before this one told of trouble.
+std::string item_text(const stream::item& item, bool broken, const output& out) {
     using kind = stream::item::kind;
     switch (item.what) {
     case kind::opened:
-        return item.attempt == 1 ? std::string() : out.paint(style::dim, "~ connected again") + '\n';
+        return broken ? out.paint(style::dim, "~ connected") + '\n' : std::string();
     case kind::event:
         return event_text(item.event, out);
     case kind::interrupted:
+        return interrupted_text(item, out);
     case kind::gave_up:
         break;
     }
-    return trouble_text(item, out);
+    return gave_up_text(item, out);
 }
 
-void write(const stream::item& item, command_context& context) {
+void write(const stream::item& item, bool broken, command_context& context) {
     if (context.format == output_format::ndjson)
         context.out.row(stream_row(item));
     else
-        context.out.text(item_text(item, context.out));
+        context.out.text(item_text(item, broken, context.out));
 }
 
 std::string gave_up_line(const stream::item& item) {
@@ -76,8 +81,10 @@ std::string gave_up_line(const stream::item& item) {
 net::awaitable<void> follow(stream::event_source& source, std::size_t max_events, command_context& context,
                             command_result& result) {
     std::size_t events = 0;
+    bool broken = false;
     while (auto item = co_await source.next()) {
-        write(*item, context);
+        write(*item, broken, context);
+        broken = item->what == stream::item::kind::interrupted;
         if (!context.out.ok())
             co_return;
         if (item->what == stream::item::kind::gave_up)
@@ -85,6 +92,14 @@ net::awaitable<void> follow(stream::event_source& source, std::size_t max_events
         if (item->what == stream::item::kind::event && ++events == max_events)
             co_return;
     }
+}
+
+// The rows tell of trouble with the stream, so the log need not.
+log_sink log_beside_rows(const command_context& context) {
+    return [log = context.log()](const log_record& record) {
+        const bool told = record.event == "stream.interrupted" || record.event == "stream.gave_up";
+        log(told ? lowered(record) : record);
+    };
 }
 
 result<http::header> parse_header(const std::string& text) {
@@ -114,7 +129,7 @@ command_result tail(const tail_options& options, command_context& context) {
         return misused(probe.error().message);
 
     net::io_context io(1);
-    runtime world(io.get_executor(), context.log());
+    runtime world(io.get_executor(), log_beside_rows(context));
     stream::event_source source(world, std::move(config));
     command_result result;
     signals ends(io, [&](int number) {

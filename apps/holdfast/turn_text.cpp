@@ -6,12 +6,6 @@
 namespace holdfast::app {
 namespace {
 
-// Seconds to a tenth, for people.
-std::string about(duration d) {
-    const auto tenths = to_ms(d) / 100;
-    return std::to_string(tenths / 10) + '.' + std::to_string(tenths % 10) + " s";
-}
-
 std::string joined(const std::vector<std::string>& all) {
     std::string text;
     for (const auto& each : all)
@@ -21,18 +15,31 @@ std::string joined(const std::vector<std::string>& all) {
 
 } // namespace
 
+std::string what_for(const opencode::permission_request& ask) {
+    return ask.patterns.empty() ? ask.permission : ask.permission + " (" + joined(ask.patterns) + ')';
+}
+
 void turn_text::show(const opencode::agent_event& e) {
     std::visit([this](const auto& one) { show(one); }, e);
+}
+
+void turn_text::heading(std::string_view untrusted) {
+    line(style::bold, untrusted);
 }
 
 void turn_text::note(std::string_view untrusted) {
     line(style::dim, "~ " + std::string(untrusted));
 }
 
+void turn_text::trouble(std::string_view untrusted, duration retry_in) {
+    note(std::string(untrusted) + "; next try in " + about(retry_in));
+}
+
 void turn_text::ask(std::string_view untrusted) {
     end_line();
-    out_.text(out_.paint(style::yellow, printable_line(untrusted)) + (out_.is_terminal() ? " " : "\n"));
-    line_open_ = false; // the answer brings its own line end
+    part_.clear();
+    out_.text(out_.paint(style::yellow, "? " + printable_line(untrusted)) + (out_.is_terminal() ? " " : "\n"));
+    asking_ = out_.is_terminal();
 }
 
 void turn_text::show(const opencode::text_event& e) {
@@ -63,16 +70,14 @@ void turn_text::show(const opencode::tool_event& e) {
 }
 
 void turn_text::show(const opencode::permission_event& e) {
-    const std::string what = e.request.permission + ": " + joined(e.request.patterns);
     if (e.reply)
-        line(style::dim, "? " + what + ", answered: " + *e.reply);
-    else
-        line(style::yellow, "? may it " + what);
+        line(style::dim, "? " + what_for(e.request) + ": " + *e.reply);
 }
 
 void turn_text::show(const opencode::question_event& e) {
-    for (const auto& each : e.request.questions)
-        line(e.reply ? style::dim : style::yellow, "? " + each.text + (e.reply ? ", " + *e.reply : std::string()));
+    if (e.reply)
+        for (const auto& each : e.request.questions)
+            line(style::dim, "? " + each.text + ' ' + *e.reply);
 }
 
 void turn_text::show(const opencode::retry_event& e) {
@@ -84,7 +89,7 @@ void turn_text::show(const opencode::quiet_event& e) {
 }
 
 void turn_text::show(const opencode::interrupted_event& e) {
-    note(e.failure.message + "; next try in " + about(e.retry_in));
+    trouble(e.failure.message, e.retry_in);
 }
 
 void turn_text::show(const opencode::gap_event& e) {
@@ -99,14 +104,14 @@ void turn_text::show(const opencode::settlement& e) {
     if (e.outcome == opencode::outcome::completed)
         return line(style::green, e.merged_into.empty() ? "= completed" : "= completed, answered with a later prompt");
     const bool bad = e.outcome == opencode::outcome::failed || e.outcome == opencode::outcome::lost;
-    line(bad ? style::red : style::yellow,
-         "= " + why_not_completed(e) + "; safe to prompt again: " + std::string(to_string(e.safe_to_reprompt)));
+    line(bad ? style::red : style::yellow, "= " + std::string(to_string(e.outcome)) +
+                                               "; safe to prompt again: " + std::string(to_string(e.safe_to_reprompt)));
 }
 
 void turn_text::end_line() {
-    if (line_open_)
+    if (line_open_ || asking_)
         out_.text("\n");
-    line_open_ = false;
+    line_open_ = asking_ = false;
 }
 
 void turn_text::line(style s, std::string_view untrusted) {

@@ -10,15 +10,25 @@
 
 namespace holdfast::app {
 
+/// What a permission is asked for, on one line: "bash (ls -l)". Untrusted.
+[[nodiscard]] std::string what_for(const opencode::permission_request& ask);
+
 class turn_text {
 public:
     explicit turn_text(output& out) : out_(out) {}
 
+    /// Asks that are still open are not shown: ask() is how they are put.
     void show(const opencode::agent_event& e);
+    /// A line that begins something new.
+    void heading(std::string_view untrusted);
     /// One dim line of our own.
     void note(std::string_view untrusted);
+    /// The connection failed, and will be tried again.
+    void trouble(std::string_view untrusted, duration retry_in);
     /// What is being asked, and how to answer; the cursor stays behind it on a terminal.
     void ask(std::string_view untrusted);
+    /// The answer was typed, and its line end with it.
+    void answered() noexcept { asking_ = false; }
 
 private:
     void show(const opencode::text_event& e);
@@ -40,6 +50,7 @@ private:
     output& out_;
     std::string part_;       // the part that streams now
     bool line_open_ = false; // something without a line end was written
+    bool asking_ = false;    // the cursor stands behind a question
 };
 
 } // namespace holdfast::app

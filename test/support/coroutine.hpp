@@ -6,7 +6,8 @@
 //     }
 //
 // The fixture derives from `in_simulated_world`; the body is a member of it. A body that can never go on fails at
-// once, and so does one that leaves work behind: a pending wait, an open connection, a handler.
+// once, and so does one that leaves work behind: a pending wait, an open connection, a handler. What a fixture itself
+// holds it lets go of in `void finish()`, if it has one.
 #pragma once
 
 #include <holdfast/testing/world.hpp>
@@ -39,6 +40,8 @@ void run_case() {
         self.release();
         throw;
     }
+    if constexpr (requires { self->finish(); })
+        self->finish();
     check_nothing_is_left(self->world);
 }
 

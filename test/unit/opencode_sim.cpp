@@ -41,8 +41,8 @@ struct wire {
     bool reset = false;
 };
 
-/// Takes one response off the front, if it is whole. Chunked bodies are put together; an unfinished one counts
-/// as whole when the connection has ended.
+/// Takes one response off the front, if it is whole. Chunked bodies are put together; an unfinished one
+/// counts as whole when the connection has ended.
 std::optional<response> take_response(wire& w) {
     const auto head_end = w.bytes.find("\r\n\r\n");
     if (head_end == std::string::npos)
@@ -153,11 +153,13 @@ public:
         pump();
     }
 
-    static std::string request_text(std::string_view method, std::string_view target, std::string_view body = {},
-                                    std::string_view headers = {}) {
-        return std::string(method) + " " + std::string(target) + " HTTP/1.1\r\nHost: sim\r\n" + std::string(headers) +
-               (body.empty() ? std::string("\r\n")
-                             : "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + std::string(body));
+    static std::string request_text(std::string_view method, std::string_view target,
+                                    std::string_view body = {}, std::string_view headers = {}) {
+        return std::string(method) + " " + std::string(target) + " HTTP/1.1\r\nHost: sim\r\n" +
+               std::string(headers) +
+               (body.empty()
+                    ? std::string("\r\n")
+                    : "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + std::string(body));
     }
 
     opencode_sim::connection_id start_call(std::string_view method, std::string_view target,
@@ -186,12 +188,15 @@ public:
         return id;
     }
 
-    std::vector<json::object> events(opencode_sim::connection_id stream) { return events_in(stream_body(wires[stream])); }
+    std::vector<json::object> events(opencode_sim::connection_id stream) {
+        return events_in(stream_body(wires[stream]));
+    }
 
     std::size_t count(opencode_sim::connection_id stream, std::string_view type) {
         const auto all = events(stream);
-        return static_cast<std::size_t>(std::count_if(
-            all.begin(), all.end(), [&](const json::object& e) { return event_of(e).at("type").as_string() == type; }));
+        return static_cast<std::size_t>(std::count_if(all.begin(), all.end(), [&](const json::object& e) {
+            return event_of(e).at("type").as_string() == type;
+        }));
     }
 
     std::string create(std::string_view body = "{}") {
@@ -263,8 +268,8 @@ bool is_volatile(std::string_view type) {
            type == "session.diff" || type == "server.heartbeat" || type == "project.updated";
 }
 
-/// The events as tokens: volatile ones, repeated "busy" and repeated deltas of a part left out. Sessions are named
-/// A, B, ... as they are created; events of sessions that were created before are left out.
+/// The events as tokens: volatile ones, repeated "busy" and repeated deltas of a part left out. Sessions are
+/// named A, B, ... as they are created; events of sessions that were created before are left out.
 std::vector<token> tokens_of(const std::vector<json::object>& events) {
     std::map<std::string, std::string> names;
     std::map<std::string, std::string> last_status;
@@ -348,7 +353,8 @@ public:
     void reply(std::string_view what, std::string_view more = {}) {
         const auto id = text(ask().at("id"));
         run_for(100ms);
-        call("POST", "/permission/" + id + "/reply", "{\"reply\":\"" + std::string(what) + "\"" + std::string(more) + "}");
+        call("POST", "/permission/" + id + "/reply",
+             "{\"reply\":\"" + std::string(what) + "\"" + std::string(more) + "}");
     }
     void abort() { finish_call(start_abort(session)); }
 };
@@ -382,7 +388,8 @@ actions killed_in_mid_turn(std::size_t deltas) {
 void repost(player& p, int times) {
     for (int i = 0; i < times; ++i)
         p.call("POST", "/session/" + p.session + "/prompt_async",
-               "{\"messageID\":\"msg_1\",\"parts\":[{\"id\":\"prt_1\",\"type\":\"text\",\"text\":\"idem #slow:10\"}]}");
+               "{\"messageID\":\"msg_1\",\"parts\":[{\"id\":\"prt_1\",\"type\":\"text\",\"text\":\"idem "
+               "#slow:10\"}]}");
 }
 
 struct played_recording {
@@ -544,7 +551,8 @@ const std::vector<played_recording>& played() {
         {"57-shell",
          [](player& p) {
              p.session = p.create();
-             p.call("POST", "/session/" + p.session + "/shell", "{\"agent\":\"build\",\"command\":\"echo hi\"}");
+             p.call("POST", "/session/" + p.session + "/shell",
+                    "{\"agent\":\"build\",\"command\":\"echo hi\"}");
          }},
         {"62-two-sessions-same-dir-streamA1",
          [](player& p) {
@@ -578,7 +586,9 @@ const std::vector<played_recording>& played() {
              p.plain_end();
          }},
         {"82-global-dispose",
-         [](player& p) { p.call("POST", "/global/dispose"); }},
+         [](player& p) {
+             p.call("POST", "/global/dispose");
+         }},
     };
     return all;
 }
@@ -624,7 +634,8 @@ void add_shapes(const std::vector<json::object>& events, shapes& into) {
             into["info " + describe_message(info)].insert(keys(info));
         }
         if (type == "session.status")
-            into["status " + text(properties.at("status").at("type"))].insert(keys(properties.at("status").as_object()));
+            into["status " + text(properties.at("status").at("type"))].insert(
+                keys(properties.at("status").as_object()));
         if (type != "message.part.updated")
             continue;
         const auto& part = properties.at("part").as_object();
@@ -696,7 +707,8 @@ std::string answer_to(const std::vector<std::string_view>& pieces) {
 }
 
 std::string chunked_request(std::string_view target, const std::vector<std::string_view>& chunks) {
-    std::string out = "POST " + std::string(target) + " HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+    std::string out =
+        "POST " + std::string(target) + " HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
     for (const auto chunk : chunks) {
         char size[20];
         std::snprintf(size, sizeof size, "%zx;ext=1\r\n", chunk.size());
@@ -710,7 +722,8 @@ std::string chunked_request(std::string_view target, const std::vector<std::stri
 BOOST_AUTO_TEST_CASE(requests_mean_the_same_however_they_are_cut) {
     const auto all = world::request_text("POST", "/session", "{\"title\":\"a title\"}") +
                      chunked_request("/session", {"{\"title\"", ":\"another\"}"}) +
-                     world::request_text("GET", "/session?limit=1") + world::request_text("GET", "/session/nothing");
+                     world::request_text("GET", "/session?limit=1") +
+                     world::request_text("GET", "/session/nothing");
     const std::string_view text = all;
     const auto whole = answer_to({text});
     BOOST_TEST(whole.find("a title") != std::string::npos);
@@ -796,11 +809,15 @@ BOOST_AUTO_TEST_CASE(errors_have_the_shapes_of_the_real_server) {
         {"GET", "/session/" + session + "/message/msg_none", "", 404, "NotFoundError"},
         {"GET", "/session/none", "", 500, R"({"name":"UnknownError","data":{"message")"},
         {"POST", "/session", "{not json", 500, R"("ref":"err_)"},
-        {"POST", "/session/" + session + "/prompt_async", "{}", 400, R"({"name":"BadRequest","data":{"message")"},
+        {"POST", "/session/" + session + "/prompt_async", "{}", 400,
+         R"({"name":"BadRequest","data":{"message")"},
         {"POST", "/session/" + session + "/prompt_async", "{\"parts\":[1]}", 400, R"("kind":"Body")"},
-        {"POST", "/session/" + session + "/prompt_async", "{\"messageID\":\"x\",\"parts\":[]}", 400, "BadRequest"},
-        {"POST", "/permission/per_none/reply", "{\"reply\":\"once\"}", 404, R"({"_tag":"PermissionNotFoundError","requestID":"per_none","message")"},
-        {"POST", "/question/que_none/reply", "{\"answers\":[]}", 404, R"({"_tag":"QuestionNotFoundError","requestID":"que_none","message")"},
+        {"POST", "/session/" + session + "/prompt_async", "{\"messageID\":\"x\",\"parts\":[]}", 400,
+         "BadRequest"},
+        {"POST", "/permission/per_none/reply", "{\"reply\":\"once\"}", 404,
+         R"({"_tag":"PermissionNotFoundError","requestID":"per_none","message")"},
+        {"POST", "/question/que_none/reply", "{\"answers\":[]}", 404,
+         R"({"_tag":"QuestionNotFoundError","requestID":"que_none","message")"},
         {"POST", "/question/que_none/reject", "", 404, "QuestionNotFoundError"},
     };
     for (const auto& r : rows) {
@@ -834,7 +851,8 @@ BOOST_AUTO_TEST_CASE(messages_are_paged_backwards_by_cursor) {
     };
     const auto cursor = [](const response& r) {
         const auto at = r.head.find("X-Next-Cursor: ");
-        return at == std::string::npos ? std::string() : r.head.substr(at + 15, r.head.find("\r\n", at) - at - 15);
+        return at == std::string::npos ? std::string()
+                                       : r.head.substr(at + 15, r.head.find("\r\n", at) - at - 15);
     };
     const auto base = "/session/" + session + "/message";
     BOOST_TEST(texts(w.call("GET", base)) == "01234");
@@ -889,7 +907,8 @@ BOOST_AUTO_TEST_CASE(a_client_of_http_1_0_gets_a_stream_without_chunks) {
 
 BOOST_AUTO_TEST_CASE(a_stream_has_the_events_of_its_directory_alone_after_normalising) {
     world w;
-    const auto sees = [&](std::string_view stream_target, std::string_view headers, std::string_view session_target) {
+    const auto sees = [&](std::string_view stream_target, std::string_view headers,
+                          std::string_view session_target) {
         const auto id = w.connect();
         w.send(id, world::request_text("GET", stream_target, {}, headers));
         w.call("POST", session_target, "{}");
@@ -959,7 +978,8 @@ BOOST_AUTO_TEST_CASE(the_truth_says_how_each_script_ends) {
         {"#errchunk", outcome::failed, "ok ", "ok ok ok ok ok ok ", "UnknownError", 6},
         {"#garbage", outcome::failed, "ok ", "ok ", "UnknownError", 1},
         {"#overflow", outcome::failed, "", "", "ContextOverflowError", 2},
-        {"#overflow-ok", outcome::completed, "Recovered after the compaction.", "Recovered after the compaction.", "", 3},
+        {"#overflow-ok", outcome::completed, "Recovered after the compaction.",
+         "Recovered after the compaction.", "", 3},
     };
     for (const auto& r : rows) {
         BOOST_TEST_CONTEXT(r.tag) {
@@ -1014,13 +1034,17 @@ BOOST_AUTO_TEST_CASE(the_wait_between_retries_doubles_up_to_thirty_seconds_five_
     w.run_for(5min);
     std::vector<long> waits;
     for (const auto& e : w.events(stream)) {
-        if (e.at("type").as_string() != "session.status" || e.at("properties").at("status").at("type").as_string() != "retry")
+        if (e.at("type").as_string() != "session.status" ||
+            e.at("properties").at("status").at("type").as_string() != "retry")
             continue;
-        BOOST_TEST(e.at("properties").at("status").at("attempt").as_int64() == static_cast<long>(waits.size()) + 1);
-        // the id carries the time of the event: 12 hex digits of ms * 4096 + n, of which the upper bits are cut off
+        BOOST_TEST(e.at("properties").at("status").at("attempt").as_int64() ==
+                   static_cast<long>(waits.size()) + 1);
+        // the id carries the time of the event: 12 hex digits of ms * 4096 + n, of which the upper bits are
+        // cut off
         const auto id = text(e.at("id"));
         const auto at = std::stoull(id.substr(4, 12), nullptr, 16) / 4096;
-        const auto next = static_cast<unsigned long long>(e.at("properties").at("status").at("next").as_int64());
+        const auto next =
+            static_cast<unsigned long long>(e.at("properties").at("status").at("next").as_int64());
         waits.push_back(static_cast<long>((next & ((1ULL << 36) - 1)) - at));
     }
     BOOST_TEST_REQUIRE(waits.size() == 5u);
@@ -1185,6 +1209,8 @@ BOOST_AUTO_TEST_CASE(the_turn_of_a_deleted_session_goes_on_and_never_ends) {
     p.run_for(1min);
     BOOST_TEST(p.seen("message.part.delta") == 50u);
     BOOST_TEST(p.seen("session.idle") == 0u);
+    const auto tokens = tokens_of(p.events(p.stream));
+    BOOST_TEST(tokens.back().what == "session.deleted"); // all after it were deltas
     BOOST_TEST(status_of(p, p.session) == "busy");
     BOOST_TEST(p.call("GET", "/session/" + p.session).status == 404);
     BOOST_TEST(only_truth(p).deleted);
@@ -1216,8 +1242,12 @@ BOOST_AUTO_TEST_CASE(a_compaction_that_works_goes_on_under_messages_of_the_serve
     p.plain_end();
     const auto all = messages(p, p.session);
     BOOST_TEST_REQUIRE(all.size() == 6u);
-    const auto id = [&](std::size_t i) { return all.at(i).at("info").at("id"); };
-    const auto parent = [&](std::size_t i) { return all.at(i).at("info").at("parentID"); };
+    const auto id = [&](std::size_t i) {
+        return all.at(i).at("info").at("id");
+    };
+    const auto parent = [&](std::size_t i) {
+        return all.at(i).at("info").at("parentID");
+    };
     BOOST_TEST((parent(1) == id(0)));
     BOOST_TEST(!all.at(1).at("info").as_object().contains("finish"));
     BOOST_TEST(!all.at(1).at("info").as_object().contains("error"));
@@ -1256,8 +1286,9 @@ BOOST_AUTO_TEST_CASE(a_blocking_prompt_is_answered_with_the_last_message) {
     world w;
     const auto session = w.create();
     const auto target = "/session/" + session + "/message";
-    BOOST_TEST(text(w.call("POST", target, world::prompt_body("#tool")).parsed().at("parts").at(1).at("text")) ==
-               "I read it.");
+    BOOST_TEST(
+        text(w.call("POST", target, world::prompt_body("#tool")).parsed().at("parts").at(1).at("text")) ==
+        "I read it.");
     const auto failed = w.call("POST", target, world::prompt_body("#error"));
     BOOST_TEST(failed.status == 200);
     BOOST_TEST(failed.parsed().at("info").at("error").at("name").as_string() == "APIError");
@@ -1267,14 +1298,16 @@ BOOST_AUTO_TEST_CASE(a_blocking_prompt_is_answered_with_the_last_message) {
     BOOST_TEST(w.finish_call(blocked).parsed().at("info").at("error").at("name").as_string() ==
                "MessageAbortedError");
     BOOST_TEST(w.call("POST", target, world::prompt_body("x", ",\"agent\":\"nope\"")).status == 500);
-    BOOST_TEST(w.call("POST", target,
-                      world::prompt_body("x", ",\"model\":{\"providerID\":\"n\",\"modelID\":\"n\"}")).status == 500);
+    BOOST_TEST(
+        w.call("POST", target, world::prompt_body("x", ",\"model\":{\"providerID\":\"n\",\"modelID\":\"n\"}"))
+            .status == 500);
 }
 
 BOOST_AUTO_TEST_CASE(a_client_that_leaves_does_not_stop_a_blocking_prompt) {
     world w;
     const auto session = w.create();
-    const auto blocked = w.start_call("POST", "/session/" + session + "/message", world::prompt_body("#plain"));
+    const auto blocked =
+        w.start_call("POST", "/session/" + session + "/message", world::prompt_body("#plain"));
     w.sim.closed(blocked, w.now);
     w.run_for(1s);
     BOOST_TEST((only_truth(w).outcome == outcome::completed));
@@ -1297,7 +1330,9 @@ BOOST_AUTO_TEST_CASE(the_first_turn_renames_the_session_and_a_later_one_does_not
     player p;
     p.begin("#plain");
     p.plain_end();
-    const auto title = [&] { return text(p.call("GET", "/session/" + p.session).parsed().at("title")); };
+    const auto title = [&] {
+        return text(p.call("GET", "/session/" + p.session).parsed().at("title"));
+    };
     BOOST_TEST(title() == "Simulated title");
     p.call("PATCH", "/session/" + p.session, "{\"title\":\"mine\"}");
     p.prompt(p.session, "#plain");
@@ -1354,8 +1389,58 @@ BOOST_AUTO_TEST_CASE(a_restart_resets_connections_refuses_hangs_and_then_serves)
     const auto trapped = p.start_call("GET", "/global/health");
     p.run_for(700ms);
     BOOST_TEST(p.call("GET", "/global/health").status == 200);
+    p.send(trapped, world::request_text("GET", "/global/health"));
     p.run_for(10min);
     BOOST_TEST(p.wires[trapped].bytes.empty());
+}
+
+BOOST_AUTO_TEST_CASE(a_killed_process_refuses_until_it_is_started) {
+    world w;
+    w.sim.kill(w.now);
+    w.run_for(1h);
+    BOOST_TEST(!w.sim.listening());
+    w.sim.start(w.now);
+    w.run_for(700ms);
+    BOOST_TEST(w.call("GET", "/global/health").status == 200);
+}
+
+BOOST_AUTO_TEST_CASE(a_hanging_server_never_answers_what_came_meanwhile) {
+    world w;
+    w.sim.set_hang(true);
+    const auto trapped = w.start_call("GET", "/global/health");
+    w.sim.set_hang(false);
+    w.run_for(1h);
+    BOOST_TEST(w.wires[trapped].bytes.empty());
+    BOOST_TEST(w.call("GET", "/global/health").status == 200);
+}
+
+BOOST_AUTO_TEST_CASE(streams_can_be_cut_or_stalled_while_calls_go_on) {
+    world w;
+    const auto first = w.subscribe();
+    const auto idle = w.connect();
+    w.sim.cut_streams(w.now);
+    w.pump();
+    BOOST_TEST(w.wires[first].closed);
+    BOOST_TEST(!w.wires[idle].closed);
+    const auto second = w.subscribe();
+    w.sim.stall_streams();
+    w.run_for(1min);
+    BOOST_TEST(w.events(second).size() == 1u);
+    BOOST_TEST(!w.wires[second].closed);
+    BOOST_TEST(w.call("GET", "/global/health").status == 200);
+    BOOST_TEST(w.sim.stats().open_streams == 1u);
+}
+
+BOOST_AUTO_TEST_CASE(a_server_that_refuses_keeps_the_connections_it_has) {
+    world w;
+    const auto kept = w.subscribe();
+    w.sim.refuse(1s, w.now);
+    BOOST_TEST(w.wires[w.connect()].reset);
+    w.run_for(999ms);
+    BOOST_TEST(!w.sim.listening());
+    w.run_for(1ms);
+    BOOST_TEST(w.sim.listening());
+    BOOST_TEST(!w.wires[kept].closed);
 }
 
 BOOST_AUTO_TEST_CASE(a_killed_turn_leaves_a_message_without_an_end_and_a_part_without_text) {
@@ -1431,19 +1516,25 @@ BOOST_AUTO_TEST_CASE(a_disposed_instance_ends_its_turns_and_then_its_streams_and
     BOOST_TEST(last.at("payload").at("type").as_string() == "global.disposed");
 }
 
-// Whatever clients do, and whenever: nothing breaks, and once all is answered every prompt has come to an end.
+// Whatever clients do, and whenever: nothing breaks, and once all is answered every prompt has come to an
+// end.
 BOOST_AUTO_TEST_CASE(every_prompt_comes_to_an_end_once_clients_leave_the_server_alone) {
-    const std::vector<std::string> tags = {"#plain", "#slow:10", "#tool", "#ask:50", "#question", "#task", "#task:ask",
-                                           "#e500once", "#cutonce", "#overflow", "#overflow-ok", "#error", "#early"};
+    const std::vector<std::string> tags = {"#plain",       "#slow:10",  "#tool",     "#ask:50",  "#question",
+                                           "#task",        "#task:ask", "#e500once", "#cutonce", "#overflow",
+                                           "#overflow-ok", "#error",    "#early"};
     for (std::uint64_t seed = 1; seed <= 150; ++seed) {
         BOOST_TEST_CONTEXT("seed " << seed) {
             opencode_sim::options settings;
             settings.seed = seed;
             world w(settings);
             std::mt19937_64 chance(seed);
-            const auto below = [&](std::size_t n) { return static_cast<std::size_t>(chance() % n); };
+            const auto below = [&](std::size_t n) {
+                return static_cast<std::size_t>(chance() % n);
+            };
             std::vector<std::string> sessions{w.create(), w.create()};
-            const auto any = [&] { return sessions[below(sessions.size())]; };
+            const auto any = [&] {
+                return sessions[below(sessions.size())];
+            };
             w.subscribe();
             const auto answer_asks = [&] {
                 for (const auto* kind : {"permission", "question"})
@@ -1453,7 +1544,8 @@ BOOST_AUTO_TEST_CASE(every_prompt_comes_to_an_end_once_clients_leave_the_server_
                         if (std::string_view(kind) == "question")
                             w.call("POST", target + "/reject");
                         else
-                            w.call("POST", target + "/reply", "{\"reply\":\"" + std::string(replies[below(2)]) + "\"}");
+                            w.call("POST", target + "/reply",
+                                   "{\"reply\":\"" + std::string(replies[below(2)]) + "\"}");
                     }
             };
             for (int i = 0; i < 40; ++i) {
@@ -1576,9 +1668,29 @@ BOOST_AUTO_TEST_CASE(specs_are_read_as_they_are_documented) {
 }
 
 BOOST_AUTO_TEST_CASE(a_wrong_spec_is_refused_in_one_line_that_names_it) {
-    for (const auto* spec : {"", "cut", "cut@", "cut@x", "cut@-1", "cut@1x", "cut@1**", "cut@99999999999999999999", "refuse@1:",
-                             "refuse@1:x", "restart", "restart@1*", "early-end@", "early-end@1*", "status", "status@99",
-                             "status@600", "status@503x", "status@503y", "hang@x", "drop-answer@1x", "cuts@1", "CUT@1"}) {
+    for (const auto* spec : {"",
+                             "cut",
+                             "cut@",
+                             "cut@x",
+                             "cut@-1",
+                             "cut@1x",
+                             "cut@1**",
+                             "cut@99999999999999999999",
+                             "refuse@1:",
+                             "refuse@1:x",
+                             "restart",
+                             "restart@1*",
+                             "early-end@",
+                             "early-end@1*",
+                             "status",
+                             "status@99",
+                             "status@600",
+                             "status@503x",
+                             "status@503y",
+                             "hang@x",
+                             "drop-answer@1x",
+                             "cuts@1",
+                             "CUT@1"}) {
         std::string why;
         BOOST_TEST(testing::parse_fault(spec, &why).has_error(), spec);
         BOOST_TEST(why.find("\"" + std::string(spec) + "\"") != std::string::npos, why);
@@ -1587,11 +1699,12 @@ BOOST_AUTO_TEST_CASE(a_wrong_spec_is_refused_in_one_line_that_names_it) {
 }
 
 BOOST_AUTO_TEST_CASE(every_fault_and_every_tag_is_in_the_help) {
-    for (const auto* name : {"cut@", "reset@", "stall@", "mute@", "garbage@", "refuse", "restart@", "early-end", "status@",
-                             "hang", "api-status@", "drop-answer"})
+    for (const auto* name : {"cut@", "reset@", "stall@", "mute@", "garbage@", "refuse", "restart@",
+                             "early-end", "status@", "hang", "api-status@", "drop-answer"})
         BOOST_TEST(testing::fault_help().find(name) != std::string_view::npos, name);
-    for (const auto* tag : {"#plain", "#slow", "#reason", "#tool", "#ask", "#question", "#write", "#todo", "#task", "#big",
-                            "#silent", "#early", "#length", "#error", "#e500 ", "#e500once", "#retry", "#throttle",
+    for (const auto* tag : {"#plain",   "#slow",     "#reason",  "#tool",      "#ask",        "#question",
+                            "#write",   "#todo",     "#task",    "#big",       "#silent",     "#early",
+                            "#length",  "#error",    "#e500 ",   "#e500once",  "#retry",      "#throttle",
                             "#cutonce", "#errchunk", "#garbage", "#overflow ", "#overflow-ok"})
         BOOST_TEST(testing::script_help().find(tag) != std::string_view::npos, tag);
 }
@@ -1700,7 +1813,8 @@ BOOST_AUTO_TEST_CASE(a_hanging_stream_is_never_answered) {
 BOOST_AUTO_TEST_CASE(a_prompt_with_a_dropped_answer_was_taken) {
     world w(with_faults({"drop-answer"}));
     const auto session = w.create();
-    const auto call = w.start_call("POST", "/session/" + session + "/prompt_async", world::prompt_body("#plain"));
+    const auto call =
+        w.start_call("POST", "/session/" + session + "/prompt_async", world::prompt_body("#plain"));
     w.run_for(1s);
     BOOST_TEST(w.wires[call].closed);
     BOOST_TEST(w.wires[call].bytes.empty());

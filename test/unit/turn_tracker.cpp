@@ -433,6 +433,32 @@ BOOST_AUTO_TEST_CASE(another_text_after_a_compaction_is_a_prompt_of_its_own) {
     BOOST_TEST(s.end("p1") == "completed merged"); // carried on to the later prompt by the compaction
 }
 
+BOOST_AUTO_TEST_CASE(after_a_compaction_only_a_copy_goes_on_with_the_turn) {
+    tracker_options o;
+    o.adopt_prompts = true;
+    for (const bool copy : {false, true}) {
+        story s(o);
+        s.says(user("p1"));
+        s.says(text("p1", "x", "ask p1", false));
+        s.status(busy);
+        overflow(s, "p1", "u2", text("u2", "x2", copy ? "ask p1" : "something else", false));
+        BOOST_TEST(s.tracker.is_open("u2") == !copy);
+    }
+}
+
+BOOST_AUTO_TEST_CASE(a_turn_let_go_can_be_had_again) {
+    story s;
+    s.prompt("p1", 1);
+    s.prompt("p2", 2);
+    s.tracker.close("p1", outcome::detached, rule::detached, {}, reprompt::no, s.now);
+    BOOST_TEST(!s.tracker.is_open("p1"));
+    s.tracker.adopt("p1", s.now);
+    BOOST_TEST(s.tracker.is_open("p1"));
+    s.snap(snap_of(busy, {{user("p1", 1), {}}, {user("p2", 2), {}}}));
+    s.answers_whole("a1", "p1", "still here", 3);
+    BOOST_TEST(s.said() == "still here");
+}
+
 BOOST_AUTO_TEST_CASE(the_shell_route_continues_no_turn) {
     story s;
     s.prompt("p1");
@@ -574,6 +600,35 @@ BOOST_AUTO_TEST_CASE(a_turn_whose_post_is_answered_late_still_ends_with_the_one_
     s.tracker.posted("p1", s.now);
     s.collect();
     BOOST_TEST(s.end("p1") == "completed merged");
+}
+
+BOOST_AUTO_TEST_CASE(an_answer_that_a_later_turn_overtook_ends_with_that_turn) {
+    for (const bool by_abort : {false, true}) {
+        story s;
+        s.prompt("p1", 1);
+        s.status(busy);
+        s.says(answer("a1", "p1", 2)); // and its end never comes
+        if (by_abort) s.error("MessageAbortedError");
+        s.prompt("p2", 3);
+        s.answers_whole("a2", "p2", "second", 4);
+        BOOST_TEST(s.end("p1") == "open");
+        s.idles();
+        BOOST_TEST(s.end("p2") == "completed message_finished");
+        BOOST_TEST(s.end("p1") == (by_abort ? "aborted session_aborted" : "lost unfinished"));
+    }
+}
+
+BOOST_AUTO_TEST_CASE(later_is_by_time_in_a_snapshot_never_by_id) {
+    story s;
+    s.open("z1"); // its own message was sent before this stream began
+    s.prompt("a2", 2);
+    s.status(busy);
+    s.says(answer("m2", "a2", 3));
+    s.snap(snap_of(busy, {{user("a2", 2), {}}, {answer("m2", "a2", 3), {}}, {user("z1", 1), {}}}));
+    s.says(finished(answer("m2", "a2", 3), "stop"));
+    s.idles();
+    BOOST_TEST(s.end("a2") == "completed message_finished");
+    BOOST_TEST(s.end("z1") == "completed merged");
 }
 
 // --- never answered
@@ -926,6 +981,23 @@ BOOST_AUTO_TEST_CASE(a_snapshot_taken_while_a_part_runs_does_not_disturb_it) {
     s.snap(snap_of(busy, {{user("p1"), {}}, {answer("a1", "p1"), {text("a1", "t1", "", false)}}}));
     s.delta("a1", "t1", "two");
     BOOST_TEST(s.said() == "one two");
+}
+
+BOOST_AUTO_TEST_CASE(a_snapshot_that_knows_a_part_halfway_does_not_disturb_it_either) {
+    story s;
+    s.prompt("p1");
+    s.status(busy);
+    s.says(answer("a1", "p1"));
+    s.says(text("a1", "t1", "", false));
+    s.delta("a1", "t1", "one ");
+    s.snap(snap_of(busy, {{user("p1"), {}}, {answer("a1", "p1"), {text("a1", "t1", "on", false)}}}));
+    s.delta("a1", "t1", "two");
+    s.says(text("a1", "t1", "one two", true));
+    s.delta("a1", "t1", " late"); // after its end nothing is added to a part
+    BOOST_TEST(s.said() == "one two");
+    s.says(finished(answer("a1", "p1"), "stop"));
+    s.idles();
+    BOOST_TEST(s.settlements("p1")[0].text == "one two");
 }
 
 BOOST_AUTO_TEST_CASE(a_turn_in_flight_is_adopted_with_what_it_has_said) {

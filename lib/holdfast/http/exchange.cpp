@@ -145,6 +145,11 @@ void body_stream::close() noexcept {
 
 net::awaitable<result<std::span<const std::string_view>>> body_stream::read(time_point deadline) {
     const auto me = impl_;
+    // No clock runs between reads, however this one ends.
+    struct at_rest {
+        impl& me;
+        ~at_rest() { me.limit = time_point::max(); }
+    } const at_rest{*me};
     if (!std::exchange(me->pieces_fresh, false))
         me->pieces.clear();
     me->guard(deadline);
@@ -152,23 +157,23 @@ net::awaitable<result<std::span<const std::string_view>>> body_stream::read(time
         const auto more = co_await me->read_once(errc::stalled);
         if (!more)
             co_return more.error();
-        if (me->pieces.empty())
-            me->guard(deadline);
     }
-    me->limit = time_point::max();
     co_return std::span<const std::string_view>(me->pieces);
 }
 
-net::awaitable<result<body_stream>> open(runtime& world, url where, request what, deadlines limits,
-                                         response_limits bounds) {
+namespace {
+
+// open(), which must be done by `until` as a whole.
+net::awaitable<result<body_stream>> open_until(runtime& world, url where, request what, deadlines limits,
+                                               response_limits bounds, time_point until) {
     if (where.where.scheme != "http")
         co_return retry::make_failure(errc::tls_not_supported, where.redacted());
     auto bytes = serialize(what, where);
     if (!bytes)
         co_return bytes.error();
     auto connecting = world.network().connect(where.where);
-    auto wire =
-        co_await with_deadline(world, deadline_after(world.now(), limits.connect), std::move(connecting));
+    const auto connected_by = std::min(until, deadline_after(world.now(), limits.connect));
+    auto wire = co_await with_deadline(world, connected_by, std::move(connecting));
     if (!wire)
         co_return retry::make_failure(errc::connect_timeout, to_string(where.where));
     if (!*wire)
@@ -176,23 +181,24 @@ net::awaitable<result<body_stream>> open(runtime& world, url where, request what
     const auto state =
         std::make_shared<exchange_access::impl>(world, std::move(**wire), bounds, what.method == "HEAD");
     auto stream = exchange_access::make(state); // closes the connection on every way out
-    const auto until = deadline_after(world.now(), limits.header);
-    const auto heads = co_await state->exchange_heads(std::move(*bytes), until);
+    const auto answered_by = std::min(until, deadline_after(world.now(), limits.header));
+    const auto heads = co_await state->exchange_heads(std::move(*bytes), answered_by);
     if (!heads)
         co_return heads.error();
     co_return std::move(stream);
 }
 
+} // namespace
+
+net::awaitable<result<body_stream>> open(runtime& world, url where, request what, deadlines limits,
+                                         response_limits bounds) {
+    return open_until(world, std::move(where), std::move(what), limits, bounds, time_point::max());
+}
+
 net::awaitable<result<response>> fetch(runtime& world, url where, request what, deadlines limits,
                                        response_limits bounds) {
     const auto until = deadline_after(world.now(), limits.exchange);
-    if (limits.exchange != duration::zero()) {
-        limits.connect =
-            limits.connect == duration::zero() ? limits.exchange : std::min(limits.connect, limits.exchange);
-        limits.header =
-            limits.header == duration::zero() ? limits.exchange : std::min(limits.header, limits.exchange);
-    }
-    auto opened = co_await open(world, std::move(where), std::move(what), limits, bounds);
+    auto opened = co_await open_until(world, std::move(where), std::move(what), limits, bounds, until);
     if (!opened)
         co_return opened.error();
     response whole;

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <stdexcept>
 
 namespace holdfast::http {
 namespace {
@@ -89,8 +90,7 @@ struct response_parser::impl {
         used = 0;
         while (used < bytes.size() && !parser.is_done()) {
             beast::error_code ec;
-            const std::size_t step =
-                parser.put(boost::asio::buffer(bytes.data() + used, bytes.size() - used), ec);
+            const std::size_t step = put(bytes.substr(used), ec);
             used += step;
             if (ec == beast::http::error::need_more)
                 break;
@@ -102,6 +102,15 @@ struct response_parser::impl {
         if (!head_seen && parser.is_header_done())
             take_head();
         return {};
+    }
+
+    std::size_t put(std::string_view bytes, beast::error_code& ec) {
+        try {
+            return parser.put(boost::asio::buffer(bytes), ec);
+        } catch (const std::length_error&) { // Beast's fields hold no value over 64 KiB
+            ec = beast::http::error::header_limit;
+            return 0;
+        }
     }
 
     void take_head() {

@@ -22,7 +22,7 @@ struct response_head {
     [[nodiscard]] std::string_view find(std::string_view name) const noexcept;
 };
 
-/// Bounds on a response. 0 is no limit.
+/// Bounds on a response. 0 is no limit (but one field of a head never exceeds 64 KiB).
 struct response_limits {
     std::size_t header = 16u << 10; ///< bytes of the head, trailers and chunk extensions, each
     std::size_t body = 128u << 20;  ///< bytes of the body; an event stream has none

@@ -345,6 +345,9 @@ net::awaitable<result<void>> session::abort() {
 server::server(runtime& world, http::url base, server_config config)
     : core_(std::make_shared<detail::server_core>(world, std::move(base), std::move(config))) {}
 
+server::server(runtime& world, std::string_view base, server_config config)
+    : server(world, http::parse_url(base).value(), std::move(config)) {}
+
 server::~server() = default;
 
 net::awaitable<void> server::run() {
@@ -362,6 +365,10 @@ net::awaitable<result<server_info>> server::ready() {
 
 net::awaitable<result<session>> server::create_session(session_request what, std::string directory) {
     return core_->create_session(std::move(what), std::move(directory));
+}
+
+net::awaitable<result<session>> server::create_session() {
+    return create_session({}, {});
 }
 
 net::awaitable<result<session>> server::open_session(std::string id) {

@@ -1,9 +1,9 @@
 // Sessions held: a server with its streams, its sessions, and their turns.
 //
-//     opencode::server server(world, *http::parse_url("http://127.0.0.1:4096"));
+//     opencode::server server(world, "http://127.0.0.1:4096");
 //     net::co_spawn(executor, server.run(), net::detached);
-//     auto session = co_await server.create_session({}, {});
-//     auto turn = co_await session->prompt(std::move(what));
+//     auto session = co_await server.create_session();
+//     auto turn = co_await session->prompt("What is in this directory?");
 //     while (auto event = co_await turn.next()) ...   // the last one is the settlement
 #pragma once
 
@@ -115,6 +115,8 @@ private:
 class server {
 public:
     server(runtime& world, http::url base, server_config config = {});
+    /// Throws boost::system::system_error when `base` is no URL, see http::parse_url().
+    server(runtime& world, std::string_view base, server_config config = {});
     ~server();
     server(const server&) = delete;
     server& operator=(const server&) = delete;
@@ -131,7 +133,9 @@ public:
     /// give up, or not_opencode, unsupported_version, 401.
     [[nodiscard]] net::awaitable<result<server_info>> ready();
 
+    /// `directory` empty: the server's own.
     [[nodiscard]] net::awaitable<result<session>> create_session(session_request what, std::string directory);
+    [[nodiscard]] net::awaitable<result<session>> create_session();
     /// Holds a session that exists. The same session opened twice is one.
     [[nodiscard]] net::awaitable<result<session>> open_session(std::string id);
 

@@ -1116,7 +1116,7 @@ struct turn_tracker::state {
         s.text = final_text(*t);
         tell_end(*t, s);
         // Its messages go on, and others may be answered together with it.
-        if (prompt_seen(*t)) t->silent = true;
+        if (prompt_seen(*t)) t->silent = t->posted = true;
         else forget(id);
         if (!any_visible()) forget_all();
     }
@@ -1147,7 +1147,8 @@ turn_tracker::turn_tracker(turn_tracker&&) noexcept = default;
 turn_tracker& turn_tracker::operator=(turn_tracker&&) noexcept = default;
 
 void turn_tracker::open(std::string message_id, time_point now) {
-    if (!state_->find_turn(message_id)) state_->open(std::move(message_id), now);
+    if (auto* known = state_->find_turn(message_id)) known->silent = false;
+    else state_->open(std::move(message_id), now);
 }
 
 void turn_tracker::adopt(std::string message_id, time_point now) {

@@ -28,10 +28,20 @@ struct snapshot {
 struct tracker_options {
     duration start_grace = seconds(5);    ///< how long an unfinished or missing answer of a session that is not busy is waited for
     duration abort_grace = seconds(1);    ///< the same once we have asked the server to abort: it answers such turns no more
-    duration quiet_after = seconds(30);   ///< no progress for so long: ask the server; again after each further such time
+    duration quiet_after = seconds(30);   ///< no progress for so long: ask the server; again after each further such time. Zero: never
     bool adopt_prompts = false;           ///< open a turn for each prompt that appears on the stream (for recordings)
 };
 
+/// Follows one root session: the turns that its owner opened, what each says, and how each ends.
+///
+/// Events and snapshots enter through the same door. An event that comes between attached() and the snapshot that
+/// repairs the gap before it is kept (at most 8,192 of them; beyond that it is as though the stream had broken once
+/// more) and taken after it, so it does not matter whether the owner buffers them too. What is known of closed
+/// turns is dropped, except the ids of the last 4,096 prompts.
+///
+/// Every turn opened is settled exactly once, by a settlement that is the last output with its message id.
+///
+/// Thread safety: distinct objects safe, shared objects unsafe.
 class turn_tracker {
 public:
     turn_tracker(std::string session_id, tracker_options options = {});
@@ -55,7 +65,7 @@ public:
     void adopt(std::string message_id, time_point now);
     /// Settles an open turn by our own decision (not_posted, gave_up, server_gone, detached). Idempotent.
     void close(std::string_view message_id, outcome o, rule r, std::optional<settlement_error> error, reprompt safe, time_point now);
-    /// We asked the server to abort: every turn open now may end as aborted.
+    /// We asked the server to abort: a turn open now that is never answered ends as aborted, after abort_grace.
     void abort_requested(time_point now);
 
     // --- what the stream does

@@ -26,6 +26,11 @@ net::awaitable<T> suspended_first(net::awaitable<T> op) {
     co_return co_await std::move(op);
 }
 
+inline net::awaitable<bool> then_true(net::awaitable<void> op) {
+    co_await std::move(op);
+    co_return true;
+}
+
 } // namespace detail
 
 /// The result of `op`, or nullopt when `limit` expired or was cancelled first: `op` is then cancelled, and has ended
@@ -54,6 +59,12 @@ template <class T>
     timer limit(world.clock(), co_await net::this_coro::executor);
     limit.expires_at(deadline);
     co_return co_await until_timer<T>(limit, std::move(op));
+}
+
+/// Whether `op` was done by `deadline`. Else as above.
+[[nodiscard]] inline net::awaitable<bool> with_deadline(runtime& world, time_point deadline, net::awaitable<void> op) {
+    const auto done = co_await with_deadline<bool>(world, deadline, detail::then_true(std::move(op)));
+    co_return done.has_value();
 }
 
 } // namespace holdfast

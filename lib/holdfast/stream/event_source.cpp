@@ -56,13 +56,15 @@ net::awaitable<bool> event_source::subscribe() {
     if (!co_await find_location())
         co_return false;
     auto pass = co_await world_.pass_gate(url_->where, retry::gate::kind::stream, due_, held_);
-    if (const auto now_at = ask_location(); now_at.what != location::state::up || !(now_at.url == *url_))
-        co_return false; // it moved while we waited
+    if (closed_ || has_moved()) // while we waited
+        co_return false;
     if (pass.ridden()) {
         on_failure(*pass.ridden());
         co_return false;
     }
     auto body = co_await request_stream();
+    if (closed_) // in the same turn: this answer comes too late
+        co_return false;
     if (!body) {
         pass.failed(body.error());
         on_failure(body.error());
@@ -103,6 +105,11 @@ location event_source::ask_location() {
         nowhere.what = location::state::down;
         return nowhere;
     }
+}
+
+bool event_source::has_moved() {
+    const auto here = ask_location();
+    return here.what != location::state::up || !(here.url == *url_);
 }
 
 net::awaitable<bool> event_source::find_location() {

@@ -92,7 +92,7 @@ public:
     void wake();
 
     /// The stream is connected and its response was accepted.
-    [[nodiscard]] bool is_open() const noexcept { return body_.has_value(); }
+    [[nodiscard]] bool is_open() const noexcept { return body_.has_value() && !closed_; }
     [[nodiscard]] const std::string& last_event_id() const noexcept { return parser_.last_event_id(); }
     void last_event_id(std::string id) { parser_.last_event_id(std::move(id)); }
 
@@ -102,6 +102,7 @@ private:
     [[nodiscard]] net::awaitable<bool> find_location();
     [[nodiscard]] net::awaitable<result<http::body_stream>> request_stream();
     [[nodiscard]] location ask_location();
+    [[nodiscard]] bool has_moved();
     [[nodiscard]] http::request make_request() const;
     [[nodiscard]] std::optional<item> parse_event();
     [[nodiscard]] std::optional<item> take_lifecycle();

@@ -171,8 +171,8 @@ public:
     counters stats() const {
         auto out = counters_;
         out.open_connections = connections_.size();
-        out.open_streams = static_cast<std::size_t>(
-            std::count_if(connections_.begin(), connections_.end(), [](const auto& c) { return c.second.stream; }));
+        out.open_streams = static_cast<std::size_t>(std::count_if(
+            connections_.begin(), connections_.end(), [](const auto& c) { return c.second.stream; }));
         return out;
     }
 
@@ -180,10 +180,10 @@ private:
     struct connection {
         connection_id id = 0;
         detail::http_reader reader;
-        bool waiting = false;  // a request is being answered; the next ones wait
+        bool waiting = false; // a request is being answered; the next ones wait
         bool keep_alive = true;
-        bool dead = false;     // accepted, never answered
-        bool gone = false;     // the client left while the process stood still
+        bool dead = false; // accepted, never answered
+        bool gone = false; // the client left while the process stood still
         bool stream = false;
         bool global = false;
         bool chunked = true;
@@ -250,7 +250,8 @@ private:
 
     void dispose_instance(const std::string& directory) {
         engine_.dispose(directory);
-        for (const auto id : ids([&](const connection& c) { return c.stream && !c.global && c.directory == directory; }))
+        for (const auto id :
+             ids([&](const connection& c) { return c.stream && !c.global && c.directory == directory; }))
             end_stream(id);
     }
 
@@ -269,9 +270,10 @@ private:
 
     // Faults.
 
-    static std::optional<fault> take(std::vector<fault>& from, const std::function<bool(const fault&)>& which) {
-        const auto found = std::find_if(from.begin(), from.end(),
-                                        [&](const fault& f) { return f.times > 0 && which(f); });
+    static std::optional<fault> take(std::vector<fault>& from,
+                                     const std::function<bool(const fault&)>& which) {
+        const auto found =
+            std::find_if(from.begin(), from.end(), [&](const fault& f) { return f.times > 0 && which(f); });
         if (found == from.end())
             return std::nullopt;
         if (found->times != fault::always)
@@ -324,7 +326,8 @@ private:
         if (request.method == "POST" && request.path == "/instance/dispose") {
             dispose_instance(rest_.directory_of(request));
             respond(id, detail::rest_true());
-        } else if (request.path == "/global/dispose" || (request.method == "PATCH" && request.path == "/config")) {
+        } else if (request.path == "/global/dispose" ||
+                   (request.method == "PATCH" && request.path == "/config")) {
             dispose_all();
             respond(id, detail::rest_true());
         } else {
@@ -341,8 +344,8 @@ private:
         connection* c = find(id);
         if (!c)
             return; // the client left
-        send(id, detail::http_response(response.status, response.content_type, response.body, response.headers,
-                                       c->keep_alive));
+        send(id, detail::http_response(response.status, response.content_type, response.body,
+                                       response.headers, c->keep_alive));
         c->waiting = false;
         if (!c->keep_alive) {
             close(id);
@@ -588,13 +591,20 @@ opencode_sim::counters opencode_sim::stats() const {
 
 const char* to_string(opencode_sim::outcome o) noexcept {
     switch (o) {
-    case opencode_sim::outcome::pending: return "pending";
-    case opencode_sim::outcome::completed: return "completed";
-    case opencode_sim::outcome::failed: return "failed";
-    case opencode_sim::outcome::aborted: return "aborted";
-    case opencode_sim::outcome::rejected: return "rejected";
-    case opencode_sim::outcome::unanswered: return "unanswered";
-    case opencode_sim::outcome::interrupted: return "interrupted";
+    case opencode_sim::outcome::pending:
+        return "pending";
+    case opencode_sim::outcome::completed:
+        return "completed";
+    case opencode_sim::outcome::failed:
+        return "failed";
+    case opencode_sim::outcome::aborted:
+        return "aborted";
+    case opencode_sim::outcome::rejected:
+        return "rejected";
+    case opencode_sim::outcome::unanswered:
+        return "unanswered";
+    case opencode_sim::outcome::interrupted:
+        return "interrupted";
     }
     return "";
 }

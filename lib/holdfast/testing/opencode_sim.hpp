@@ -1,7 +1,7 @@
-// testing: the simulated world. This header is the simulated OpenCode server: a model of version 1.18.33 as it
-// was observed, without I/O, without a clock and without threads. Bytes from clients go in, bytes to clients
-// come out, `now` is always an argument, and one seed decides every id, delay and jitter. `holdfast sim` puts it
-// behind real sockets; tests put it on an in-memory network in virtual time.
+// testing: the simulated world. This header is the simulated OpenCode server: a model of version 1.18.33 as
+// it was observed, without I/O, without a clock and without threads. Bytes from clients go in, bytes to
+// clients come out, `now` is always an argument, and one seed decides every id, delay and jitter. `holdfast
+// sim` puts it behind real sockets; tests put it on an in-memory network in virtual time.
 #pragma once
 
 #include <holdfast/error.hpp>
@@ -20,16 +20,17 @@
 
 namespace holdfast::testing {
 
-/// One thing that goes wrong, once or always. Offsets count body bytes of event streams, without HTTP framing.
+/// One thing that goes wrong, once or always. Offsets count body bytes of event streams, without HTTP
+/// framing.
 struct fault {
     enum class kind {
-        cut,         ///< an event stream ends without its last chunk (FIN) after `after` bytes
-        reset,       ///< the same with RST
-        stall,       ///< nothing more is sent on the stream after `after` bytes; it stays open
-        mute,        ///< only heartbeats are sent on the stream after `after` bytes
-        garbage,     ///< after `after` bytes, bytes that are no chunk
-        refuse,      ///< after `after` bytes the stream is cut and connections are refused for `for_`
-        restart,     ///< after `after` bytes sent on all streams together the process is killed and started again
+        cut,     ///< an event stream ends without its last chunk (FIN) after `after` bytes
+        reset,   ///< the same with RST
+        stall,   ///< nothing more is sent on the stream after `after` bytes; it stays open
+        mute,    ///< only heartbeats are sent on the stream after `after` bytes
+        garbage, ///< after `after` bytes, bytes that are no chunk
+        refuse,  ///< after `after` bytes the stream is cut and connections are refused for `for_`
+        restart, ///< after `after` bytes sent on all streams together the process is killed and started again
         early_end,   ///< an event stream is answered 200 and ends cleanly at once
         status,      ///< an event stream is answered with `status`
         hang,        ///< an event stream is never answered
@@ -45,8 +46,8 @@ struct fault {
     static constexpr std::size_t always = std::numeric_limits<std::size_t>::max();
 };
 
-/// Reads a fault spec: `cut@N`, `reset@N`, `stall@N`, `mute@N`, `garbage@N` (the first event stream; with `*` at
-/// the end every one), `refuse[@N[:MS]]`, `restart@N`, `early-end[@TIMES|*]`, `status@CODE[xTIMES|*]`,
+/// Reads a fault spec: `cut@N`, `reset@N`, `stall@N`, `mute@N`, `garbage@N` (the first event stream; with `*`
+/// at the end every one), `refuse[@N[:MS]]`, `restart@N`, `early-end[@TIMES|*]`, `status@CODE[xTIMES|*]`,
 /// `hang[@TIMES|*]`, `api-status@CODE[xTIMES|*]`, `drop-answer[@TIMES|*]`.
 /// On failure `why`, if given, is set to one line that names what is wrong; the code is invalid_request.
 [[nodiscard]] boost::system::result<fault> parse_fault(std::string_view spec, std::string* why = nullptr);
@@ -59,28 +60,29 @@ struct fault {
 
 /// The simulated server. See the top of this file.
 ///
-/// A host calls accept(), receive() and closed() as things happen, advance() when next_wakeup() is reached, and
-/// after each of these take_output() for what is to be sent. `now` never goes backwards. Everything that is due
-/// at or before `now` happens first, at its own time and in its order, so a late host changes nothing but the
-/// moment at which bytes leave.
+/// A host calls accept(), receive() and closed() as things happen, advance() when next_wakeup() is reached,
+/// and after each of these take_output() for what is to be sent. `now` never goes backwards. Everything that
+/// is due at or before `now` happens first, at its own time and in its order, so a late host changes nothing
+/// but the moment at which bytes leave.
 ///
 /// Thread safety: distinct objects safe, shared objects unsafe.
 class opencode_sim {
 public:
     struct options {
         std::uint64_t seed = 1;
-        duration pace = milliseconds(20);    ///< between two deltas of the model
+        duration pace = milliseconds(20); ///< between two deltas of the model
         std::string version = "1.18.33";
-        std::string password;                ///< empty: no authentication
+        std::string password; ///< empty: no authentication
         std::string username = "opencode";
-        std::string directory = "/sim";      ///< the server's own working directory
+        std::string directory = "/sim";                      ///< the server's own working directory
         wall_time epoch = wall_time(seconds(1'767'225'600)); ///< the wall clock at the first `now`
         std::vector<fault> faults;
-        duration cold_start = duration::zero();   ///< added before the first turn of a directory's instance
-        duration restart_down = milliseconds(500);///< after a kill: connections are refused
-        duration startup_hang = milliseconds(700);///< then: accepted and never answered, the start-up trap
+        duration cold_start = duration::zero();    ///< added before the first turn of a directory's instance
+        duration restart_down = milliseconds(500); ///< after a kill: connections are refused
+        duration startup_hang = milliseconds(700); ///< then: accepted and never answered, the start-up trap
         duration heartbeat = seconds(10);
-        bool titles = true; ///< a session's first turn also renames it, as the real server's title request does
+        bool titles =
+            true; ///< a session's first turn also renames it, as the real server's title request does
     };
 
     using connection_id = std::uint64_t;
@@ -90,7 +92,8 @@ public:
     opencode_sim& operator=(opencode_sim&&) noexcept;
     ~opencode_sim();
 
-    /// A client connected. When the server does not listen at `now`, the connection is reset in the next output.
+    /// A client connected. When the server does not listen at `now`, the connection is reset in the next
+    /// output.
     connection_id accept(time_point now);
     /// Bytes from the client: HTTP/1.1 requests, cut anywhere, pipelined or not. Unknown ids are ignored.
     void receive(connection_id id, std::string_view bytes, time_point now);
@@ -116,17 +119,18 @@ public:
 
     // Control, for tests and simulations.
 
-    /// The process is killed and started again: every connection is reset, what was volatile (status, asks, running
-    /// turns, grants of "always") is gone; sessions and stored messages stay, a running assistant message without
-    /// finish, completed and error, a running text part as "". Refuses for restart_down, hangs for startup_hang.
+    /// The process is killed and started again: every connection is reset, what was volatile (status, asks,
+    /// running turns, grants of "always") is gone; sessions and stored messages stay, a running assistant
+    /// message without finish, completed and error, a running text part as "". Refuses for restart_down,
+    /// hangs for startup_hang.
     void restart(time_point now);
     /// The process is killed and stays down until start().
     void kill(time_point now);
     void start(time_point now);
     /// While true, requests are taken and never answered, not even later (the start-up trap).
     void set_hang(bool on);
-    /// While true the process stands still (SIGSTOP): connections are accepted by the kernel, nothing is answered.
-    /// Afterwards all that came is answered and all that was due happens, from `now` on.
+    /// While true the process stands still (SIGSTOP): connections are accepted by the kernel, nothing is
+    /// answered. Afterwards all that came is answered and all that was due happens, from `now` on.
     void set_frozen(bool on, time_point now);
     /// While true event streams carry heartbeats only; events meanwhile are lost for their subscribers.
     void set_mute(bool on);
@@ -144,7 +148,7 @@ public:
     // The truth, for invariants.
 
     enum class outcome {
-        pending,     ///< not over: running, or waiting for its turn in a running loop
+        pending, ///< not over: running, or waiting for its turn in a running loop
         completed,
         failed,
         aborted,
@@ -159,26 +163,27 @@ public:
         std::string message; ///< the prompt's id
         opencode_sim::outcome outcome = outcome::pending;
         std::string text; ///< ended text parts of the turn's last assistant message, joined
-        std::string said; ///< every text delta of the turn's own assistant messages, joined: compaction summaries
-                          ///< and continuations' user texts are not in it, tries thrown away are
-        std::string merged_into; ///< the later prompt whose answer answers this one, when it has none of its own
-        std::string error;       ///< name of the error, when failed
-        int model_runs = 0;      ///< requests made to the model for it, retries counted, title requests not
-        bool running = false;    ///< the model or a tool is at work for it now
-        bool child = false;      ///< in a session that has a parent
-        bool deleted = false;    ///< its session was deleted
+        std::string said; ///< every text delta of the turn's own assistant messages, joined: compaction
+                          ///< summaries and continuations' user texts are not in it, tries thrown away are
+        std::string
+            merged_into;      ///< the later prompt whose answer answers this one, when it has none of its own
+        std::string error;    ///< name of the error, when failed
+        int model_runs = 0;   ///< requests made to the model for it, retries counted, title requests not
+        bool running = false; ///< the model or a tool is at work for it now
+        bool child = false;   ///< in a session that has a parent
+        bool deleted = false; ///< its session was deleted
     };
     /// All prompts that asked for a reply, in the order in which they came.
     [[nodiscard]] std::vector<turn_truth> truth() const;
 
     /// Numbers that tests compare with bounds.
     struct counters {
-        std::uint64_t connections = 0;   ///< accepted in all
+        std::uint64_t connections = 0; ///< accepted in all
         std::size_t open_connections = 0;
         std::size_t open_streams = 0;
-        std::uint64_t requests = 0;      ///< whole requests read
+        std::uint64_t requests = 0; ///< whole requests read
         std::uint64_t stream_requests = 0;
-        std::uint64_t stream_bytes = 0;  ///< body bytes sent on event streams
+        std::uint64_t stream_bytes = 0; ///< body bytes sent on event streams
         std::uint64_t restarts = 0;
     };
     [[nodiscard]] counters stats() const;

@@ -36,7 +36,8 @@ std::string without_leading_slash(std::string_view directory) {
 
 } // namespace
 
-engine::engine(const opencode_sim::options& settings, timeline& line, std::function<void(const sim_event&)> sink)
+engine::engine(const opencode_sim::options& settings, timeline& line,
+               std::function<void(const sim_event&)> sink)
     : settings_(settings), line_(line), sink_(std::move(sink)), chance_(settings.seed) {}
 
 // Chance and ids.
@@ -82,7 +83,8 @@ std::string engine::ascending(std::string_view prefix) {
 }
 
 std::string engine::descending(std::string_view prefix) {
-    return std::string(prefix) + "_" + twelve_digits(~(static_cast<std::uint64_t>(wall_ms()) * 4096 + draw(4096))) +
+    return std::string(prefix) + "_" +
+           twelve_digits(~(static_cast<std::uint64_t>(wall_ms()) * 4096 + draw(4096))) +
            random_text(14, base62);
 }
 
@@ -464,7 +466,8 @@ std::size_t engine::record_of(const session& s, const std::string& message_id) c
     return none;
 }
 
-/// An assistant message under a prompt ends what was open before it, and opens the prompt again if it had ended.
+/// An assistant message under a prompt ends what was open before it, and opens the prompt again if it had
+/// ended.
 void engine::begin_record(session& s, const message& asked, const message& answer) {
     const auto current = record_of(s, asked.root);
     if (current == none)
@@ -691,9 +694,8 @@ void engine::abort_work(session& s, done when_settled, bool at_once) {
             over(s);
             break;
         }
-        const bool asking = std::any_of(asks_.begin(), asks_.end(), [&](const auto& a) {
-            return a->session == s.id && a->waiting;
-        });
+        const bool asking = std::any_of(asks_.begin(), asks_.end(),
+                                        [&](const auto& a) { return a->session == s.id && a->waiting; });
         drop_story(s);
         s.run.now = run::phase::settling;
         emit_error(s, {{"name", "MessageAbortedError"}, {"data", {{"message", "Aborted"}}}});
@@ -717,7 +719,8 @@ void engine::abort_work(session& s, done when_settled, bool at_once) {
 }
 
 void engine::abort_children(session& s) {
-    for (std::size_t i = 0; i < sessions_.size(); ++i) { // settling may add none, but indices stay good if it does
+    for (std::size_t i = 0; i < sessions_.size();
+         ++i) { // settling may add none, but indices stay good if it does
         session& child = *sessions_[i];
         if (child.parent == s.id && child.run.now != run::phase::none) {
             child.run.watched_by = nullptr;
@@ -734,10 +737,11 @@ void engine::settle_abort(session& s) {
         auto& state = part_of(*s.run.answer, s.run.tool_part).at("state").as_object();
         if (s.run.tool_has_output) {
             const auto output = std::string(text_at(state["metadata"].as_object(), "output"));
-            tool_ended(s, "completed",
-                       {{"output", output + "\n\n<shell_metadata>\nUser aborted the command\n</shell_metadata>"},
-                        {"title", "bash"},
-                        {"metadata", {{"output", output}, {"exit", nullptr}, {"truncated", false}}}});
+            tool_ended(
+                s, "completed",
+                {{"output", output + "\n\n<shell_metadata>\nUser aborted the command\n</shell_metadata>"},
+                 {"title", "bash"},
+                 {"metadata", {{"output", output}, {"exit", nullptr}, {"truncated", false}}}});
         } else {
             tool_ended(s, "error",
                        {{"error", "Tool execution aborted"}, {"metadata", {{"interrupted", true}}}});

@@ -1,5 +1,5 @@
-// What the simulated server is about: sessions, messages, turns, asks, and the events they make. It knows nothing
-// of HTTP and of who listens. Every event goes to one sink, in order.
+// What the simulated server is about: sessions, messages, turns, asks, and the events they make. It knows
+// nothing of HTTP and of who listens. Every event goes to one sink, in order.
 #pragma once
 
 #include <holdfast/testing/opencode_sim.hpp>
@@ -31,7 +31,8 @@ struct sim_event {
 
 struct message {
     std::string id;
-    std::string root; ///< user messages: the prompt that this one belongs to (its own id, unless a continuation)
+    std::string
+        root; ///< user messages: the prompt that this one belongs to (its own id, unless a continuation)
     bool user = false;
     bool compaction = false; ///< asks for a compaction, or is one
     json::object info;
@@ -54,8 +55,8 @@ struct ask {
     std::string session;
     std::string directory;
     bool question = false;
-    json::object listed;              ///< as GET /permission and /question show it
-    reply_to_ask* waiting = nullptr;  ///< nobody: the turn was aborted, a ghost
+    json::object listed;             ///< as GET /permission and /question show it
+    reply_to_ask* waiting = nullptr; ///< nobody: the turn was aborted, a ghost
 };
 
 /// One session's loop.
@@ -69,9 +70,9 @@ struct run {
     std::string text;          ///< what was streamed of it; stored at its end
     std::string tool_part;     ///< the tool at work, if any
     bool tool_has_output = false;
-    bool stop = false;         ///< the loop ends after this step
-    bool again = false;        ///< a prompt came while the abort settled
-    gate* watched_by = nullptr;///< the parent's story, when it waits for this child
+    bool stop = false;          ///< the loop ends after this step
+    bool again = false;         ///< a prompt came while the abort settled
+    gate* watched_by = nullptr; ///< the parent's story, when it waits for this child
     std::vector<std::function<void()>> when_over;
 };
 
@@ -118,7 +119,8 @@ public:
 
     // Asks.
     [[nodiscard]] json::array asks(const std::string& directory, bool questions) const;
-    [[nodiscard]] const ask* find_ask(const std::string& id, const std::string& directory, bool question) const;
+    [[nodiscard]] const ask* find_ask(const std::string& id, const std::string& directory,
+                                      bool question) const;
     void reply_permission(const std::string& id, std::string reply, std::string text);
     void reply_question(const std::string& id, json::array answers);
     void reject_question(const std::string& id);

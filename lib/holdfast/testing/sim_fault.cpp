@@ -34,7 +34,8 @@ constexpr known_fault known[] = {
     {"early-end", kind::early_end, shape::times, "early-end, early-end@TIMES or early-end*"},
     {"status", kind::status, shape::code, "status@CODE, status@CODExTIMES or status@CODE*"},
     {"hang", kind::hang, shape::times, "hang, hang@TIMES or hang*"},
-    {"api-status", kind::api_status, shape::code, "api-status@CODE, api-status@CODExTIMES or api-status@CODE*"},
+    {"api-status", kind::api_status, shape::code,
+     "api-status@CODE, api-status@CODExTIMES or api-status@CODE*"},
     {"drop-answer", kind::drop_answer, shape::times, "drop-answer, drop-answer@TIMES or drop-answer*"},
 };
 
@@ -136,14 +137,16 @@ std::string_view fault_help() {
            "  stall@N[*]   after N body bytes send nothing more, and keep the connection open\n"
            "  mute@N[*]    after N body bytes send heartbeats only\n"
            "  garbage@N[*] after N body bytes send bytes that are not HTTP\n"
-           "  refuse[@N[:MS]]  after N body bytes (0) cut the stream and refuse connections for MS ms (3000)\n"
+           "  refuse[@N[:MS]]  after N body bytes (0) cut the stream and refuse connections for MS ms "
+           "(3000)\n"
            "  restart@N    kill the process after N body bytes on all event streams, and start it again\n"
            "  early-end[@TIMES|*]  answer an event stream 200 and end it at once\n"
            "  status@CODE[xTIMES|*]  answer an event stream with this status\n"
            "  hang[@TIMES|*]  never answer an event stream\n"
            "  api-status@CODE[xTIMES|*]  answer any other request with this status\n"
            "  drop-answer[@TIMES|*]  take a prompt, and cut its connection before the answer\n"
-           "  Several may be given; of those that befall an event stream, each stream takes one, in this order.\n";
+           "  Several may be given; of those that befall an event stream, each stream takes one, in this "
+           "order.\n";
 }
 
 } // namespace holdfast::testing

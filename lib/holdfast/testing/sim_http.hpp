@@ -1,5 +1,5 @@
-// The server's side of HTTP/1.1 for the simulated server: requests out of bytes, responses into bytes. Small on
-// purpose: it speaks what clients of an agent server send, and refuses the rest.
+// The server's side of HTTP/1.1 for the simulated server: requests out of bytes, responses into bytes. Small
+// on purpose: it speaks what clients of an agent server send, and refuses the rest.
 #pragma once
 
 #include <cstddef>
@@ -14,8 +14,8 @@ namespace holdfast::testing::detail {
 
 struct http_request {
     std::string method;
-    std::string path;                         ///< still percent-encoded, without the query
-    std::map<std::string, std::string> query; ///< decoded; the last of equal names
+    std::string path;                           ///< still percent-encoded, without the query
+    std::map<std::string, std::string> query;   ///< decoded; the last of equal names
     std::map<std::string, std::string> headers; ///< names in lower case
     std::string body;
     bool keep_alive = true;

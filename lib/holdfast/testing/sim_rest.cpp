@@ -143,7 +143,9 @@ std::optional<rest_response> rest::check_credentials(const http_request& request
     if (token != request.query.end() && base64_decode(token->second) == wanted)
         return std::nullopt;
     const bool api = request.path.starts_with("/api/");
-    return rest_response{401, api ? "application/json" : "", api ? "{\"_tag\":\"UnauthorizedError\"}" : "",
+    return rest_response{401,
+                         api ? "application/json" : "",
+                         api ? "{\"_tag\":\"UnauthorizedError\"}" : "",
                          {{"WWW-Authenticate", "Basic realm=\"Secure Area\""}}};
 }
 
@@ -234,10 +236,11 @@ void rest::list_sessions(const call& c) {
     const auto roots = c.request.query.find("roots");
     json::array out;
     for (auto s = all.rbegin(); s != all.rend() && out.size() < limit; ++s) {
-        const bool wanted = (*s)->directory == c.directory &&
-                            (roots == c.request.query.end() || roots->second != "true" || (*s)->parent.empty()) &&
-                            (search == c.request.query.end() ||
-                             text_at((*s)->info, "title").find(search->second) != std::string_view::npos);
+        const bool wanted =
+            (*s)->directory == c.directory &&
+            (roots == c.request.query.end() || roots->second != "true" || (*s)->parent.empty()) &&
+            (search == c.request.query.end() ||
+             text_at((*s)->info, "title").find(search->second) != std::string_view::npos);
         if (wanted)
             out.push_back((*s)->info);
     }
@@ -271,8 +274,9 @@ void rest::one_session(const call& c, session& s) {
         if (s.run.now != run::phase::none)
             unknown_error(c.done, engine_, "Session is busy");
         else
-            engine_.shell(s, std::string(text_at(c.body, "command")),
-                          [&s, done = c.done] { done({200, "application/json", json::serialize(with_parts(*s.messages.back())), {}}); });
+            engine_.shell(s, std::string(text_at(c.body, "command")), [&s, done = c.done] {
+                done({200, "application/json", json::serialize(with_parts(*s.messages.back())), {}});
+            });
     } else if (c.is("POST", 4) && what == "permissions") {
         reply_permission(c, c.path[3], s.directory, "response");
     } else {
@@ -297,8 +301,8 @@ void rest::message_list(const call& c, session& s) {
     http_headers headers;
     if (begin > 0) {
         const auto cursor = base64url(s.messages[begin]->id);
-        headers.emplace_back("Link", "<" + c.request.path + "?limit=" + std::to_string(*limit) + "&before=" + cursor +
-                                         ">; rel=\"next\"");
+        headers.emplace_back("Link", "<" + c.request.path + "?limit=" + std::to_string(*limit) +
+                                         "&before=" + cursor + ">; rel=\"next\"");
         headers.emplace_back("X-Next-Cursor", cursor);
     }
     json::array out;
@@ -364,7 +368,9 @@ void rest::ask_routes(const call& c, bool question) {
         return;
     }
     if (!engine_.find_ask(id, c.directory, true)) {
-        c.json({{"_tag", "QuestionNotFoundError"}, {"requestID", id}, {"message", "Question request not found: " + id}},
+        c.json({{"_tag", "QuestionNotFoundError"},
+                {"requestID", id},
+                {"message", "Question request not found: " + id}},
                404);
         return;
     }

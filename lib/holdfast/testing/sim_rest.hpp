@@ -44,7 +44,8 @@ private:
     void one_message(const call& c, session& s);
     void post_prompt(const call& c, session& s, bool blocking);
     void ask_routes(const call& c, bool question);
-    void reply_permission(const call& c, const std::string& id, const std::string& directory, std::string_view key);
+    void reply_permission(const call& c, const std::string& id, const std::string& directory,
+                          std::string_view key);
     void list_sessions(const call& c);
 
     const opencode_sim::options& settings_;

@@ -19,17 +19,28 @@ struct tag {
 };
 
 constexpr tag tags[] = {
-    {"plain", kind::plain, 0},       {"slow", kind::slow, 20},
-    {"reason", kind::reason, 0},     {"tool", kind::read, 0},
-    {"ask", kind::ask, 0},           {"question", kind::question, 0},
-    {"write", kind::write, 0},       {"todo", kind::todo, 0},
-    {"task", kind::task, 0},         {"big", kind::big, 1'000'000},
-    {"silent", kind::silent, 60'000},{"early", kind::early, 0},
-    {"length", kind::length, 0},     {"error", kind::error, 400},
-    {"e500", kind::e500, 0},         {"e500once", kind::e500once, 0},
-    {"retry", kind::e500once, 0},    {"throttle", kind::throttle, 2},
-    {"cutonce", kind::cutonce, 0},   {"errchunk", kind::errchunk, 0},
-    {"garbage", kind::garbage, 0},   {"overflow", kind::overflow, 0},
+    {"plain", kind::plain, 0},
+    {"slow", kind::slow, 20},
+    {"reason", kind::reason, 0},
+    {"tool", kind::read, 0},
+    {"ask", kind::ask, 0},
+    {"question", kind::question, 0},
+    {"write", kind::write, 0},
+    {"todo", kind::todo, 0},
+    {"task", kind::task, 0},
+    {"big", kind::big, 1'000'000},
+    {"silent", kind::silent, 60'000},
+    {"early", kind::early, 0},
+    {"length", kind::length, 0},
+    {"error", kind::error, 400},
+    {"e500", kind::e500, 0},
+    {"e500once", kind::e500once, 0},
+    {"retry", kind::e500once, 0},
+    {"throttle", kind::throttle, 2},
+    {"cutonce", kind::cutonce, 0},
+    {"errchunk", kind::errchunk, 0},
+    {"garbage", kind::garbage, 0},
+    {"overflow", kind::overflow, 0},
     {"overflow-ok", kind::overflow_ok, 0},
 };
 
@@ -70,8 +81,10 @@ std::string_view script_help() {
            "  #tool         a read tool, then the answer in a second message\n"
            "  #ask[:MS]     bash, which needs a permission; once granted it runs for MS ms (0)\n"
            "  #question     a question with two options\n"
-           "  #write  #todo a write or todowrite tool; after #todo the message says finished before its first part\n"
-           "  #task[:TAG]   a subagent in a child session, which plays #TAG (#plain); #task:ask asks in the child\n"
+           "  #write  #todo a write or todowrite tool; after #todo the message says finished before its "
+           "first part\n"
+           "  #task[:TAG]   a subagent in a child session, which plays #TAG (#plain); #task:ask asks in the "
+           "child\n"
            "  #big[:N]      one delta of N bytes (1000000)\n"
            "  #silent[:MS]  no byte from the model for MS ms (60000), then #plain\n"
            "  #early        the message says finished before its first part\n"

@@ -9,8 +9,28 @@ namespace holdfast::testing::detail {
 
 struct script {
     enum class kind {
-        plain, slow, reason, read, ask, question, write, todo, task, big, silent, early, length,
-        error, e500, e500once, throttle, cutonce, errchunk, garbage, overflow, overflow_ok,
+        plain,
+        slow,
+        reason,
+        read,
+        ask,
+        question,
+        write,
+        todo,
+        task,
+        big,
+        silent,
+        early,
+        length,
+        error,
+        e500,
+        e500once,
+        throttle,
+        cutonce,
+        errchunk,
+        garbage,
+        overflow,
+        overflow_ok,
     };
     script::kind what = kind::plain;
     std::uint64_t number = 0; ///< the argument as a number, or the tag's default

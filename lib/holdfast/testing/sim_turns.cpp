@@ -1,5 +1,5 @@
-// The turns of the simulated server: the loop that answers prompts, and what the model and the tools play in it.
-// The order of events in each story is that of the recordings.
+// The turns of the simulated server: the loop that answers prompts, and what the model and the tools play in
+// it. The order of events in each story is that of the recordings.
 #include <holdfast/testing/sim_engine.hpp>
 
 #include <algorithm>
@@ -64,8 +64,9 @@ json::object early_end(const script& what, bool after_tool) {
 }
 
 json::object too_large_to_compact() {
-    return error_object("ContextOverflowError",
-                        "Session too large to compact - context exceeds model limit even after stripping media");
+    return error_object(
+        "ContextOverflowError",
+        "Session too large to compact - context exceeds model limit even after stripping media");
 }
 
 } // namespace
@@ -113,7 +114,8 @@ void engine::end_run(session& s) {
         return; // for ever busy: there is no row left to end
     become_idle(s);
     for (auto& r : prompts_)
-        if (r.session == s.id && r.outcome == outcome::pending && r.merged_into.empty() && !r.last_answer.empty())
+        if (r.session == s.id && r.outcome == outcome::pending && r.merged_into.empty() &&
+            !r.last_answer.empty())
             close_by_answer(s, r);
     for (auto& r : prompts_) {
         if (r.session != s.id || r.outcome != outcome::pending)
@@ -369,7 +371,8 @@ story engine::retry_until_it_fails(session& s, json::object error, std::string t
     fail_step(s, std::move(error));
 }
 
-/// The step ends without a finish; the loop goes on with a message of the server's own that asks for a compaction.
+/// The step ends without a finish; the loop goes on with a message of the server's own that asks for a
+/// compaction.
 void engine::overflow_step(session& s) {
     const message& asked = *s.run.asked;
     emit_error(s, overflow_error());
@@ -496,9 +499,11 @@ story engine::bash_tool(session& s, std::uint64_t run_ms) {
     }
     if (reply.reply == "reject") {
         const bool told_why = !reply.message.empty();
-        const auto text = told_why ? "The user rejected permission to use this specific tool call with the following "
-                                     "feedback: " + reply.message
-                                   : std::string("The user rejected permission to use this specific tool call.");
+        const auto text =
+            told_why ? "The user rejected permission to use this specific tool call with the following "
+                       "feedback: " +
+                           reply.message
+                     : std::string("The user rejected permission to use this specific tool call.");
         tool_ended(s, "error", {{"error", text}});
         finish_step(s, "tool-calls");
         if (!told_why) {

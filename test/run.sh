@@ -1,0 +1,49 @@
+#!/bin/sh
+# Builds and passes every test.
+#   sh test/run.sh [--setup] [--replace-boost]
+# --setup: only install what is needed. The OpenCode server that the real tests talk to is an npm package, pinned, kept
+# in the user's cache folder, outside the source tree.
+set -eu
+cd "$(dirname "$0")/.."
+. apps/setup.sh
+
+opencode_version=1.18.33
+opencode_dir=${XDG_CACHE_HOME:-$HOME/.cache}/holdfast/opencode/$opencode_version
+
+setup_only=no
+while [ $# -gt 0 ]; do
+  case $1 in
+    --setup) setup_only=yes; shift ;;
+    --replace-boost) replace_boost=yes; shift ;;
+    -h|--help) sed -n '2,5s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    *) echo "holdfast: unknown option $1" >&2; exit 2 ;;
+  esac
+done
+
+need_opencode() {
+  [ ! -x "$opencode_dir/node_modules/opencode-linux-x64/bin/opencode" ] || { say "opencode $opencode_version: there"; return; }
+  [ "$(uname -m)" = x86_64 ] || { say "opencode: no package for this machine, its tests will be skipped"; return; }
+  command -v npm >/dev/null 2>&1 || need_packages npm
+  say "opencode $opencode_version: installing (60 MB)"
+  mkdir -p "$opencode_dir"
+  npm install --prefix "$opencode_dir" --ignore-scripts --no-audit --no-fund --silent "opencode-linux-x64@$opencode_version"
+}
+
+# shellcheck disable=SC2086
+need_packages $build_packages $test_packages
+need_opencode
+[ "$setup_only" = no ] || { say "set up"; exit 0; }
+
+# At -O0 with both sanitizers, this is the debug run too.
+say "build: everything, with ASan and UBSan"
+cmake --preset asan -DHOLDFAST_WERROR=ON >/dev/null
+cmake --build --preset asan -j "$jobs"
+say "test: unit tests, commands, consumers, the real server"
+ctest --preset asan -j "$jobs"
+
+say "build: the stream core, with TSan"
+cmake --preset tsan -DHOLDFAST_WERROR=ON >/dev/null
+cmake --build --preset tsan -j "$jobs" --target unit-event_hub unit-event_source unit-runtime
+say "test: the stream core, with TSan"
+ctest --preset tsan -R '^unit/(event_hub|event_source|runtime)$'
+say "all passed"

@@ -1,0 +1,179 @@
+// Rules that hold over the project's own sources: coroutine patterns that g++ 12 miscompiles, and what the library
+// must not take from the world behind its runtime's back.
+#define BOOST_TEST_MODULE source_rules
+#include <boost/test/unit_test.hpp>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <regex>
+#include <set>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace fs = std::filesystem;
+
+namespace {
+
+const fs::path root = fs::path(HOLDFAST_TEST_DATA).parent_path().parent_path();
+
+struct source {
+    std::string name; ///< relative to the root
+    std::string code; ///< without comments and what literals hold
+};
+
+// Code without comments, and with empty literals: the rules are about neither.
+std::string strip(std::string_view text) {
+    std::string code;
+    std::size_t at = 0;
+    auto skip_to = [&](std::string_view end) {
+        const auto found = text.find(end, at);
+        at = found == std::string_view::npos ? text.size() : found + end.size();
+    };
+    while (at < text.size()) {
+        const auto rest = text.substr(at);
+        if (rest.starts_with("//")) {
+            at = std::min(text.find('\n', at), text.size());
+        } else if (rest.starts_with("/*")) {
+            skip_to("*/");
+        } else if (rest.starts_with("R\"")) {
+            const auto open = rest.find('(');
+            skip_to(')' + std::string(rest.substr(2, open - 2)) + '"');
+            code += "\"\"";
+        } else if (rest[0] == '"' || (rest[0] == '\'' && (code.empty() || !std::isdigit(static_cast<unsigned char>(code.back()))))) {
+            const char quote = rest[0];
+            for (++at; at < text.size() && text[at] != quote; ++at)
+                at += text[at] == '\\' ? 1 : 0;
+            ++at;
+            code += std::string(2, quote);
+        } else {
+            code += text[at++];
+        }
+    }
+    return code;
+}
+
+std::vector<source> sources_under(const std::vector<std::string>& folders) {
+    std::vector<source> all;
+    for (const auto& folder : folders) {
+        if (!fs::exists(root / folder))
+            continue;
+        for (const auto& entry : fs::recursive_directory_iterator(root / folder)) {
+            const auto extension = entry.path().extension();
+            if (!entry.is_regular_file() || (extension != ".cpp" && extension != ".hpp"))
+                continue;
+            std::ifstream file(entry.path(), std::ios::binary);
+            const std::string text(std::istreambuf_iterator<char>(file), {});
+            all.push_back({fs::relative(entry.path(), root).generic_string(), strip(text)});
+        }
+    }
+    return all;
+}
+
+std::vector<std::string> statements(const std::string& code) {
+    std::vector<std::string> all;
+    for (std::size_t begin = 0; begin < code.size();) {
+        const auto end = std::min(code.find(';', begin), code.size());
+        all.push_back(code.substr(begin, end - begin));
+        begin = end + 1;
+    }
+    return all;
+}
+
+// One line, one blank for each gap.
+std::string flat(const std::string& text) {
+    std::string line = std::regex_replace(text, std::regex("\\s+"), " ");
+    return line.substr(0, 300);
+}
+
+struct rule {
+    const char* why;
+    std::regex what;
+};
+
+// What g++ 12 compiles into a crash when it stands in one expression with an await.
+const std::vector<rule>& traps() {
+    static const std::vector<rule> list{
+        {"a lambda with captures", std::regex(R"(co_await[^;]*\[[^\]&][^\]]*\]\s*(\(|\{|->|mutable))")},
+        // "{}" is left alone: it mostly stands for an empty string, which is harmless.
+        {"a braced argument", std::regex(R"(co_await[^;]*[(,]\s*\{\s*[^}\s])")},
+        {"an aggregate temporary", std::regex(R"(co_await[^;{]*[(,]\s*[A-Za-z_][\w:]*\s*\{)")},
+        {"a conditional operator with an await", std::regex(R"(\?[^;]*co_await)")},
+        {"a conditional operator as an argument", std::regex(R"(co_await[^;]*[(,][^;()]*\?[^;]*:)")},
+        {"a member of what is awaited, in a condition",
+         std::regex(R"(\b(if|while|for|switch)\s*\([^;]*\(\s*co_await[^;]*\)\s*(\.|->)\s*\w)")},
+    };
+    return list;
+}
+
+const char* trap_in(const std::string& statement) {
+    if (statement.find("co_await") == std::string::npos)
+        return nullptr;
+    for (const auto& each : traps())
+        if (std::regex_search(statement, each.what))
+            return each.why;
+    return nullptr;
+}
+
+// Statements that only look like a trap, as they begin.
+const std::set<std::pair<std::string, std::string>> false_alarms{};
+
+} // namespace
+
+BOOST_AUTO_TEST_CASE(the_trap_finder_finds_the_known_traps) {
+    for (const char* bad : {"co_await f(Opts{1, 2})", "co_await f({.url = u})", "co_await [x]() -> awaitable<void> {}()",
+                            "co_await co_spawn(ex, [x] { return x", "auto t = c ? co_await a() : co_await b()",
+                            "co_await f(c ? a : b)", "co_await f(one, {two})",
+                            "if ((co_await state).cancelled() != none) throw 1", "while ((co_await next())->good()) {"})
+        BOOST_TEST(trap_in(bad) != nullptr, bad);
+    for (const char* good : {"co_await f(a, b)", "while (auto item = co_await source.next()) {",
+                             "auto op = [x]() -> awaitable<void> { co_await go()", "const auto [ec, n] = co_await read(b)",
+                             "co_return co_await std::move(op)", "co_await timer.async_wait(as_tuple(use_awaitable))",
+                             "if (!co_await find()) co_return false", "f(co_await a(), co_await b())", "const auto n = (co_await text()).size()"})
+        BOOST_TEST(trap_in(good) == nullptr, good << ": " << (trap_in(good) ? trap_in(good) : ""));
+}
+
+BOOST_AUTO_TEST_CASE(no_coroutine_holds_a_pattern_that_the_compiler_gets_wrong) {
+    const auto all = sources_under({"lib", "apps", "test"});
+    BOOST_TEST(all.size() > 50u);
+    for (const auto& each : all)
+        for (const auto& statement : statements(each.code)) {
+            const char* const why = trap_in(statement);
+            if (!why)
+                continue;
+            const auto line = flat(statement);
+            const bool known = std::any_of(false_alarms.begin(), false_alarms.end(), [&](const auto& alarm) {
+                return alarm.first == each.name && line.find(alarm.second) != std::string::npos;
+            });
+            BOOST_TEST(known, each.name << ": " << why << ": " << line);
+        }
+}
+
+BOOST_AUTO_TEST_CASE(the_library_takes_nothing_from_the_world_but_through_its_runtime) {
+    const std::regex forbidden(
+        R"(\b(steady|system|high_resolution)_clock::now\b|\bclock_gettime\b|\bgettimeofday\b|\bstd::time\b|\b(steady|system|high_resolution)_timer\b)"
+        R"(|\bip::(tcp|udp)\b|\blocal::stream_protocol\b|::socket\b|\bgetaddrinfo\b|\brandom_device\b|\bs?rand\(\))"
+        R"(|\bstd::(cout|cerr|clog)\b|\b(f|v|vf)?printf\(|\bf?puts\(|\bfwrite\(|\bsleep_(for|until)\(std::|\bthis_thread::)"
+        R"(|\bstd::j?thread\b|\bgetenv\b|\bnet::detached\b|\basio::detached\b)");
+    for (const auto& each : sources_under({"lib"})) {
+        if (each.name.starts_with("lib/holdfast/runtime/"))
+            continue;
+        for (std::sregex_iterator found(each.code.begin(), each.code.end(), forbidden), end; found != end; ++found)
+            BOOST_ERROR(each.name + " uses " + found->str());
+    }
+}
+
+BOOST_AUTO_TEST_CASE(nobody_includes_a_whole_library) {
+    // Literals are stripped; what is included in angle brackets is not.
+    const std::regex forbidden(R"(#\s*include\s*<boost/(asio|beast|json/src|asio/experimental/awaitable_operators|test/included/unit_test)\.hpp>)");
+    for (const auto& each : sources_under({"lib", "apps", "test"}))
+        BOOST_TEST(!std::regex_search(each.code, forbidden), each.name);
+}
+
+BOOST_AUTO_TEST_CASE(the_pure_rooms_need_no_asio) {
+    for (const auto& each : sources_under({"lib/holdfast/sse", "lib/holdfast/retry"}))
+        BOOST_TEST(each.code.find("boost/asio") == std::string::npos, each.name);
+}
