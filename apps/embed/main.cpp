@@ -8,6 +8,7 @@
 #include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/read.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/write.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
@@ -52,17 +53,17 @@ std::string to_sse(const opencode::agent_event& event) {
 class ask_server {
 public:
     ask_server(net::io_context& io, const tcp::endpoint& at, std::string_view server)
-        : world_(io.get_executor()), opencode_(world_, server), acceptor_(io, at),
+        : world_(io.get_executor()), agent_(world_, server), acceptor_(io, at),
           signals_(io, SIGINT, SIGTERM) {}
 
     /// Serves until a signal asks for the end. All that was started has ended when this returns.
     net::awaitable<void> run() {
         std::cout << "listening on http://" << acceptor_.local_endpoint() << std::endl;
-        tasks_.spawn(opencode_.run());
+        tasks_.spawn(agent_.run());
         tasks_.spawn(accept());
         co_await signals_.async_wait(net::use_awaitable);
         acceptor_.close();
-        opencode_.stop(); // open turns settle as detached; their callers have a second to hear of it
+        agent_.stop(); // open turns settle as detached; their callers have a second to hear of it
         co_await holdfast::with_deadline(world_, world_.now() + 1s, tasks_.join());
         tasks_.cancel();
         co_await tasks_.join();
@@ -97,7 +98,7 @@ private:
     net::awaitable<void> answer(std::shared_ptr<caller> who, std::string question) {
         co_await write(*who, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
                              "Cache-Control: no-cache\r\nConnection: close\r\n\r\n");
-        auto session = co_await opencode_.create_session();
+        auto session = co_await agent_.create_session();
         if (!session)
             co_return co_await write(*who, settled("failed", session.error().message));
         who->turn = co_await session->prompt(std::move(question));
@@ -124,7 +125,7 @@ private:
 
     static void end_program(std::exception_ptr error) noexcept { std::rethrow_exception(error); }
     holdfast::runtime world_;
-    opencode::server opencode_;
+    opencode::server agent_;
     tcp::acceptor acceptor_;
     net::signal_set signals_;
     holdfast::task_scope tasks_{world_, end_program};
@@ -139,9 +140,10 @@ int main(int argc, char** argv) try {
         (name == "--listen" ? listen : server) = argv[i + 1];
     }
     const auto colon = listen.rfind(':');
-    const auto address = net::ip::make_address(listen.substr(0, colon));
+    const tcp::endpoint at(net::ip::make_address(listen.substr(0, colon)),
+                           std::stoi(listen.substr(colon + 1)));
     net::io_context io(1);
-    ask_server asks(io, tcp::endpoint(address, std::stoi(listen.substr(colon + 1))), server);
+    ask_server asks(io, at, server);
     net::co_spawn(io, asks.run(), net::detached);
     io.run();
 } catch (const std::exception& e) {

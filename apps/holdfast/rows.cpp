@@ -24,6 +24,32 @@ json::object interrupted_row(const retry::failure& why, unsigned attempt, durati
               {"retry_ms", to_ms(retry_in)}}}};
 }
 
+std::string words_for(const opencode::settlement_error& error) {
+    return error.name.empty() ? error.message : error.name + ": " + error.message;
+}
+
+// For a settlement without an error; empty where the rule's name says it all.
+std::string_view words_for(opencode::rule why) {
+    using opencode::rule;
+    switch (why) {
+    case rule::message_interrupted:
+        return "its answer was interrupted";
+    case rule::tool_rejected:
+        return "a permission or a question was rejected";
+    case rule::never_answered:
+        return "the server is not busy, and there is no answer";
+    case rule::unfinished:
+        return "its answer stopped without an end, as when the server is restarted";
+    case rule::session_deleted:
+        return "the session was deleted";
+    case rule::abort_requested:
+    case rule::session_aborted:
+        return "the session was aborted";
+    default:
+        return {};
+    }
+}
+
 struct to_row {
     using row = std::optional<json::object>;
 
@@ -34,7 +60,8 @@ struct to_row {
         return json::object{{"reasoning", {{"part", e.part}, {"delta", e.delta}}}};
     }
     row operator()(const opencode::tool_event& e) const {
-        return json::object{{"tool", {{"id", e.id}, {"name", e.name}, {"state", e.state}, {"title", e.title}}}};
+        return json::object{
+            {"tool", {{"id", e.id}, {"name", e.name}, {"state", e.state}, {"title", e.title}}}};
     }
     row operator()(const opencode::permission_event& e) const {
         json::array patterns;
@@ -65,7 +92,8 @@ struct to_row {
                               {"reply", or_null(e.reply)}}}};
     }
     row operator()(const opencode::retry_event& e) const {
-        return json::object{{"retry", {{"attempt", e.attempt}, {"message", e.message}, {"next_ms", e.next_ms}}}};
+        return json::object{
+            {"retry", {{"attempt", e.attempt}, {"message", e.message}, {"next_ms", e.next_ms}}}};
     }
     row operator()(const opencode::usage_event&) const { return std::nullopt; }
     row operator()(const opencode::quiet_event& e) const {
@@ -76,7 +104,8 @@ struct to_row {
     }
     row operator()(const opencode::gap_event& e) const {
         return json::object{
-            {"gap", {{"class", retry::to_string(e.cls)}, {"for_ms", to_ms(e.lasted)}, {"missing", e.missing}}}};
+            {"gap",
+             {{"class", retry::to_string(e.cls)}, {"for_ms", to_ms(e.lasted)}, {"missing", e.missing}}}};
     }
     row operator()(const opencode::settlement& e) const {
         json::object settled{{"outcome", to_string(e.outcome)}, {"error", nullptr}, {"text", e.text}};
@@ -128,13 +157,10 @@ std::optional<json::object> agent_row(const opencode::agent_event& e) {
 }
 
 std::string why_not_completed(const opencode::settlement& how) {
-    std::string why = "the turn ended as " + std::string(to_string(how.outcome)) + " (" + std::string(to_string(how.rule)) + ")";
-    if (!how.error)
-        return why;
-    why += ": ";
-    if (!how.error->name.empty())
-        why += how.error->name + ": ";
-    return why + how.error->message;
+    std::string why = "the turn ended as " + std::string(to_string(how.outcome)) + " (" +
+                      std::string(to_string(how.rule)) + ")";
+    const auto reason = how.error ? words_for(*how.error) : std::string(words_for(how.rule));
+    return reason.empty() ? why : why + ": " + reason;
 }
 
 } // namespace holdfast::app

@@ -34,6 +34,7 @@ namespace holdfast::app {
 namespace {
 
 constexpr duration settle_patience = seconds(5); // for the settlement, once the end is asked for
+constexpr duration patience_before_words = seconds(1);
 constexpr duration abort_pause = milliseconds(250);
 constexpr unsigned answer_tries = 5;
 
@@ -66,15 +67,16 @@ public:
           world_(io_.get_executor(), [this](const log_record& record) { on_log(record); }),
           server_(world_, std::move(base), config_of(options)),
           side_work_(world_, [this](std::exception_ptr e) { error_ = e; }), text_(context.out),
-          input_ended_event_(world_), stdin_(io_, [this](std::optional<std::string> line) { on_line(std::move(line)); }),
+          input_ended_event_(world_),
+          stdin_(io_, [this](std::optional<std::string> line) { on_line(std::move(line)); }),
           signals_(io_, [this](int number) { on_signal(number); }) {}
 
     command_result run() {
         side_work_.spawn(server_.run());
         auto story = tell_the_story();
-        net::co_spawn(io_, std::move(story), net::bind_cancellation_slot(story_end_.slot(), [this](std::exception_ptr e) {
-                          on_story_end(e);
-                      }));
+        net::co_spawn(io_, std::move(story),
+                      net::bind_cancellation_slot(story_end_.slot(),
+                                                  [this](std::exception_ptr e) { on_story_end(e); }));
         io_.run();
         if (error_)
             std::rethrow_exception(error_);
@@ -169,8 +171,8 @@ private:
 
     // --- what is told
 
-    // Trouble that the turn's own events tell need not be logged as well. Before there is a turn, a person is told
-    // here; a program finds it in the log.
+    // Trouble that the turn's own events tell need not be logged as well. Before there is a turn, a person is
+    // told here; a program finds it in the log.
     void on_log(const log_record& record) {
         const bool trouble = record.event == "stream.interrupted" || record.event == "server.not_ready";
         const bool before_the_turn = trouble && !turn_;
@@ -182,11 +184,16 @@ private:
     }
 
     void handle(const opencode::agent_event& event) {
+        // What is answered is asked no longer before that is shown; what is new is shown before it is asked.
+        if (const auto* ask = std::get_if<opencode::permission_event>(&event); ask && ask->reply)
+            withdraw(ask->request.id);
+        if (const auto* ask = std::get_if<opencode::question_event>(&event); ask && ask->reply)
+            withdraw(ask->request.id);
         write(event);
-        if (const auto* ask = std::get_if<opencode::permission_event>(&event))
-            ask->reply ? withdraw(ask->request.id) : take_ask(ask->request);
-        if (const auto* ask = std::get_if<opencode::question_event>(&event))
-            ask->reply ? withdraw(ask->request.id) : take_ask(ask->request);
+        if (const auto* ask = std::get_if<opencode::permission_event>(&event); ask && !ask->reply)
+            take_ask(ask->request);
+        if (const auto* ask = std::get_if<opencode::question_event>(&event); ask && !ask->reply)
+            take_ask(ask->request);
         if (const auto* how = std::get_if<opencode::settlement>(&event))
             conclude(*how);
     }
@@ -215,8 +222,8 @@ private:
         }
     }
 
-    void settle(opencode::outcome outcome, opencode::rule rule, std::optional<opencode::settlement_error> error,
-                opencode::reprompt safe) {
+    void settle(opencode::outcome outcome, opencode::rule rule,
+                std::optional<opencode::settlement_error> error, opencode::reprompt safe) {
         if (settled_)
             return;
         opencode::settlement how;
@@ -233,13 +240,16 @@ private:
         error.cls = retry::to_string(why.cls);
         error.message = why.message;
         error.status = why.status;
-        settle(opencode::outcome::failed, opencode::rule::not_posted, std::move(error), opencode::reprompt::yes);
+        settle(opencode::outcome::failed, opencode::rule::not_posted, std::move(error),
+               opencode::reprompt::yes);
     }
 
     // --- the end, asked for
 
     void on_signal(int number) {
         result_ = {exit_code_of(number), {}};
+        if (number == SIGINT && context_.format == output_format::text)
+            text_.interrupted_at_keyboard();
         if (ended_by_us_ || over_)
             return leave_at_once();
         ask_for_the_end();
@@ -247,10 +257,17 @@ private:
 
     void ask_for_the_end() {
         ended_by_us_ = true;
+        side_work_.spawn(ask_for_patience());
         if (turn_)
             side_work_.spawn(abort_turn());
         else
             story_end_.emit(net::cancellation_type::terminal);
+    }
+
+    net::awaitable<void> ask_for_patience() {
+        co_await world_.sleep_for(patience_before_words);
+        if (context_.format == output_format::text)
+            text_.note("waiting for the server to abort the turn; a second signal leaves at once");
     }
 
     net::awaitable<void> abort_turn() {
@@ -270,14 +287,15 @@ private:
     // The story ended before it had a turn. A prompt that was perhaps posted is aborted, too.
     net::awaitable<void> settle_cut_short() {
         if (!session_) {
-            settle(opencode::outcome::aborted, opencode::rule::abort_requested, std::nullopt, opencode::reprompt::yes);
+            settle(opencode::outcome::aborted, opencode::rule::abort_requested, std::nullopt,
+                   opencode::reprompt::yes);
         } else {
             const auto deadline = later(world_.now(), settle_patience);
             auto call = session_->abort();
             const auto done = co_await with_deadline(world_, deadline, std::move(call));
             const bool aborted = done && done->has_value();
-            settle(aborted ? opencode::outcome::aborted : opencode::outcome::lost, opencode::rule::abort_requested,
-                   std::nullopt, opencode::reprompt::unknown);
+            settle(aborted ? opencode::outcome::aborted : opencode::outcome::lost,
+                   opencode::rule::abort_requested, std::nullopt, opencode::reprompt::unknown);
         }
         end();
     }
@@ -316,6 +334,7 @@ private:
         if (!was_first)
             return;
         answers_.clear();
+        text_.withdraw();
         if (!asks_.empty())
             present();
     }
@@ -338,7 +357,8 @@ private:
         std::string labels;
         for (const auto& each : question.options)
             labels += (labels.empty() ? "" : ", ") + each.label;
-        return question.text + " (" + labels + (question.multiple ? "; several with commas" : "") + "; or reject):";
+        return question.text + " (" + labels + (question.multiple ? "; several with commas" : "") +
+               "; or reject):";
     }
 
     void on_line(std::optional<std::string> line) {
@@ -433,7 +453,8 @@ private:
         side_work_.spawn(send_answer(std::move(ask), std::move(reply), std::exchange(answers_, {})));
     }
 
-    net::awaitable<void> send_answer(pending_ask ask, std::string reply, std::vector<std::vector<std::string>> answers) {
+    net::awaitable<void> send_answer(pending_ask ask, std::string reply,
+                                     std::vector<std::vector<std::string>> answers) {
         for (unsigned i = 0; i < answer_tries; ++i) {
             auto done = co_await send_answer_once(ask, reply, answers);
             if (done || done.error().code == errc::not_found) // answered elsewhere
@@ -506,7 +527,8 @@ void add_credentials(http::url& base, const std::string& user) {
 
 command_result run(const run_options& options, command_context& context) {
     if (options.adopt.empty() == options.prompt.empty())
-        return misused(options.adopt.empty() ? "a PROMPT is wanted, or - for stdin" : "--adopt takes no PROMPT");
+        return misused(options.adopt.empty() ? "a PROMPT is wanted, or - for stdin"
+                                             : "--adopt takes no PROMPT");
     if (!options.adopt.empty() && options.session.empty())
         return misused("--adopt needs --session");
     if (!options.model.empty() && options.model.find('/') == std::string::npos)
@@ -523,11 +545,16 @@ command_result run(const run_options& options, command_context& context) {
 
 void add_run(CLI::App& program, command_context& context) {
     const auto options = std::make_shared<run_options>();
-    CLI::App* const command = program.add_subcommand("run", "Run one turn on an OpenCode server, and tell how it ended.");
+    CLI::App* const command =
+        program.add_subcommand("run", "Run one turn on an OpenCode server, and tell how it ended.");
     command->add_option("PROMPT", options->prompt, "What to say; - reads it from stdin")->type_name("");
-    command->add_option("--server", options->server, "The server's URL")->capture_default_str()->type_name("URL");
-    command->add_option("--directory", options->directory, "Where the session works; else the server's own")->type_name("DIR");
-    command->add_option("--session", options->session, "Go on in this session; else a new one is made")->type_name("ID");
+    command->add_option("--server", options->server, "The server's URL")
+        ->capture_default_str()
+        ->type_name("URL");
+    command->add_option("--directory", options->directory, "Where the session works; else the server's own")
+        ->type_name("DIR");
+    command->add_option("--session", options->session, "Go on in this session; else a new one is made")
+        ->type_name("ID");
     command->add_option("--adopt", options->adopt, "Take up the turn of this prompt, which is there already")
         ->type_name("MESSAGE");
     command->add_option("--agent", options->agent, "The agent to ask")->type_name("NAME");
@@ -535,13 +562,17 @@ void add_run(CLI::App& program, command_context& context) {
     add_choice<asks>(*command, "--permissions", options->permissions,
                      {{"ask", asks::ask}, {"allow", asks::allow}, {"reject", asks::reject}},
                      "How permission asks are answered; allow means once, and both others reject questions");
-    command->add_option("--user", options->user, "NAME or NAME:PASSWORD; else OPENCODE_SERVER_USERNAME and _PASSWORD")
+    command
+        ->add_option("--user", options->user,
+                     "NAME or NAME:PASSWORD; else OPENCODE_SERVER_USERNAME and _PASSWORD")
         ->type_name("USER");
     add_duration(*command, "--turn-timeout", options->turn_timeout, "Abort the turn after so long; 0: never");
     add_stream_options(*command, options->stream);
     add_common_options(*command, context);
     command->callback([options, &context] {
-        context.run = [options, &context] { return run(*options, context); };
+        context.run = [options, &context] {
+            return run(*options, context);
+        };
     });
 }
 

@@ -44,7 +44,8 @@ std::string interrupted_text(const stream::item& item, const output& out) {
 
 // Why is told on stderr, as for each command that fails.
 std::string gave_up_text(const stream::item& item, const output& out) {
-    const auto text = "gave up after " + std::to_string(item.attempt) + (item.attempt == 1 ? " attempt" : " attempts");
+    const auto text =
+        "gave up after " + std::to_string(item.attempt) + (item.attempt == 1 ? " attempt" : " attempts");
     return out.paint(style::red, "~ " + text) + '\n';
 }
 
@@ -115,7 +116,9 @@ command_result tail(const tail_options& options, command_context& context) {
     if (!url)
         return misused(url.error().message);
     stream::source_config config;
-    config.locate = [url = *url] { return stream::location{stream::location::state::up, url}; };
+    config.locate = [url = *url] {
+        return stream::location{stream::location::state::up, url};
+    };
     config.policy = options.stream.policy;
     config.stall_timeout = options.stream.stall_timeout;
     for (const auto& each : options.headers) {
@@ -125,8 +128,10 @@ command_result tail(const tail_options& options, command_context& context) {
         config.headers.push_back(std::move(*header));
     }
     // What would be refused at each connect is refused now.
-    if (const auto probe = http::serialize({"GET", {}, config.headers, {}}, *url); !probe)
-        return misused(probe.error().message);
+    http::request sample;
+    sample.headers = config.headers;
+    if (const auto good = http::serialize(sample, *url); !good)
+        return misused(good.error().message);
 
     net::io_context io(1);
     runtime world(io.get_executor(), log_beside_rows(context));
@@ -153,7 +158,9 @@ command_result tail(const tail_options& options, command_context& context) {
 void add_tail(CLI::App& program, command_context& context) {
     const auto options = std::make_shared<tail_options>();
     CLI::App* const command = program.add_subcommand("tail", "Hold an event stream, and tell what comes.");
-    command->add_option("URL", options->url, "http://[USER:PASSWORD@]HOST[:PORT]/PATH")->required()->type_name("");
+    command->add_option("URL", options->url, "http://[USER:PASSWORD@]HOST[:PORT]/PATH")
+        ->required()
+        ->type_name("");
     command->add_option("--header", options->headers, "Send this header too; may be given again")
         ->type_name("'K: V'")
         ->expected(1)
@@ -162,7 +169,9 @@ void add_tail(CLI::App& program, command_context& context) {
     add_stream_options(*command, options->stream);
     add_common_options(*command, context);
     command->callback([options, &context] {
-        context.run = [options, &context] { return tail(*options, context); };
+        context.run = [options, &context] {
+            return tail(*options, context);
+        };
     });
 }
 

@@ -38,8 +38,31 @@ void turn_text::trouble(std::string_view untrusted, duration retry_in) {
 void turn_text::ask(std::string_view untrusted) {
     end_line();
     part_.clear();
-    out_.text(out_.paint(style::yellow, "? " + printable_line(untrusted)) + (out_.is_terminal() ? " " : "\n"));
+    question_ = untrusted;
+    put_question();
+}
+
+void turn_text::put_question() {
+    out_.text(out_.paint(style::yellow, "? " + printable_line(question_)) +
+              (out_.is_terminal() ? " " : "\n"));
     asking_ = out_.is_terminal();
+}
+
+void turn_text::answered() noexcept {
+    question_.clear();
+    asking_ = false;
+}
+
+void turn_text::interrupted_at_keyboard() {
+    if (!out_.is_terminal())
+        return;
+    line_open_ = true;
+    end_line();
+}
+
+void turn_text::withdraw() {
+    end_line();
+    question_.clear();
 }
 
 void turn_text::show(const opencode::text_event& e) {
@@ -81,7 +104,8 @@ void turn_text::show(const opencode::question_event& e) {
 }
 
 void turn_text::show(const opencode::retry_event& e) {
-    note("the model's provider failed (" + e.message + "); the server tries again, attempt " + std::to_string(e.attempt));
+    note("the model's provider failed (" + e.message + "); the server tries again, attempt " +
+         std::to_string(e.attempt));
 }
 
 void turn_text::show(const opencode::quiet_event& e) {
@@ -100,12 +124,14 @@ void turn_text::show(const opencode::gap_event& e) {
 }
 
 void turn_text::show(const opencode::settlement& e) {
-    end_line();
+    withdraw();
     if (e.outcome == opencode::outcome::completed)
-        return line(style::green, e.merged_into.empty() ? "= completed" : "= completed, answered with a later prompt");
+        return line(style::green,
+                    e.merged_into.empty() ? "= completed" : "= completed, answered with a later prompt");
     const bool bad = e.outcome == opencode::outcome::failed || e.outcome == opencode::outcome::lost;
-    line(bad ? style::red : style::yellow, "= " + std::string(to_string(e.outcome)) +
-                                               "; safe to prompt again: " + std::string(to_string(e.safe_to_reprompt)));
+    line(bad ? style::red : style::yellow,
+         "= " + std::string(to_string(e.outcome)) +
+             "; safe to prompt again: " + std::string(to_string(e.safe_to_reprompt)));
 }
 
 void turn_text::end_line() {
@@ -118,6 +144,8 @@ void turn_text::line(style s, std::string_view untrusted) {
     end_line();
     part_.clear();
     out_.text(out_.paint(s, printable_line(untrusted)) + '\n');
+    if (!question_.empty() && out_.is_terminal())
+        put_question();
 }
 
 } // namespace holdfast::app

@@ -25,10 +25,15 @@ public:
     void note(std::string_view untrusted);
     /// The connection failed, and will be tried again.
     void trouble(std::string_view untrusted, duration retry_in);
-    /// What is being asked, and how to answer; the cursor stays behind it on a terminal.
+    /// What is being asked, and how to answer. On a terminal the cursor stays behind it, and it is put again
+    /// after each line that comes meanwhile.
     void ask(std::string_view untrusted);
     /// The answer was typed, and its line end with it.
-    void answered() noexcept { asking_ = false; }
+    void answered() noexcept;
+    /// The terminal has just put ^C where the cursor stood.
+    void interrupted_at_keyboard();
+    /// No answer is wanted any longer.
+    void withdraw();
 
 private:
     void show(const opencode::text_event& e);
@@ -45,12 +50,14 @@ private:
 
     void stream(const std::string& part, std::string_view delta, bool dim);
     void end_line();
+    void put_question();
     void line(style s, std::string_view untrusted);
 
     output& out_;
     std::string part_;       // the part that streams now
     bool line_open_ = false; // something without a line end was written
-    bool asking_ = false;    // the cursor stands behind a question
+    std::string question_;   // is being asked
+    bool asking_ = false;    // the cursor stands behind it
 };
 
 } // namespace holdfast::app

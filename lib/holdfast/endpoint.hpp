@@ -4,11 +4,15 @@
 #include <compare>
 #include <cstdint>
 #include <string>
+#include <utility>
 
 namespace holdfast {
 
 /// A server's address. `host` is lower case, a name or a literal; IPv6 literals without brackets.
 struct endpoint {
+    endpoint() = default;
+    endpoint(std::string s, std::string h, std::uint16_t p) : scheme(std::move(s)), host(std::move(h)), port(p) {}
+
     std::string scheme; ///< "http" or "https"
     std::string host;
     std::uint16_t port = 0;

@@ -51,7 +51,8 @@ command_result shell(const std::string& script) {
 } // namespace
 
 BOOST_AUTO_TEST_CASE(each_event_is_a_row_and_the_end_is_the_last_one) {
-    const auto done = cat_input("id: 7\nevent: x\ndata: a\ndata: b\n\nretry: 250\ndata: c\n\ndata: never dispatched\n");
+    const auto done =
+        cat_input("id: 7\nevent: x\ndata: a\ndata: b\n\nretry: 250\ndata: c\n\ndata: never dispatched\n");
     const lines wanted{R"({"event":{"type":"x","data":"a\nb","id":"7"}})",
                        R"({"event":{"type":"message","data":"c","id":"7"}})",
                        R"({"end":{"events":2,"last_event_id":"7","retry_ms":250,"error":null}})"};
@@ -62,8 +63,9 @@ BOOST_AUTO_TEST_CASE(each_event_is_a_row_and_the_end_is_the_last_one) {
 
 BOOST_AUTO_TEST_CASE(an_empty_input_has_an_end_row_only) {
     const auto done = cat_input("");
-    BOOST_TEST(done.text() == "out: {\"end\":{\"events\":0,\"last_event_id\":\"\",\"retry_ms\":null,\"error\":null}}\n"
-                              "exit code 0\n");
+    BOOST_TEST(done.text() ==
+               "out: {\"end\":{\"events\":0,\"last_event_id\":\"\",\"retry_ms\":null,\"error\":null}}\n"
+               "exit code 0\n");
 }
 
 BOOST_AUTO_TEST_CASE(a_block_with_an_id_and_no_data_still_commits_the_id) {
@@ -123,7 +125,8 @@ BOOST_AUTO_TEST_CASE(a_limit_that_is_passed_ends_the_decoding_as_a_failure) {
 
 BOOST_AUTO_TEST_CASE(a_closed_pipe_ends_it_quietly) {
     const auto path = recording_path("42-subagent-permission").string();
-    const auto done = shell("while cat '" + path + "'; do :; done | \"$1\" cat - --format ndjson | head -n 1 >&2; "
+    const auto done = shell("while cat '" + path +
+                            "'; do :; done | \"$1\" cat - --format ndjson | head -n 1 >&2; "
                             "echo ${PIPESTATUS[1]}");
     BOOST_TEST(done.output == lines{"0"}, boost::test_tools::per_element());
     const auto by_holdfast = std::any_of(done.errors.begin(), done.errors.end(),
@@ -167,4 +170,192 @@ BOOST_AUTO_TEST_CASE(help_and_version_are_no_failures) {
     BOOST_REQUIRE(version.output.size() == 1U);
     BOOST_TEST(version.output.front().starts_with("holdfast "));
     BOOST_TEST(code_of(run_command("holdfast", {})) == 2);
+}
+
+// --- as turns
+
+namespace {
+
+command_result cat_turns(const std::string& path, std::vector<std::string> more = {}) {
+    more.insert(more.begin(), {path, "--turns", "--format", "ndjson"});
+    return cat(std::move(more));
+}
+
+/// A row of `run`, with the session and the prompt that it belongs to beside it; or needs_check, which has
+/// them itself.
+struct turn_row {
+    row told;
+    std::string session;
+    std::string message; ///< empty: null
+};
+
+std::vector<turn_row> parse_turn_rows(const std::vector<std::string>& rows) {
+    std::vector<turn_row> all;
+    for (const auto& line : rows) {
+        const auto object = boost::json::parse(line).as_object();
+        turn_row each{{std::string(object.begin()->key()), object.begin()->value().as_object()}, {}, {}};
+        const bool check = each.told.kind == "needs_check";
+        BOOST_TEST(object.size() == (check ? 1U : 3U));
+        const auto& names = check ? each.told.what : object;
+        each.session = std::string(names.at("session").as_string());
+        if (const auto* message = names.at("message").if_string()) {
+            each.message = std::string(*message);
+        }
+        all.push_back(std::move(each));
+    }
+    return all;
+}
+
+/// "completed message_finished, needs_check": the ends of its turns, in the order in which they are told.
+std::string ends_of(const std::vector<turn_row>& rows) {
+    std::string all;
+    for (const auto& [each, session, message] : rows) {
+        std::string end;
+        if (each.kind == "settled") {
+            end = text_of(each, "outcome") + " " + std::string(each.what.at("why").at("rule").as_string());
+        } else if (each.kind == "needs_check") {
+            end = "needs_check";
+        }
+        if (!end.empty()) {
+            all += (all.empty() ? "" : ", ") + end;
+        }
+    }
+    return all;
+}
+
+} // namespace
+
+BOOST_AUTO_TEST_CASE(each_recording_has_the_ends_that_its_events_tell) {
+    // A recording that is in no line here has no prompt of its own.
+    const std::map<std::string, std::string> wanted{
+        {"01-plain-turn-api-event", "needs_check"},
+        {"01-plain-turn-event", "completed message_finished"},
+        {"01-plain-turn-global-event", "completed message_finished"},
+        {"02-second-turn-warm", "completed message_finished"},
+        {"03-reasoning", "completed message_finished"},
+        {"04-tool-read", "completed message_finished"},
+        {"05-bash-permission-once", "completed message_finished"},
+        {"06-bash-permission-reject", "rejected tool_rejected"},
+        {"08-bash-permission-legacy-endpoint", "completed message_finished"},
+        {"09-question-reply", "completed message_finished"},
+        {"10-question-reject", "rejected tool_rejected"},
+        {"11-abort-while-streaming", "aborted message_error"},
+        {"13-abort-while-permission-pending", "aborted message_error"},
+        {"15-abort-while-bash-running", "aborted message_error"},
+        {"16-abort-before-first-byte", "aborted message_error"},
+        {"17-abort-immediately-after-prompt_async", "needs_check"},
+        {"18-abort-when-idle", "completed message_finished"},
+        {"20-abort-then-immediately-new-prompt", "aborted message_error, completed message_finished"},
+        {"30-model-400", "failed message_error"},
+        {"31-model-401", "failed message_error"},
+        {"32-model-500-retrying-then-abort", "aborted message_interrupted"},
+        {"33-model-500-once-recovers", "completed message_finished"},
+        {"34-model-429-retry-after", "completed message_finished"},
+        {"36-model-stream-cut-once", "completed message_finished"},
+        {"37-model-garbage-chunk", "failed message_error"},
+        {"38-model-error-chunk", "needs_check"},
+        {"39-finish-length", "completed message_finished"},
+        {"40-context-overflow", "failed compaction_failed"},
+        {"41-subagent-task", "completed message_finished"},
+        {"42-subagent-permission", "completed message_finished"},
+        {"44-write-file", "completed message_finished"},
+        {"45-todowrite", "completed message_finished"},
+        {"47-instance-dispose-mid-turn", "aborted message_error"},
+        {"48-unknown-model", "completed message_finished"},
+        {"50-unknown-model", "needs_check"},
+        {"51-unknown-provider", "needs_check"},
+        {"52-unknown-agent", "needs_check"},
+        {"53-model-connection-refused", "aborted message_interrupted"},
+        {"54-client-chosen-messageID", "completed message_finished"},
+        {"55-noReply-prompt", "needs_check"},
+        {"62-global", "completed message_finished, completed message_finished, completed message_finished"},
+        {"62-other-dir-streamB", "completed message_finished"},
+        {"62-two-sessions-same-dir-streamA1", "completed message_finished, completed message_finished"},
+        {"62-two-sessions-same-dir-streamA2", "completed message_finished, completed message_finished"},
+        {"70-k_SIGHUP_busy", "needs_check"},
+        {"70-k_SIGINT_busy", "needs_check"},
+        {"70-k_SIGKILL_busy", "needs_check"},
+        {"70-k_SIGTERM_busy", "needs_check"},
+        {"71-idle-heartbeats-api-event", "needs_check"},
+        {"80-idempotent-reposts", "completed message_finished"},
+        {"delete", "lost session_deleted"},
+        {"overflow-always-second", "completed message_finished, failed compaction_failed"},
+        {"overflow-ok-prompt-in-compaction",
+         "completed message_finished, completed message_finished, completed merged"},
+        {"overflow-ok-second", "completed message_finished, completed message_finished"},
+        {"overflow-ok-then-prompt",
+         "completed message_finished, completed message_finished, completed merged"},
+        {"overflow-ok", "completed message_finished"},
+        {"task-bash", "completed message_finished"},
+        {"two-abort", "aborted message_error, aborted session_aborted"},
+        {"two-prompts-at-once", "completed message_finished, completed merged"},
+        {"two-prompts-tool", "completed superseded, completed message_finished"},
+        {"two-prompts", "completed superseded, completed message_finished"},
+    };
+    for (const auto& path : all_recordings()) {
+        const auto found = wanted.find(path.stem().string());
+        const auto done = cat_turns(path.string());
+        BOOST_TEST(ends_of(parse_turn_rows(done.output)) ==
+                       (found == wanted.end() ? std::string() : found->second),
+                   path.stem().string());
+        BOOST_TEST(code_of(done) == 0);
+    }
+}
+
+BOOST_AUTO_TEST_CASE(each_prompt_of_a_recording_has_exactly_one_end_after_its_last_row) {
+    for (const auto& path : all_recordings()) {
+        BOOST_TEST_CONTEXT(path.stem().string()) {
+            std::set<std::string> begun, over;
+            for (const auto& [each, session, message] : parse_turn_rows(cat_turns(path.string()).output)) {
+                BOOST_TEST(each.kind != "event");
+                BOOST_TEST(each.kind != "end");
+                BOOST_TEST(session.starts_with("ses_"));
+                if (message.empty()) { // an error without any prompt
+                    BOOST_TEST(each.kind == "needs_check");
+                    continue;
+                }
+                BOOST_TEST(!over.contains(message));
+                begun.insert(message);
+                if (each.kind == "settled" || each.kind == "needs_check") {
+                    over.insert(message);
+                }
+            }
+            BOOST_TEST(begun == over);
+        }
+    }
+}
+
+BOOST_AUTO_TEST_CASE(the_text_rows_of_a_turn_hold_the_text_of_its_settlement) {
+    for (const auto& path : all_recordings()) {
+        std::map<std::string, std::string> told;
+        for (const auto& [each, session, message] : parse_turn_rows(cat_turns(path.string()).output)) {
+            if (each.kind == "text") {
+                told[message] += text_of(each, "delta");
+            } else if (each.kind == "settled") {
+                BOOST_TEST(told[message].ends_with(text_of(each, "text")), path.stem().string());
+            }
+        }
+    }
+}
+
+BOOST_AUTO_TEST_CASE(the_turns_are_the_same_whatever_the_size_of_the_pieces) {
+    const auto path = recording_path("42-subagent-permission").string();
+    const auto whole = cat_turns(path).text();
+    for (const auto* size : {"1", "7", "4096"}) {
+        BOOST_TEST(cat_turns(path, {"--chunk", size}).text() == whole);
+    }
+}
+
+BOOST_AUTO_TEST_CASE(the_turns_of_one_session_can_be_picked) {
+    const auto path = recording_path("62-two-sessions-same-dir-streamA1").string();
+    const auto all = cat_turns(path).output;
+    std::map<std::string, lines> by_session;
+    for (const auto& line : all) {
+        by_session[parse_turn_rows({line}).front().session].push_back(line);
+    }
+    BOOST_TEST(by_session.size() == 2U);
+    for (const auto& [session, rows] : by_session) {
+        BOOST_TEST(cat_turns(path, {"--session", session}).output == rows, boost::test_tools::per_element());
+    }
+    BOOST_TEST(cat_turns(path, {"--session", "ses_another"}).output.empty());
 }

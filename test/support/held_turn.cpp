@@ -377,7 +377,7 @@ void held_server::open_session(const std::string& id) {
 }
 
 net::awaitable<void> held_server::collect(std::shared_ptr<held_turn::record> into, opencode::session session,
-                                          std::function<net::awaitable<opencode::turn>(opencode::session)> make) {
+                                          std::function<net::awaitable<opencode::turn>(opencode::session&)> make) {
     auto op = make(session);
     into->handle = co_await std::move(op);
     into->change([&] {
@@ -390,7 +390,7 @@ net::awaitable<void> held_server::collect(std::shared_ptr<held_turn::record> int
 }
 
 held_turn held_server::begin(const std::string& session,
-                             std::function<net::awaitable<opencode::turn>(opencode::session)> make) {
+                             std::function<net::awaitable<opencode::turn>(opencode::session&)> make) {
     auto record = std::make_shared<held_turn::record>();
     record->session = session;
     inside([&] {
@@ -402,7 +402,7 @@ held_turn held_server::begin(const std::string& session,
 }
 
 held_turn held_server::begin_prompt(const std::string& session, opencode::prompt what) {
-    return begin(session, [what = std::move(what)](opencode::session s) { return s.prompt(what); });
+    return begin(session, [what = std::move(what)](opencode::session& s) { return s.prompt(what); });
 }
 
 held_turn held_server::begin_prompt(const std::string& session, const std::string& text) {
@@ -420,7 +420,7 @@ held_turn held_server::prompt(const std::string& session, const std::string& tex
 }
 
 held_turn held_server::adopt(const std::string& session, const std::string& message) {
-    auto turn = begin(session, [message](opencode::session s) { return s.adopt(message); });
+    auto turn = begin(session, [message](opencode::session& s) { return s.adopt(message); });
     turn.wait_posted();
     return turn;
 }
@@ -447,6 +447,24 @@ void held_server::stop() {
 std::string held_server::log() const {
     const std::lock_guard lock(log_->mutex);
     return log_->text;
+}
+
+// --- both
+
+namespace {
+held_world* the_world = nullptr;
+} // namespace
+
+held_world::held_world() : held_(opencode_world::server().url()) {
+    the_world = this;
+}
+
+held_world::~held_world() {
+    the_world = nullptr;
+}
+
+held_server& held_world::held() {
+    return the_world->held_;
 }
 
 } // namespace holdfast::test

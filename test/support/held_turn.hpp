@@ -2,6 +2,8 @@
 // and break things while it goes on; every call of a test waits for what it asked for.
 #pragma once
 
+#include "support/opencode_server.hpp"
+
 #include <holdfast/opencode/server.hpp>
 
 #include <boost/asio/co_spawn.hpp>
@@ -154,9 +156,9 @@ private:
         }
     }
 
-    held_turn begin(const std::string& session, std::function<net::awaitable<opencode::turn>(opencode::session)> make);
+    held_turn begin(const std::string& session, std::function<net::awaitable<opencode::turn>(opencode::session&)> make);
     [[nodiscard]] net::awaitable<void> collect(std::shared_ptr<held_turn::record> into, opencode::session session,
-                                               std::function<net::awaitable<opencode::turn>(opencode::session)> make);
+                                               std::function<net::awaitable<opencode::turn>(opencode::session&)> make);
     void keep(result<opencode::session> made);
     /// Runs `what` where the library runs.
     void inside(std::function<void()> what);
@@ -171,6 +173,21 @@ private:
     std::vector<std::shared_ptr<held_turn::record>> turns_;
     std::future<void> run_;
     std::unique_ptr<io_thread> thread_;
+};
+
+/// One server and one library for all tests of a program, as a program would have them: a Boost.Test global fixture.
+class held_world {
+public:
+    held_world();
+    ~held_world();
+    held_world(const held_world&) = delete;
+    held_world& operator=(const held_world&) = delete;
+
+    static held_server& held();
+
+private:
+    opencode_world world_;
+    held_server held_;
 };
 
 /// A prompt of one text.

@@ -96,7 +96,8 @@ reply answer(int status, std::string_view type, std::string_view body, std::stri
 
 reply event_stream(std::string_view events, reply::ending end, std::chrono::milliseconds lasting) {
     reply told;
-    told.bytes.append("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n").append(events);
+    told.bytes.append("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n")
+        .append(events);
     told.end = end;
     told.lasting = lasting;
     return told;

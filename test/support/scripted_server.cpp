@@ -8,7 +8,9 @@ namespace holdfast::test {
 namespace {
 
 bool same_name(std::string_view a, std::string_view b) {
-    auto lower = [](char c) { return std::tolower(static_cast<unsigned char>(c)); };
+    auto lower = [](char c) {
+        return std::tolower(static_cast<unsigned char>(c));
+    };
     return std::equal(a.begin(), a.end(), b.begin(), b.end(),
                       [&](char x, char y) { return lower(x) == lower(y); });
 }
@@ -69,7 +71,8 @@ std::string scripted_server::asked::target() const {
     return text.substr(begin, text.find(' ', begin) - begin);
 }
 
-scripted_server::scripted_server(testing::world& world, endpoint where) : world_(world), where_(std::move(where)) {
+scripted_server::scripted_server(testing::world& world, endpoint where)
+    : world_(world), where_(std::move(where)) {
     world_.net().listen(where_, *this);
 }
 
@@ -130,7 +133,8 @@ void scripted_server::act(testing::wire_id wire, const step& what) {
     }
 }
 
-std::string response(int status, std::string_view type, std::string_view body, std::string_view more_headers) {
+std::string response(int status, std::string_view type, std::string_view body,
+                     std::string_view more_headers) {
     std::string text = "HTTP/1.1 " + std::to_string(status) + " Status\r\n";
     if (!type.empty())
         text += "Content-Type: " + std::string(type) + "\r\n";

@@ -62,7 +62,8 @@ public:
 
 private:
     struct player {
-        player(testing::world& world, script s) : steps(std::move(s)), clock(world.time(), world.io().get_executor()) {}
+        player(testing::world& world, script s)
+            : steps(std::move(s)), clock(world.time(), world.io().get_executor()) {}
         script steps;
         std::size_t next = 0;
         std::string request;

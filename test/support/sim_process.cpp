@@ -7,7 +7,8 @@ namespace holdfast::test {
 
 namespace {
 
-process::options options_of(const std::vector<std::string>& arguments, const std::vector<std::string>& environment) {
+process::options options_of(const std::vector<std::string>& arguments,
+                            const std::vector<std::string>& environment) {
     process::options what;
     what.argv = {program_path("holdfast"), "sim", "--listen", "127.0.0.1:0"};
     what.argv.insert(what.argv.end(), arguments.begin(), arguments.end());
@@ -17,7 +18,8 @@ process::options options_of(const std::vector<std::string>& arguments, const std
 
 } // namespace
 
-sim_process::sim_process(const std::vector<std::string>& arguments, const std::vector<std::string>& environment)
+sim_process::sim_process(const std::vector<std::string>& arguments,
+                         const std::vector<std::string>& environment)
     : child_(options_of(arguments, environment)) {
     const auto line = child_.wait_line([](std::string_view) { return true; }, std::chrono::seconds(20));
     if (!line) {

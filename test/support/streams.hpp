@@ -20,10 +20,10 @@
 #include <utility>
 #include <vector>
 
-#define CHECK_LINES(actual, ...)                                                                                     \
-    do {                                                                                                             \
-        const holdfast::test::lines expected_lines = __VA_ARGS__;                                                                    \
-        BOOST_TEST(actual == expected_lines, boost::test_tools::per_element());                                      \
+#define CHECK_LINES(actual, ...)                                                                             \
+    do {                                                                                                     \
+        const holdfast::test::lines expected_lines = __VA_ARGS__;                                            \
+        BOOST_TEST(actual == expected_lines, boost::test_tools::per_element());                              \
     } while (false)
 
 namespace holdfast::test {
@@ -61,7 +61,9 @@ struct source_fixture : in_simulated_world {
     std::unique_ptr<stream::event_source> source;
     stream::item last; // views of it hold no longer than the source says
     lines told;
-    task_scope scope{rt, [](std::exception_ptr) { BOOST_ERROR("a child threw"); }};
+    task_scope scope{rt, [](std::exception_ptr) {
+                         BOOST_ERROR("a child threw");
+                     }};
 
     source_fixture() {
         config.locate = [this] {
@@ -137,8 +139,8 @@ struct source_fixture : in_simulated_world {
     [[nodiscard]] lines logged() {
         lines out;
         for (const auto& record : world.logs())
-            out.push_back(std::string(to_string(record.level)) + ' ' + record.event + ' ' + record.error_class + ' ' +
-                          std::to_string(record.failures) + ' ' + record.action);
+            out.push_back(std::string(to_string(record.level)) + ' ' + record.event + ' ' +
+                          record.error_class + ' ' + std::to_string(record.failures) + ' ' + record.action);
         return out;
     }
 };
@@ -222,7 +224,9 @@ struct hub_fixture : in_simulated_world {
         };
         config.source.tag = "mine";
         config.route = route_by_name;
-        config.observe = [this](std::string_view data) { told.push_back("observer " + std::string(data)); };
+        config.observe = [this](std::string_view data) {
+            told.push_back("observer " + std::string(data));
+        };
     }
 
     stream::event_hub& the_hub() {

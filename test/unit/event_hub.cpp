@@ -1,4 +1,5 @@
-// One stream for many: acknowledged, repaired, flushed, live; and nothing that a handler does harms the stream.
+// One stream for many: acknowledged, repaired, flushed, live; and nothing that a handler does harms the
+// stream.
 #define BOOST_TEST_MODULE event_hub
 #include <boost/test/unit_test.hpp>
 
@@ -33,8 +34,9 @@ using fixture = test::hub_fixture;
 // --- the order
 
 CO_TEST_CASE(a_subscriber_is_attached_repaired_told_what_was_kept_back_and_then_live, fixture) {
-    server.play({send(sse_head()), send(event_chunk("hello"), seconds(1)), send(event_chunk("a: 1"), seconds(1)),
-                 send(event_chunk("a: 2"), seconds(1)), send(event_chunk("a: 3"), seconds(10))});
+    server.play({send(sse_head()), send(event_chunk("hello"), seconds(1)),
+                 send(event_chunk("a: 1"), seconds(1)), send(event_chunk("a: 2"), seconds(1)),
+                 send(event_chunk("a: 3"), seconds(10))});
     subscribe("a", seconds(5));
     start_hub();
     co_await at(seconds(1));
@@ -84,7 +86,8 @@ CO_TEST_CASE(a_second_greeting_on_the_same_connection_changes_nothing, fixture) 
 }
 
 CO_TEST_CASE(a_slow_repair_of_one_does_not_delay_another, fixture) {
-    server.play({send(sse_response(events({"hello"}))), send(chunk(events({"slow: 1", "quick: 1"})), seconds(1))});
+    server.play(
+        {send(sse_response(events({"hello"}))), send(chunk(events({"slow: 1", "quick: 1"})), seconds(1))});
     subscribe("slow", seconds(30));
     subscribe("quick");
     start_hub();
@@ -121,7 +124,8 @@ CO_TEST_CASE(a_subscriber_before_the_greeting_waits_for_it, fixture) {
 // --- interruptions
 
 CO_TEST_CASE(an_interruption_ends_the_repair_and_forgets_what_was_kept_back, fixture) {
-    server.play({send(sse_response(events({"hello"}))), send(event_chunk("a: lost"), seconds(1)), test::reset(seconds(1))});
+    server.play({send(sse_response(events({"hello"}))), send(event_chunk("a: lost"), seconds(1)),
+                 test::reset(seconds(1))});
     server.play({send(sse_response(events({"hello", "a: new"})))});
     subscribe("a", seconds(5));
     start_hub();
@@ -150,7 +154,9 @@ CO_TEST_CASE(a_close_from_within_a_repair_makes_nobody_live, fixture) {
     server.play({send(sse_response(events({"hello"}))), send(event_chunk("a: 1"), seconds(1))});
     server.play_ever_after({});
     auto a = subscribe("a");
-    a->on["repaired"] = [this] { the_hub().close(); };
+    a->on["repaired"] = [this] {
+        the_hub().close();
+    };
     start_hub();
     co_await at(seconds(2));
     CHECK_LINES(take(), {"a attached", "a repair", "a repaired"});
@@ -165,7 +171,8 @@ CO_TEST_CASE(past_the_bound_the_repair_is_done_again_and_covers_what_was_not_kep
     auto a = subscribe("a", seconds(5));
     start_hub();
     co_await at(seconds(20));
-    CHECK_LINES(take(), {"a attached", "a repair", "a repaired", "a repair", "a repaired", "a event a: 4", "a live"});
+    CHECK_LINES(take(),
+                {"a attached", "a repair", "a repaired", "a repair", "a repaired", "a event a: 4", "a live"});
     co_await end();
 }
 
@@ -175,8 +182,8 @@ CO_TEST_CASE(the_stream_goes_on_after_its_interruptions_as_the_source_does, fixt
     subscribe("a");
     start_hub();
     co_await at(seconds(11));
-    CHECK_LINES(take(), {"a attached", "a repair", "a repaired", "a live", "a interrupted ended", "a attached",
-                         "a repair", "a repaired", "a live"});
+    CHECK_LINES(take(), {"a attached", "a repair", "a repaired", "a live", "a interrupted ended",
+                         "a attached", "a repair", "a repaired", "a live"});
     co_await end();
 }
 
@@ -187,21 +194,27 @@ CO_TEST_CASE(whatever_a_handler_throws_is_reported_and_is_no_failure_of_the_stre
                  send(chunk(events({"unroutable", "a: 1", "b: 1", "other", "all: 2"})), seconds(1)),
                  send(last_chunk(), seconds(9))});
     server.play_ever_after({});
-    config.observe = [](std::string_view) { throw 42; };
+    config.observe = [](std::string_view) {
+        throw 42;
+    };
     auto a = subscribe("a");
     subscribe("b");
     for (const char* when : {"attached", "repair", "live", "event a: 1", "event all: 2", "interrupted ended"})
-        a->on[when] = [when] { throw std::runtime_error(when); };
+        a->on[when] = [when] {
+            throw std::runtime_error(when);
+        };
     start_hub();
     co_await at(milliseconds(10500));
-    CHECK_LINES(told_to("a"), {"attached", "repair", "live", "event a: 1", "event all: 2", "interrupted ended"});
+    CHECK_LINES(told_to("a"),
+                {"attached", "repair", "live", "event a: 1", "event all: 2", "interrupted ended"});
     CHECK_LINES(told_to("b"), {"attached", "repair", "repaired", "live", "event b: 1", "event all: 2",
                                "interrupted ended"});
     auto got = reported();
     std::sort(got.begin(), got.end());
-    CHECK_LINES(got, {"observe: not a std::exception", "observe: not a std::exception", "on_attached: attached",
-                      "on_event: event a: 1", "on_event: event all: 2", "on_interrupted: interrupted ended",
-                      "on_live: live", "repair: repair", "route: cannot route"});
+    CHECK_LINES(got, {"observe: not a std::exception", "observe: not a std::exception",
+                      "observe: not a std::exception", "on_attached: attached", "on_event: event a: 1",
+                      "on_event: event all: 2", "on_interrupted: interrupted ended", "on_live: live",
+                      "repair: repair", "route: cannot route"});
     BOOST_TEST(stream_failures() == 1u); // the clean end itself
     for (const auto& record : world.logs())
         BOOST_TEST(record.tag == "mine");
@@ -211,9 +224,13 @@ CO_TEST_CASE(whatever_a_handler_throws_is_reported_and_is_no_failure_of_the_stre
 CO_TEST_CASE(a_repair_that_throws_what_is_no_exception_or_aborts_by_itself_is_contained_too, fixture) {
     server.play({send(sse_response(events({"hello", "a: 1", "b: 1"})))});
     auto a = subscribe("a");
-    a->on["repair"] = [] { throw 42; };
+    a->on["repair"] = [] {
+        throw 42;
+    };
     auto b = subscribe("b");
-    b->on["repair"] = [] { throw boost::system::system_error(net::error::operation_aborted); };
+    b->on["repair"] = [] {
+        throw boost::system::system_error(net::error::operation_aborted);
+    };
     start_hub();
     co_await at(seconds(1));
     CHECK_LINES(told_to("a"), {"attached", "repair", "event a: 1", "live"});
@@ -229,15 +246,17 @@ CO_TEST_CASE(the_give_up_is_told_to_all_once_and_awaited, fixture) {
     auto a = subscribe("a");
     a->give_up_takes = seconds(5);
     auto b = subscribe("b");
-    b->on["gave up refused"] = [] { throw std::runtime_error("cannot take it"); };
+    b->on["gave up refused"] = [] {
+        throw std::runtime_error("cannot take it");
+    };
     start_hub();
     co_await at(seconds(62));
     BOOST_TEST(!over);
     co_await at(seconds(66));
     BOOST_TEST(over);
-    CHECK_LINES(told_to("a"), {"interrupted refused", "interrupted refused", "interrupted refused", "interrupted refused",
-                               "interrupted refused", "interrupted refused", "interrupted refused", "gave up refused",
-                               "done with it"});
+    CHECK_LINES(told_to("a"), {"interrupted refused", "interrupted refused", "interrupted refused",
+                               "interrupted refused", "interrupted refused", "interrupted refused",
+                               "interrupted refused", "gave up refused", "done with it"});
     BOOST_TEST(told_to("b").back() == "gave up refused");
     CHECK_LINES(reported(), {"on_give_up: cannot take it"});
     BOOST_TEST(!the_hub().running());
@@ -257,7 +276,9 @@ CO_TEST_CASE(a_give_up_ends_also_when_its_scope_is_cancelled_meanwhile, fixture)
     config.source.policy.max_attempts = 0;
     auto a = subscribe("a");
     a->give_up_takes = std::chrono::hours(1);
-    a->on["gave up refused"] = [this] { scope.cancel(); };
+    a->on["gave up refused"] = [this] {
+        scope.cancel();
+    };
     auto b = subscribe("b"); // its own call has not begun by then
     // Not in the scope: nobody cancels it.
     net::co_spawn(rt.executor(), run(), [](std::exception_ptr) {});
@@ -297,9 +318,12 @@ CO_TEST_CASE(cancelling_run_ends_it_and_all_repairs_at_once_and_closes_the_strea
 }
 
 CO_TEST_CASE(after_close_from_a_handler_not_even_the_rest_of_the_batch_is_told, fixture) {
-    server.play({send(sse_response(events({"hello"}))), send(chunk(events({"a: 1", "a: 2", "other"})), seconds(1))});
+    server.play(
+        {send(sse_response(events({"hello"}))), send(chunk(events({"a: 1", "a: 2", "other"})), seconds(1))});
     auto a = subscribe("a");
-    a->on["event a: 1"] = [this] { the_hub().close(); };
+    a->on["event a: 1"] = [this] {
+        the_hub().close();
+    };
     start_hub();
     co_await at(seconds(2));
     CHECK_LINES(take(), {"a attached", "a repair", "a repaired", "a live", "a event a: 1"});
@@ -310,7 +334,9 @@ CO_TEST_CASE(after_close_from_a_handler_not_even_the_rest_of_the_batch_is_told, 
 CO_TEST_CASE(after_close_from_a_handler_nothing_that_was_kept_back_is_told, fixture) {
     server.play({send(sse_response(events({"hello", "a: 1", "a: 2"})))});
     auto a = subscribe("a", seconds(1));
-    a->on["event a: 1"] = [this] { the_hub().close(); };
+    a->on["event a: 1"] = [this] {
+        the_hub().close();
+    };
     start_hub();
     co_await at(seconds(2));
     CHECK_LINES(take(), {"a attached", "a repair", "a repaired", "a event a: 1"});
@@ -318,12 +344,17 @@ CO_TEST_CASE(after_close_from_a_handler_nothing_that_was_kept_back_is_told, fixt
 }
 
 CO_TEST_CASE(who_unsubscribes_is_told_nothing_more, fixture) {
-    server.play({send(sse_response(events({"hello", "a: 1", "a: 2"}))), send(event_chunk("all: 3"), seconds(5))});
+    server.play(
+        {send(sse_response(events({"hello", "a: 1", "a: 2"}))), send(event_chunk("all: 3"), seconds(5))});
     auto a = subscribe("a", seconds(1));
-    a->on["event a: 1"] = [this] { the_hub().unsubscribe("a"); };
+    a->on["event a: 1"] = [this] {
+        the_hub().unsubscribe("a");
+    };
     auto b = subscribe("b");
     auto c = subscribe("c");
-    b->on["event all: 3"] = [this] { the_hub().unsubscribe("c"); };
+    b->on["event all: 3"] = [this] {
+        the_hub().unsubscribe("c");
+    };
     start_hub();
     co_await at(seconds(6));
     CHECK_LINES(told_to("a"), {"attached", "repair", "repaired", "event a: 1"});
@@ -348,7 +379,9 @@ CO_TEST_CASE(unsubscribing_ends_a_repair, fixture) {
 CO_TEST_CASE(a_subscriber_may_unsubscribe_from_within_its_repair, fixture) {
     server.play({send(sse_response(events({"hello", "a: 1"})))});
     auto a = subscribe("a", seconds(1));
-    a->on["repaired"] = [this] { the_hub().unsubscribe("a"); };
+    a->on["repaired"] = [this] {
+        the_hub().unsubscribe("a");
+    };
     start_hub();
     co_await at(seconds(5));
     CHECK_LINES(take(), {"a attached", "a repair", "a repaired"});

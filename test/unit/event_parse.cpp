@@ -28,7 +28,8 @@ E parsed(std::string_view text) {
 
 std::string complaint(std::string_view text) {
     const auto e = parse_event(text);
-    if (e) return "none";
+    if (e)
+        return "none";
     BOOST_TEST((e.error().cls == failure_class::protocol));
     return e.error().message;
 }
@@ -42,14 +43,17 @@ bool names(const std::string& message, std::string_view path) {
 BOOST_AUTO_TEST_CASE(every_recorded_event_parses_and_agrees_with_its_head) {
     std::set<std::size_t> kinds;
     for (const auto& path : all_recordings()) {
-        if (path.stem().string().find("durable") != std::string::npos) continue; // other shapes
+        if (path.stem().string().find("durable") != std::string::npos)
+            continue; // other shapes
         for (const auto& data : recorded_data(path)) {
             const auto head = peek(data);
-            if (head.sync_twin) continue;
+            if (head.sync_twin)
+                continue;
             const auto e = parse_event(head.body);
             BOOST_TEST_REQUIRE(e.has_value(), data);
             BOOST_TEST(type_of(*e) == head.type);
-            if (data.find("\"properties\"") != std::string::npos) BOOST_TEST(session_of(*e) == head.session_id);
+            if (data.find("\"properties\"") != std::string::npos)
+                BOOST_TEST(session_of(*e) == head.session_id);
             kinds.insert(e->index());
         }
     }
@@ -68,7 +72,9 @@ BOOST_AUTO_TEST_CASE(a_delta_is_read) {
 
 BOOST_AUTO_TEST_CASE(status_idle_busy_and_retry_are_read) {
     const auto status = [](std::string_view s) {
-        return parsed<status_changed>(R"({"type":"session.status","properties":{"sessionID":"s","status":)" + std::string(s) + "}}").status;
+        return parsed<status_changed>(R"({"type":"session.status","properties":{"sessionID":"s","status":)" +
+                                      std::string(s) + "}}")
+            .status;
     };
     BOOST_TEST((status(R"({"type":"idle"})").state == session_status::kind::idle));
     BOOST_TEST((status(R"({"type":"busy"})").state == session_status::kind::busy));
@@ -93,28 +99,38 @@ BOOST_AUTO_TEST_CASE(asks_and_their_answers_are_read) {
     const auto q = parsed<question_asked>(
         R"({"type":"question.asked","properties":{"id":"que_1","sessionID":"s","questions":[{"question":"Which?","header":"H","options":[{"label":"Red","description":"r"}],"multiple":true}],"tool":{"callID":"c"}}})");
     BOOST_TEST((q.request == question_request{"que_1", "s", {{"Which?", "H", true, {{"Red", "r"}}}}, "c"}));
-    const auto r = parsed<permission_replied>(R"({"type":"permission.replied","properties":{"sessionID":"s","requestID":"per_1","reply":"once"}})");
+    const auto r = parsed<permission_replied>(
+        R"({"type":"permission.replied","properties":{"sessionID":"s","requestID":"per_1","reply":"once"}})");
     BOOST_TEST(r.request_id == "per_1");
     BOOST_TEST(r.reply == "once");
-    BOOST_TEST(parsed<question_answered>(R"({"type":"question.rejected","properties":{"sessionID":"s","requestID":"q"}})").rejected);
-    BOOST_TEST(!parsed<question_answered>(R"({"type":"question.replied","properties":{"sessionID":"s","requestID":"q","answers":[["a"]]}})").rejected);
+    BOOST_TEST(parsed<question_answered>(
+                   R"({"type":"question.rejected","properties":{"sessionID":"s","requestID":"q"}})")
+                   .rejected);
+    BOOST_TEST(
+        !parsed<question_answered>(
+             R"({"type":"question.replied","properties":{"sessionID":"s","requestID":"q","answers":[["a"]]}})")
+             .rejected);
 }
 
 BOOST_AUTO_TEST_CASE(older_servers_shapes_are_understood) {
-    BOOST_TEST(parsed<session_deleted>(R"({"type":"session.deleted","properties":{"info":{"id":"s","directory":"/d"}}})").session_id == "s");
+    BOOST_TEST(parsed<session_deleted>(
+                   R"({"type":"session.deleted","properties":{"info":{"id":"s","directory":"/d"}}})")
+                   .session_id == "s");
     const auto p = parsed<part_updated>(
         R"({"type":"message.part.updated","properties":{"part":{"id":"p","messageID":"m","sessionID":"s","type":"text","text":"so far"},"delta":"far"}})");
     BOOST_TEST(p.part.text == "so far");
     const auto a = parsed<permission_asked>(
         R"({"type":"permission.updated","properties":{"id":"per_1","type":"bash","pattern":"echo","sessionID":"s","messageID":"m","callID":"c","title":"t"}})");
     BOOST_TEST((a.request == permission_request{"per_1", "s", "bash", {"echo"}, "c"}));
-    const auto r = parsed<permission_replied>(R"({"type":"permission.replied","properties":{"sessionID":"s","permissionID":"per_1","response":"always"}})");
+    const auto r = parsed<permission_replied>(
+        R"({"type":"permission.replied","properties":{"sessionID":"s","permissionID":"per_1","response":"always"}})");
     BOOST_TEST(r.request_id == "per_1");
     BOOST_TEST(r.reply == "always");
 }
 
 BOOST_AUTO_TEST_CASE(an_unknown_type_is_passed_on_with_its_session) {
-    const auto o = parsed<other_event>(R"({"type":"todo.updated","properties":{"sessionID":"s","todos":[]}})");
+    const auto o =
+        parsed<other_event>(R"({"type":"todo.updated","properties":{"sessionID":"s","todos":[]}})");
     BOOST_TEST(o.type == "todo.updated");
     BOOST_TEST(o.session_id == "s");
     BOOST_TEST(parsed<other_event>(R"({"type":"session.brand.new"})").session_id == "");
@@ -122,11 +138,21 @@ BOOST_AUTO_TEST_CASE(an_unknown_type_is_passed_on_with_its_session) {
 
 BOOST_AUTO_TEST_CASE(what_is_missing_is_named_by_its_path) {
     BOOST_TEST(names(complaint(R"({"type":"message.updated","properties":{"sessionID":"s"}})"), "info"));
-    BOOST_TEST(names(complaint(R"({"type":"message.updated","properties":{"info":{"sessionID":"s","role":"user","time":{"created":1}}}})"), "info.id"));
-    BOOST_TEST(names(complaint(R"({"type":"message.updated","properties":{"info":{"id":"m","sessionID":"s","role":"user","time":{}}}})"), "properties.info.time.created"));
-    BOOST_TEST(names(complaint(R"({"type":"session.status","properties":{"sessionID":"s","status":{}}})"), "status.type"));
+    BOOST_TEST(names(
+        complaint(
+            R"({"type":"message.updated","properties":{"info":{"sessionID":"s","role":"user","time":{"created":1}}}})"),
+        "info.id"));
+    BOOST_TEST(names(
+        complaint(
+            R"({"type":"message.updated","properties":{"info":{"id":"m","sessionID":"s","role":"user","time":{}}}})"),
+        "properties.info.time.created"));
+    BOOST_TEST(names(complaint(R"({"type":"session.status","properties":{"sessionID":"s","status":{}}})"),
+                     "status.type"));
     BOOST_TEST(names(complaint(R"({"type":"session.idle","properties":{}})"), "properties.sessionID"));
-    BOOST_TEST(names(complaint(R"({"type":"message.part.delta","properties":{"sessionID":"s","messageID":"m","partID":"p"}})"), "properties.delta"));
+    BOOST_TEST(names(
+        complaint(
+            R"({"type":"message.part.delta","properties":{"sessionID":"s","messageID":"m","partID":"p"}})"),
+        "properties.delta"));
     BOOST_TEST(names(complaint(R"({"properties":{}})"), "type"));
     BOOST_TEST(complaint("{") != "none");
     BOOST_TEST(complaint("[1]") != "none");
@@ -138,12 +164,14 @@ namespace {
 void mangle(json::value& whole, json::value& at, const std::function<void(const json::value&)>& use) {
     if (auto* o = at.if_object()) {
         std::vector<std::string> keys;
-        for (const auto& m : *o) keys.emplace_back(m.key());
+        for (const auto& m : *o)
+            keys.emplace_back(m.key());
         for (const auto& key : keys) {
             mangle(whole, (*o)[key], use);
             const json::value kept = (*o)[key];
-            for (const json::value& other : {json::value(nullptr), json::value(5), json::value("x"), json::value(json::object()),
-                                             json::value(json::array({1, "y", nullptr}))}) {
+            for (const json::value& other :
+                 {json::value(nullptr), json::value(5), json::value("x"), json::value(json::object()),
+                  json::value(json::array({1, "y", nullptr}))}) {
                 (*o)[key] = other;
                 use(whole);
             }
@@ -153,21 +181,24 @@ void mangle(json::value& whole, json::value& at, const std::function<void(const 
         }
     }
     if (auto* a = at.if_array())
-        for (auto& item : *a) mangle(whole, item, use);
+        for (auto& item : *a)
+            mangle(whole, item, use);
 }
 
 } // namespace
 
 BOOST_AUTO_TEST_CASE(whatever_is_changed_or_missing_an_event_parses_or_says_what_is_missing) {
     std::size_t tried = 0;
-    for (const char* name : {"42-subagent-permission", "09-question-reply", "40-context-overflow", "32-model-500-retrying-then-abort"})
+    for (const char* name : {"42-subagent-permission", "09-question-reply", "40-context-overflow",
+                             "32-model-500-retrying-then-abort"})
         for (const auto& data : recorded_data(recording_path(name))) {
             auto parsed_data = parse_json(data);
             BOOST_TEST_REQUIRE(parsed_data.has_value());
             auto whole = std::move(*parsed_data);
             mangle(whole, whole, [&](const json::value& v) {
                 const auto e = parse_event(json::serialize(v));
-                if (!e && e.error().message.empty()) BOOST_ERROR("no reason given for " << v);
+                if (!e && e.error().message.empty())
+                    BOOST_ERROR("no reason given for " << v);
                 ++tried;
             });
         }

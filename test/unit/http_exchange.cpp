@@ -58,8 +58,9 @@ parsed parse_pieces(const std::vector<std::string_view>& pieces, const reading& 
         std::vector<std::string_view> body;
         result.error = parser.put({buffer.data(), buffer.size()}, body);
         for (const auto view : body) {
-            BOOST_TEST((view.data() >= buffer.data() && view.data() + view.size() <= buffer.data() + buffer.size()),
-                       "the payload is a view of the bytes given");
+            BOOST_TEST(
+                (view.data() >= buffer.data() && view.data() + view.size() <= buffer.data() + buffer.size()),
+                "the payload is a view of the bytes given");
             result.body += view;
         }
         if (result.error)
@@ -97,7 +98,8 @@ BOOST_AUTO_TEST_CASE(a_content_length_bounds_the_body) {
 }
 
 BOOST_AUTO_TEST_CASE(bytes_after_a_whole_response_are_ignored) {
-    BOOST_TEST(parse("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhelloHTTP/1.1 500 X\r\n\r\n") == ok(200, "hello"));
+    BOOST_TEST(parse("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhelloHTTP/1.1 500 X\r\n\r\n") ==
+               ok(200, "hello"));
 }
 
 BOOST_AUTO_TEST_CASE(chunks_are_put_together_whatever_their_extensions_and_trailers) {
@@ -105,7 +107,8 @@ BOOST_AUTO_TEST_CASE(chunks_are_put_together_whatever_their_extensions_and_trail
     BOOST_TEST(parse(head + "5\r\nhello\r\n7\r\n, world\r\n0\r\n\r\n") == ok(200, "hello, world"));
     BOOST_TEST(parse(head + "5;a=b;c=\"d e\"\r\nhello\r\n0;x\r\n\r\n") == ok(200, "hello"));
     BOOST_TEST(parse(head + "5\r\nhello\r\n0\r\nTrailer: x\r\nOther: y\r\n\r\n") == ok(200, "hello"));
-    BOOST_TEST(parse(head + "00a\r\n0123456789\r\nA\r\nabcdefghij\r\n0\r\n\r\n") == ok(200, "0123456789abcdefghij"));
+    BOOST_TEST(parse(head + "00a\r\n0123456789\r\nA\r\nabcdefghij\r\n0\r\n\r\n") ==
+               ok(200, "0123456789abcdefghij"));
     BOOST_TEST(parse(head + "6\r\na\r\n\r\nb\r\n0\r\n\r\n") == ok(200, "a\r\n\r\nb"));
 }
 
@@ -133,7 +136,8 @@ BOOST_AUTO_TEST_CASE(what_can_have_no_body_has_none) {
 BOOST_AUTO_TEST_CASE(the_heads_fields_are_found_whatever_their_case) {
     http::response_parser parser({});
     std::vector<std::string_view> body;
-    BOOST_TEST(!parser.put("HTTP/1.1 418 I'm a teapot\r\nX-One: 1\r\nx-two:  2 \r\nX-One: again\r\n\r\n"sv, body));
+    BOOST_TEST(
+        !parser.put("HTTP/1.1 418 I'm a teapot\r\nX-One: 1\r\nx-two:  2 \r\nX-One: again\r\n\r\n"sv, body));
     BOOST_TEST(parser.head().status == 418);
     BOOST_TEST(parser.head().reason == "I'm a teapot");
     BOOST_TEST(parser.head().find("x-ONE") == "1");
@@ -142,13 +146,15 @@ BOOST_AUTO_TEST_CASE(the_heads_fields_are_found_whatever_their_case) {
 }
 
 BOOST_AUTO_TEST_CASE(an_end_in_the_middle_is_a_cut_wherever_it_comes) {
-    const auto text = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nA: b\r\n\r\n"sv;
+    const auto text =
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nA: b\r\n\r\n"sv;
     for (std::size_t cut = 0; cut < text.size(); ++cut) {
         const auto result = parse_pieces({text.substr(0, cut)}, {.limits = {}, .then_end = true});
         BOOST_TEST(result.error == error_code(errc::cut), "cut at " << cut);
         BOOST_TEST(!result.complete);
     }
-    const auto with_length = parse("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello", {.limits = {}, .then_end = true});
+    const auto with_length =
+        parse("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello", {.limits = {}, .then_end = true});
     BOOST_TEST(with_length.error == error_code(errc::cut));
 }
 
@@ -179,7 +185,8 @@ error_code error_of(std::string_view text) {
 } // namespace
 
 BOOST_AUTO_TEST_CASE(a_head_without_end_is_too_large) {
-    BOOST_TEST(error_of("HTTP/1.1 200 OK\r\nX: " + std::string(400, 'x')) == error_code(errc::header_too_large));
+    BOOST_TEST(error_of("HTTP/1.1 200 OK\r\nX: " + std::string(400, 'x')) ==
+               error_code(errc::header_too_large));
     std::string many = "HTTP/1.1 200 OK\r\n";
     for (int n = 0; n < 60; ++n)
         many += "X: y\r\n";
@@ -189,19 +196,22 @@ BOOST_AUTO_TEST_CASE(a_head_without_end_is_too_large) {
 
 BOOST_AUTO_TEST_CASE(a_body_over_its_limit_is_too_large_however_its_length_is_told) {
     const std::string body(65, 'x');
-    BOOST_TEST(error_of("HTTP/1.1 200 OK\r\nContent-Length: 65\r\n\r\n" + body) == error_code(errc::body_too_large));
+    BOOST_TEST(error_of("HTTP/1.1 200 OK\r\nContent-Length: 65\r\n\r\n" + body) ==
+               error_code(errc::body_too_large));
     BOOST_TEST(error_of("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk(body.substr(0, 40)) +
                         chunk(body.substr(0, 25))) == error_code(errc::body_too_large));
     BOOST_TEST(error_of("HTTP/1.1 200 OK\r\n\r\n" + body) == error_code(errc::body_too_large));
-    BOOST_TEST(parse_pieces({"HTTP/1.1 200 OK\r\nContent-Length: 64\r\n\r\n"sv, std::string_view(body).substr(1)},
-                            {.limits = small})
-                   .complete);
+    BOOST_TEST(
+        parse_pieces({"HTTP/1.1 200 OK\r\nContent-Length: 64\r\n\r\n"sv, std::string_view(body).substr(1)},
+                     {.limits = small})
+            .complete);
 }
 
 BOOST_AUTO_TEST_CASE(chunk_extensions_and_trailers_without_end_are_too_large) {
     const auto head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"s;
     BOOST_TEST(error_of(head + "5;" + std::string(400, 'x')) == error_code(errc::header_too_large));
-    BOOST_TEST(error_of(head + "1\r\na\r\n0\r\nX: " + std::string(400, 'x')) == error_code(errc::header_too_large));
+    BOOST_TEST(error_of(head + "1\r\na\r\n0\r\nX: " + std::string(400, 'x')) ==
+               error_code(errc::header_too_large));
     std::string trailers = head + "1\r\na\r\n0\r\n";
     for (int n = 0; n < 60; ++n)
         trailers += "X: y\r\n";
@@ -212,8 +222,8 @@ BOOST_AUTO_TEST_CASE(a_limit_of_zero_is_none) {
     const std::string body(1 << 16, 'x');
     const http::response_limits none{.header = 0, .body = 0};
     const std::string field = "X: " + std::string(60000, 'h') + "\r\n";
-    BOOST_TEST((parse_pieces({"HTTP/1.1 200 OK\r\n", field, field, "\r\n", body}, {.limits = none, .then_end = true}) ==
-                ok(200, body)));
+    BOOST_TEST((parse_pieces({"HTTP/1.1 200 OK\r\n", field, field, "\r\n", body},
+                             {.limits = none, .then_end = true}) == ok(200, body)));
 }
 
 BOOST_AUTO_TEST_CASE(a_field_over_64_KiB_is_too_large_whatever_the_limit) {
@@ -254,7 +264,8 @@ struct fixture : test::in_simulated_world {
         auto on_end = [this](std::exception_ptr e, const T&) {
             ended_by = !e ? "value" : detail::is_abort(e) ? "aborted" : "failed";
         };
-        net::co_spawn(rt.executor(), std::move(op), net::bind_cancellation_slot(stop.slot(), std::move(on_end)));
+        net::co_spawn(rt.executor(), std::move(op),
+                      net::bind_cancellation_slot(stop.slot(), std::move(on_end)));
         co_await rt.sleep_for(delay);
         BOOST_TEST(ended_by.empty());
         stop.emit(net::cancellation_type::terminal);

@@ -1,5 +1,5 @@
-// What holdfast's predecessors did, one case for each sentence that says so, and what they failed at, one case for each
-// failure: the part of it that a stream shows without knowing what its events mean.
+// What holdfast's predecessors did, one case for each sentence that says so, and what they failed at, one
+// case for each failure: the part of it that a stream shows without knowing what its events mean.
 #define BOOST_TEST_MODULE predecessor_parity
 #include <boost/test/unit_test.hpp>
 
@@ -71,7 +71,8 @@ CO_TEST_CASE(an_abort_tears_down_a_parked_stream, sessions) {
 }
 
 CO_TEST_CASE(an_event_is_dropped_only_if_it_has_a_session_and_it_is_another_sessions, sessions) {
-    server.play({send(sse_response(events({"hello"}))), send(chunk(events({"a: 1", "b: 2", "no session"})), seconds(1))});
+    server.play({send(sse_response(events({"hello"}))),
+                 send(chunk(events({"a: 1", "b: 2", "no session"})), seconds(1))});
     subscribe("a");
     subscribe("b");
     start_hub();
@@ -95,7 +96,8 @@ CO_TEST_CASE(an_error_without_a_session_reaches_every_session_of_the_directory, 
     co_await end();
 }
 
-CO_TEST_CASE(after_a_clean_end_the_count_is_zero_and_it_resubscribes_after_the_base_delay_and_repairs, sessions) {
+CO_TEST_CASE(after_a_clean_end_the_count_is_zero_and_it_resubscribes_after_the_base_delay_and_repairs,
+             sessions) {
     server.play({test::reset()});
     server.play({send(sse_response(events({"hello"}))), send(last_chunk(), seconds(10))});
     server.play({send(sse_response(events({"hello"})))});
@@ -110,7 +112,8 @@ CO_TEST_CASE(after_a_clean_end_the_count_is_zero_and_it_resubscribes_after_the_b
     co_await end();
 }
 
-CO_TEST_CASE(each_failure_is_counted_and_warned_of_and_waits_twice_as_long_up_to_the_cap_then_it_gives_up, one_stream) {
+CO_TEST_CASE(each_failure_is_counted_and_warned_of_and_waits_twice_as_long_up_to_the_cap_then_it_gives_up,
+             one_stream) {
     world.net().stop_listening(place);
     const auto got = co_await all();
     CHECK_LINES(got, {"interrupted refused next 2 in 1000", "interrupted refused next 3 in 2000",
@@ -183,7 +186,8 @@ CO_TEST_CASE(policy_and_sleep_are_injectable, one_stream) {
 
 BOOST_AUTO_TEST_CASE(the_decision_is_a_pure_function_counted_from_one) {
     const auto policy = retry::session_stream();
-    const std::vector<seconds> delays{seconds(1), seconds(2), seconds(4), seconds(8), seconds(16), seconds(30)};
+    const std::vector<seconds> delays{seconds(1), seconds(2),  seconds(4),
+                                      seconds(8), seconds(16), seconds(30)};
     for (unsigned failures = 1; failures <= delays.size(); ++failures)
         BOOST_TEST((retry::delay_after(policy, failures) == delays[failures - 1]), failures);
     BOOST_TEST(!retry::delay_after(policy, 7).has_value());
@@ -220,10 +224,15 @@ CO_TEST_CASE(the_end_of_an_old_loop_leaves_a_new_one_alone, sessions) {
 }
 
 CO_TEST_CASE(after_an_abort_not_even_the_rest_of_a_batch_is_dispatched, sessions) {
-    server.play({send(sse_response(events({"hello"}))), send(chunk(events({"a: 1", "a: 2", "a: 3"})), seconds(1))});
+    server.play(
+        {send(sse_response(events({"hello"}))), send(chunk(events({"a: 1", "a: 2", "a: 3"})), seconds(1))});
     auto a = subscribe("a");
-    a->on["event a: 1"] = [this] { scope.cancel(runner); };
-    a->on["event a: 2"] = [this] { the_hub().close(); };
+    a->on["event a: 1"] = [this] {
+        scope.cancel(runner);
+    };
+    a->on["event a: 2"] = [this] {
+        the_hub().close();
+    };
     start_hub();
     co_await at(seconds(2));
     BOOST_TEST(std::count(told.begin(), told.end(), "a event a: 3") == 0);
@@ -232,7 +241,8 @@ CO_TEST_CASE(after_an_abort_not_even_the_rest_of_a_batch_is_dispatched, sessions
 }
 
 CO_TEST_CASE(dispatch_reconcile_and_give_up_are_handed_in_and_the_give_up_is_awaited, sessions) {
-    server.play({send(sse_response(events({"hello", "a: anything at all"}))), send(last_chunk(), seconds(1))});
+    server.play(
+        {send(sse_response(events({"hello", "a: anything at all"}))), send(last_chunk(), seconds(1))});
     server.play_ever_after({send(response(404, "text/plain", "no"))});
     auto a = subscribe("a");
     a->give_up_takes = seconds(3);
@@ -241,9 +251,9 @@ CO_TEST_CASE(dispatch_reconcile_and_give_up_are_handed_in_and_the_give_up_is_awa
     BOOST_TEST(!over);
     co_await at(seconds(5));
     BOOST_TEST(over);
-    CHECK_LINES(told_to("a"), {"attached", "repair", "repaired", "event a: anything at all", "live",
-                               "interrupted early_end", "interrupted http_status", "gave up http_status",
-                               "done with it"});
+    CHECK_LINES(told_to("a"),
+                {"attached", "repair", "repaired", "event a: anything at all", "live",
+                 "interrupted early_end", "interrupted http_status", "gave up http_status", "done with it"});
 }
 
 CO_TEST_CASE(a_warning_carries_the_error_whose_it_is_the_failures_and_what_is_done, one_stream) {
@@ -300,16 +310,20 @@ CO_TEST_CASE(failure_3_streams_that_end_at_once_for_ever_are_given_up, one_strea
 
 CO_TEST_CASE(failure_3_healthy_streams_that_each_end_with_an_error_are_never_given_up, one_stream) {
     for (int n = 0; n < 20; ++n) {
-        server.play({send(sse_response("data: x\n\n")), send(chunk(":"), seconds(50)), test::reset(seconds(50))});
+        server.play(
+            {send(sse_response("data: x\n\n")), send(chunk(":"), seconds(50)), test::reset(seconds(50))});
         const auto got = co_await next(3);
-        CHECK_LINES(got, {"opened " + std::to_string(n == 0 ? 1 : 2), "event x", "interrupted cut next 2 in 1000"});
+        CHECK_LINES(
+            got, {"opened " + std::to_string(n == 0 ? 1 : 2), "event x", "interrupted cut next 2 in 1000"});
     }
 }
 
 CO_TEST_CASE(failure_4_a_repair_that_throws_kills_nothing_and_is_reported, sessions) {
     server.play({send(sse_response(events({"hello", "a: 1"})))});
     auto a = subscribe("a");
-    a->on["repair"] = [] { throw std::runtime_error("no snapshot"); };
+    a->on["repair"] = [] {
+        throw std::runtime_error("no snapshot");
+    };
     start_hub();
     co_await at(seconds(1));
     CHECK_LINES(told_to("a"), {"attached", "repair", "event a: 1", "live"});
@@ -320,7 +334,9 @@ CO_TEST_CASE(failure_4_a_repair_that_throws_kills_nothing_and_is_reported, sessi
 CO_TEST_CASE(failure_4_a_handler_that_throws_is_no_failure_of_the_stream, sessions) {
     server.play({send(sse_response(events({"hello"}))), send(chunk(events({"a: 1", "a: 2"})), seconds(1))});
     auto a = subscribe("a");
-    a->on["event a: 1"] = [] { throw std::runtime_error("broken handler"); };
+    a->on["event a: 1"] = [] {
+        throw std::runtime_error("broken handler");
+    };
     start_hub();
     co_await at(seconds(2));
     BOOST_TEST(told_to("a").back() == "event a: 2");
@@ -373,7 +389,8 @@ CO_TEST_CASE(failure_6_a_server_that_accepts_and_never_answers_is_found_by_deadl
     server.play({});
     server.play({send(sse_head())});
     const auto got = co_await next(3);
-    CHECK_LINES(got, {"interrupted timeout next 2 in 1000", "opened 2", "interrupted timeout next 3 in 2000"});
+    CHECK_LINES(got,
+                {"interrupted timeout next 2 in 1000", "opened 2", "interrupted timeout next 3 in 2000"});
     BOOST_TEST(elapsed_ms() == 10000 + 1000 + 15000);
 }
 
@@ -390,7 +407,8 @@ CO_TEST_CASE(failure_6_it_is_told_when_the_stream_is_ready_before_anything_is_as
     co_await end();
 }
 
-CO_TEST_CASE(failure_9_many_sessions_of_one_directory_share_one_stream_and_each_event_is_judged_once, sessions) {
+CO_TEST_CASE(failure_9_many_sessions_of_one_directory_share_one_stream_and_each_event_is_judged_once,
+             sessions) {
     unsigned judged = 0;
     config.route = [&judged](std::string_view data) {
         ++judged;
@@ -457,7 +475,9 @@ CO_TEST_CASE(failure_10_before_a_give_up_is_final_there_is_time_to_ask_the_serve
         answer = got ? got->head.status : 0;
     };
     a->give_up_takes = seconds(1);
-    a->on["gave up http_status"] = [&] { scope.spawn(ask(*this, status)); };
+    a->on["gave up http_status"] = [&] {
+        scope.spawn(ask(*this, status));
+    };
     start_hub();
     co_await at(seconds(2));
     BOOST_TEST(over);
@@ -585,7 +605,8 @@ CO_TEST_CASE(while_it_is_held_back_nothing_is_written, one_stream) {
 BOOST_AUTO_TEST_CASE(what_waiting_cannot_heal_is_not_on_the_schedule_of_a_timeout) {
     for (const int status : {401, 404}) {
         retry::schedule schedule(retry::session_stream());
-        const auto decision = schedule.on_end(make_status_failure(status, "", std::nullopt), duration::zero(), 0);
+        const auto decision =
+            schedule.on_end(make_status_failure(status, "", std::nullopt), duration::zero(), 0);
         BOOST_TEST(decision.give_up, status);
     }
 }

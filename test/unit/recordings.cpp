@@ -21,7 +21,8 @@ struct read_recording {
 
 read_recording read(const std::filesystem::path& path) {
     opencode::recording r;
-    for (const auto& data : recorded_data(path)) r.feed(data);
+    for (const auto& data : recorded_data(path))
+        r.feed(data);
     return {r.take_rows(), r.needs_check()};
 }
 
@@ -34,11 +35,14 @@ std::vector<std::string> summary(const read_recording& r) {
     std::vector<std::string> all;
     for (const auto& row : r.rows)
         if (const auto* s = std::get_if<settlement>(&row.event)) {
-            auto line = tail(row.message) + ' ' + std::string(to_string(s->outcome)) + ' ' + std::string(to_string(s->rule));
-            if (!s->merged_into.empty()) line += " into " + tail(s->merged_into);
+            auto line = tail(row.message) + ' ' + std::string(to_string(s->outcome)) + ' ' +
+                        std::string(to_string(s->rule));
+            if (!s->merged_into.empty())
+                line += " into " + tail(s->merged_into);
             all.push_back(line);
         }
-    for (const auto& c : r.checks) all.push_back("? " + (c.message ? tail(*c.message) : std::string("null")));
+    for (const auto& c : r.checks)
+        all.push_back("? " + (c.message ? tail(*c.message) : std::string("null")));
     return all;
 }
 
@@ -63,7 +67,8 @@ const std::vector<expectation>& expectations() {
         {"16-abort-before-first-byte", {"yMB7U aborted message_error"}},
         {"17-abort-immediately-after-prompt_async", {"? lqzv0"}},
         {"18-abort-when-idle", {"duHHT completed message_finished"}},
-        {"20-abort-then-immediately-new-prompt", {"VFKGP aborted message_error", "33Vrd completed message_finished"}},
+        {"20-abort-then-immediately-new-prompt",
+         {"VFKGP aborted message_error", "33Vrd completed message_finished"}},
         {"30-model-400", {"ceGhp failed message_error"}},
         {"31-model-401", {"v7BNY failed message_error"}},
         {"32-model-500-retrying-then-abort", {"hLvfm aborted message_interrupted"}},
@@ -96,7 +101,8 @@ const std::vector<expectation>& expectations() {
         {"61-v2-turn-global-event", {}},
         {"61-v2-turn-seen-on-v1-event", {}},
         {"62-global",
-         {"tzH1m completed message_finished", "9tHhq completed message_finished", "LjDhX completed message_finished"}},
+         {"tzH1m completed message_finished", "9tHhq completed message_finished",
+          "LjDhX completed message_finished"}},
         {"62-no-dir-stream", {}},
         {"62-other-dir-streamB", {"9tHhq completed message_finished"}},
         {"62-two-sessions-same-dir-streamA1",
@@ -119,10 +125,12 @@ const std::vector<expectation>& expectations() {
         {"overflow-always-second", {"nDrCX completed message_finished", "XKaEP failed compaction_failed"}},
         {"overflow-ok", {"gHjeQ completed message_finished"}},
         {"overflow-ok-prompt-in-compaction",
-         {"WRn8u completed message_finished", "aSYhD completed message_finished", "e3Sm2 completed merged into aSYhD"}},
+         {"WRn8u completed message_finished", "aSYhD completed message_finished",
+          "e3Sm2 completed merged into aSYhD"}},
         {"overflow-ok-second", {"hH8eR completed message_finished", "N6urv completed message_finished"}},
         {"overflow-ok-then-prompt",
-         {"18KzC completed message_finished", "tLDhl completed message_finished", "p0JWK completed merged into tLDhl"}},
+         {"18KzC completed message_finished", "tLDhl completed message_finished",
+          "p0JWK completed merged into tLDhl"}},
         {"task-bash", {"3vb2R completed message_finished"}},
         {"two-abort", {"rGelr aborted message_error", "M2utN aborted session_aborted"}},
         {"two-prompts", {"DKQDC completed superseded", "Yy6na completed message_finished"}},
@@ -135,7 +143,8 @@ const std::vector<expectation>& expectations() {
 /// Ids are compared by their last five characters.
 std::vector<std::string> shortened(std::vector<std::string> lines) {
     for (auto& line : lines)
-        if (line.starts_with("? ") && line.size() > 7) line = "? " + line.substr(line.size() - 5);
+        if (line.starts_with("? ") && line.size() > 7)
+            line = "? " + line.substr(line.size() - 5);
     return lines;
 }
 
@@ -143,15 +152,19 @@ std::vector<std::string> shortened(std::vector<std::string> lines) {
 
 BOOST_AUTO_TEST_CASE(every_recording_is_in_the_table) {
     std::set<std::string> known;
-    for (const auto& e : expectations()) known.insert(e.first);
-    for (const auto& path : all_recordings()) BOOST_TEST(known.contains(path.stem().string()), path.stem());
+    for (const auto& e : expectations())
+        known.insert(e.first);
+    for (const auto& path : all_recordings())
+        BOOST_TEST(known.contains(path.stem().string()), path.stem());
     BOOST_TEST(known.size() == all_recordings().size());
 }
 
 BOOST_AUTO_TEST_CASE(every_recorded_turn_is_decided_once_and_rightly_or_needs_a_check) {
     for (const auto& [name, expected] : expectations()) {
         const auto found = summary(read(recording_path(name)));
-        BOOST_TEST_CONTEXT(name) { BOOST_TEST(found == shortened(expected), boost::test_tools::per_element()); }
+        BOOST_TEST_CONTEXT(name) {
+            BOOST_TEST(found == shortened(expected), boost::test_tools::per_element());
+        }
     }
 }
 
@@ -159,14 +172,18 @@ BOOST_AUTO_TEST_CASE(what_a_recording_says_of_a_part_is_its_final_text_once) {
     for (const auto& path : all_recordings()) {
         std::map<std::string, std::string> final_text;
         for (const auto& e : recorded_events(path))
-            if (const auto* p = std::get_if<part_updated>(&e); p && p->part.ended) final_text[p->part.id] = p->part.text;
+            if (const auto* p = std::get_if<part_updated>(&e); p && p->part.ended)
+                final_text[p->part.id] = p->part.text;
         std::map<std::string, std::string> told;
         for (const auto& row : read(path).rows) {
-            if (const auto* t = std::get_if<text_event>(&row.event)) told[t->part] += t->delta;
-            if (const auto* t = std::get_if<reasoning_event>(&row.event)) told[t->part] += t->delta;
+            if (const auto* t = std::get_if<text_event>(&row.event))
+                told[t->part] += t->delta;
+            if (const auto* t = std::get_if<reasoning_event>(&row.event))
+                told[t->part] += t->delta;
         }
         for (const auto& [part, text] : told)
-            if (final_text.contains(part)) BOOST_TEST(text == final_text[part], path.stem());
+            if (final_text.contains(part))
+                BOOST_TEST(text == final_text[part], path.stem());
     }
 }
 
@@ -175,7 +192,8 @@ BOOST_AUTO_TEST_CASE(nothing_of_a_turn_comes_after_its_settlement) {
         std::set<std::string> settled;
         for (const auto& row : read(path).rows) {
             BOOST_TEST(!settled.contains(row.message), path.stem());
-            if (std::holds_alternative<settlement>(row.event)) settled.insert(row.message);
+            if (std::holds_alternative<settlement>(row.event))
+                settled.insert(row.message);
         }
     }
 }
@@ -190,8 +208,9 @@ BOOST_AUTO_TEST_CASE(the_same_turn_reads_the_same_from_event_and_from_global_eve
 
 BOOST_AUTO_TEST_CASE(an_event_that_cannot_be_read_is_passed_over) {
     opencode::recording r;
-    for (const char* data : {"", "{", "[]", R"({"type":"message.updated"})", R"({"type":"message.part.delta","properties":{}})",
-                             R"({"type":5,"properties":{"sessionID":"ses_1"}})"})
+    for (const char* data :
+         {"", "{", "[]", R"({"type":"message.updated"})", R"({"type":"message.part.delta","properties":{}})",
+          R"({"type":5,"properties":{"sessionID":"ses_1"}})"})
         r.feed(data);
     BOOST_TEST(r.take_rows().empty());
     BOOST_TEST(r.needs_check().empty());
@@ -203,7 +222,8 @@ BOOST_AUTO_TEST_CASE(a_childs_rows_are_told_to_its_roots_turn) {
     std::string asking;
     for (const auto& row : r.rows) {
         sessions.insert(row.session);
-        if (const auto* p = std::get_if<permission_event>(&row.event)) asking = p->request.session_id;
+        if (const auto* p = std::get_if<permission_event>(&row.event))
+            asking = p->request.session_id;
     }
     BOOST_TEST(sessions.size() == 1u);
     BOOST_TEST(!asking.empty());
@@ -237,13 +257,16 @@ std::ostream& operator<<(std::ostream& out, const breakage& b) {
 class broken_run {
 public:
     broken_run(const std::vector<event>& events, std::string root, std::set<std::string> prompts)
-        : events_(events), root_(std::move(root)), prompts_(std::move(prompts)), tracker_(root_), rest_(root_) {}
+        : events_(events), root_(std::move(root)), prompts_(std::move(prompts)), tracker_(root_),
+          rest_(root_) {}
 
     std::vector<turn_tracker::output> run(std::optional<breakage> b) {
         tracker_.attached(now_);
         const std::size_t cut = b ? std::min(b->at, events_.size()) : events_.size();
-        for (std::size_t i = 0; i < cut; ++i) happen(i, true);
-        if (b) break_and_repair(*b, cut);
+        for (std::size_t i = 0; i < cut; ++i)
+            happen(i, true);
+        if (b)
+            break_and_repair(*b, cut);
         let_time_pass();
         return collect();
     }
@@ -251,40 +274,50 @@ public:
 private:
     void happen(std::size_t i, bool heard) {
         now_ += milliseconds(1);
-        if (const auto* m = std::get_if<message_updated>(&events_[i]); m && prompts_.contains(m->info.id) && opened_.insert(m->info.id).second) {
+        if (const auto* m = std::get_if<message_updated>(&events_[i]);
+            m && prompts_.contains(m->info.id) && opened_.insert(m->info.id).second) {
             tracker_.open(m->info.id, now_);
             tracker_.posted(m->info.id, now_);
         }
         rest_.apply(events_[i]);
-        if (heard) tracker_.on_event(events_[i], now_);
+        if (heard)
+            tracker_.on_event(events_[i], now_);
     }
 
     void break_and_repair(const breakage& b, std::size_t cut) {
         tracker_.interrupted(cut_failure, 1, seconds(1), now_);
         const std::size_t back = std::min(cut + b.missed, events_.size());
-        for (std::size_t i = cut; i < back; ++i) happen(i, false);
+        for (std::size_t i = cut; i < back; ++i)
+            happen(i, false);
         now_ += seconds(1);
         tracker_.attached(now_);
         const std::size_t known = std::min(back + b.snapshot_after, events_.size());
         const auto mark = tracker_.begin_snapshot();
-        for (std::size_t i = back; i < known; ++i) happen(i, !b.buffered);
-        if (!tracker_.on_snapshot(rest_.now(), mark, now_)) take_snapshot();
+        for (std::size_t i = back; i < known; ++i)
+            happen(i, !b.buffered);
+        if (!tracker_.on_snapshot(rest_.now(), mark, now_))
+            take_snapshot();
         if (b.buffered)
-            for (std::size_t i = back; i < known; ++i) tracker_.on_event(events_[i], now_);
-        for (std::size_t i = known; i < events_.size(); ++i) happen(i, true);
+            for (std::size_t i = back; i < known; ++i)
+                tracker_.on_event(events_[i], now_);
+        for (std::size_t i = known; i < events_.size(); ++i)
+            happen(i, true);
     }
 
     void take_snapshot() { BOOST_TEST(tracker_.on_snapshot(rest_.now(), tracker_.begin_snapshot(), now_)); }
 
     void let_time_pass() {
         for (int i = 0; i < 20 && tracker_.has_open_turns(); ++i) {
-            if (tracker_.wants_snapshot()) take_snapshot();
+            if (tracker_.wants_snapshot())
+                take_snapshot();
             const auto next = tracker_.next_deadline();
-            if (!next) break;
+            if (!next)
+                break;
             now_ = std::max(now_, *next);
             tracker_.tick(now_);
         }
-        if (tracker_.wants_snapshot()) take_snapshot();
+        if (tracker_.wants_snapshot())
+            take_snapshot();
     }
 
     std::vector<turn_tracker::output> collect() { return tracker_.take_outputs(); }
@@ -313,9 +346,11 @@ std::map<std::string, told_turn> digest(const std::vector<turn_tracker::output>&
     for (const auto& o : outputs) {
         auto& t = turns[o.message];
         t.after_settlement = t.after_settlement || !t.settlements.empty();
-        if (std::holds_alternative<interrupted_event>(o.event)) broken[o.message] = true;
+        if (std::holds_alternative<interrupted_event>(o.event))
+            broken[o.message] = true;
         if (const auto* g = std::get_if<gap_event>(&o.event)) {
-            if (g->missing) t.missing = true;
+            if (g->missing)
+                t.missing = true;
             else {
                 ++t.repairs;
                 broken[o.message] = false;
@@ -325,9 +360,12 @@ std::map<std::string, told_turn> digest(const std::vector<turn_tracker::output>&
             t.parts[part] += delta;
             t.text_before_repair = t.text_before_repair || broken[o.message];
         };
-        if (const auto* s = std::get_if<text_event>(&o.event)) say(s->part, s->delta);
-        if (const auto* s = std::get_if<reasoning_event>(&o.event)) say(s->part, s->delta);
-        if (const auto* s = std::get_if<settlement>(&o.event)) t.settlements.push_back(*s);
+        if (const auto* s = std::get_if<text_event>(&o.event))
+            say(s->part, s->delta);
+        if (const auto* s = std::get_if<reasoning_event>(&o.event))
+            say(s->part, s->delta);
+        if (const auto* s = std::get_if<settlement>(&o.event))
+            t.settlements.push_back(*s);
     }
     return turns;
 }
@@ -339,20 +377,28 @@ std::string text_of(const told_turn& t, const std::string& part) {
 
 /// The first thing that is wrong with a turn of a broken stream, compared with the same turn unbroken.
 std::string wrong(const told_turn& broken, const told_turn& whole) {
-    if (broken.settlements.size() != 1) return std::to_string(broken.settlements.size()) + " settlements";
+    if (broken.settlements.size() != 1)
+        return std::to_string(broken.settlements.size()) + " settlements";
     const auto& s = broken.settlements[0];
     // Errors are told by the stream alone: where they were missed, nobody knows of them.
-    if (s.rule == rule::never_answered && whole.settlements.at(0).rule == rule::session_error) return {};
+    if (s.rule == rule::never_answered && whole.settlements.at(0).rule == rule::session_error)
+        return {};
     if (s.outcome != whole.settlements.at(0).outcome)
         return "outcome " + std::string(to_string(s.outcome)) + " by " + std::string(to_string(s.rule));
-    if (s.text != whole.settlements[0].text) return "settled text '" + s.text + "'";
-    if (broken.after_settlement) return "something after the settlement";
-    if (broken.repairs > 1) return "repaired twice";
-    if (broken.text_before_repair) return "text before the repair was told";
+    if (s.text != whole.settlements[0].text)
+        return "settled text '" + s.text + "'";
+    if (broken.after_settlement)
+        return "something after the settlement";
+    if (broken.repairs > 1)
+        return "repaired twice";
+    if (broken.text_before_repair)
+        return "text before the repair was told";
     for (const auto& [part, text] : broken.parts)
-        if (!text_of(whole, part).starts_with(text)) return "part " + part + " repeats or invents: '" + text + "'";
+        if (!text_of(whole, part).starts_with(text))
+            return "part " + part + " repeats or invents: '" + text + "'";
     for (const auto& [part, text] : whole.parts)
-        if (text_of(broken, part) != text && !broken.missing) return "part " + part + " has a hole: '" + text_of(broken, part) + "'";
+        if (text_of(broken, part) != text && !broken.missing)
+            return "part " + part + " has a hole: '" + text_of(broken, part) + "'";
     return {};
 }
 
@@ -364,11 +410,14 @@ struct recorded_session {
 std::vector<recorded_session> sessions_with_turns(const std::filesystem::path& path) {
     const auto r = read(path);
     std::map<std::string, std::set<std::string>> found;
-    for (const auto& row : r.rows) found[row.session].insert(row.message);
+    for (const auto& row : r.rows)
+        found[row.session].insert(row.message);
     for (const auto& c : r.checks)
-        if (c.message) found[c.session].insert(*c.message);
+        if (c.message)
+            found[c.session].insert(*c.message);
     std::vector<recorded_session> all;
-    for (auto& [root, prompts] : found) all.push_back({root, std::move(prompts)});
+    for (auto& [root, prompts] : found)
+        all.push_back({root, std::move(prompts)});
     return all;
 }
 
@@ -385,9 +434,11 @@ void break_everywhere(const std::filesystem::path& path) {
                         const auto broken = digest(broken_run(events, session.root, session.prompts).run(b));
                         for (const auto& [prompt, turn] : whole) {
                             const auto found = broken.find(prompt);
-                            const auto what = found == broken.end() ? "nothing told" : wrong(found->second, turn);
+                            const auto what =
+                                found == broken.end() ? "nothing told" : wrong(found->second, turn);
                             if (!what.empty() && ++failures <= 3)
-                                BOOST_ERROR(path.stem().string() << ' ' << tail(prompt) << ", " << b << ": " << what);
+                                BOOST_ERROR(path.stem().string()
+                                            << ' ' << tail(prompt) << ", " << b << ": " << what);
                         }
                     }
     }
@@ -399,10 +450,12 @@ BOOST_AUTO_TEST_CASE(every_recorded_turn_is_settled_when_time_passes_and_the_ser
     for (const auto& path : all_recordings()) {
         const auto events = recorded_events(path);
         for (const auto& session : sessions_with_turns(path))
-            for (const auto& [prompt, turn] : digest(broken_run(events, session.root, session.prompts).run(std::nullopt))) {
+            for (const auto& [prompt, turn] :
+                 digest(broken_run(events, session.root, session.prompts).run(std::nullopt))) {
                 // These recordings end in mid-turn, so the model of REST stays busy.
                 const auto name = path.stem().string();
-                if (name.starts_with("70-") || name.starts_with("38-") || name.ends_with("api-event")) continue;
+                if (name.starts_with("70-") || name.starts_with("38-") || name.ends_with("api-event"))
+                    continue;
                 BOOST_TEST(turn.settlements.size() == 1u, name << ' ' << prompt);
             }
     }
@@ -411,7 +464,8 @@ BOOST_AUTO_TEST_CASE(every_recorded_turn_is_settled_when_time_passes_and_the_ser
 BOOST_AUTO_TEST_CASE(a_stream_broken_anywhere_is_repaired_without_a_hole_or_a_repeat_and_settles_the_same) {
     for (const auto& path : all_recordings()) {
         const auto name = path.stem().string();
-        if (name.starts_with("70-") || name.starts_with("38-") || name.ends_with("api-event")) continue; // no end
+        if (name.starts_with("70-") || name.starts_with("38-") || name.ends_with("api-event"))
+            continue; // no end
         break_everywhere(path);
     }
 }

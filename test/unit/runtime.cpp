@@ -73,7 +73,8 @@ struct fixture : test::in_simulated_world {
         co_return value;
     }
 
-    net::awaitable<void> wait_at(condition_variable& cv, std::string name, time_point until = time_point::max()) {
+    net::awaitable<void> wait_at(condition_variable& cv, std::string name,
+                                 time_point until = time_point::max()) {
         co_await cv.wait(until);
         note(std::move(name));
     }
@@ -117,7 +118,8 @@ BOOST_AUTO_TEST_CASE(a_coroutine_that_nothing_can_wake_fails_at_once) {
 BOOST_AUTO_TEST_CASE(virtual_time_does_not_pass_by_itself_and_keeps_order) {
     testing::world world;
     std::vector<int> order;
-    auto sleeper = [](testing::world& w, std::vector<int>& out, duration d, int name) -> net::awaitable<void> {
+    auto sleeper = [](testing::world& w, std::vector<int>& out, duration d,
+                      int name) -> net::awaitable<void> {
         co_await w.rt().sleep_for(d);
         out.push_back(name);
     };
@@ -263,7 +265,8 @@ CO_TEST_CASE(with_deadline_in_the_past_still_ends_the_operation, fixture) {
     BOOST_TEST(has_happened("op over") == true);
 }
 
-CO_TEST_CASE(cancelling_the_parent_of_with_deadline_surfaces_as_operation_aborted_after_the_operation_ended, fixture) {
+CO_TEST_CASE(cancelling_the_parent_of_with_deadline_surfaces_as_operation_aborted_after_the_operation_ended,
+             fixture) {
     auto parent = [](fixture& f) -> net::awaitable<void> {
         auto op = f.value_after(seconds(9), 42);
         std::ignore = co_await with_deadline(f.rt, f.start + seconds(5), std::move(op));
@@ -273,7 +276,8 @@ CO_TEST_CASE(cancelling_the_parent_of_with_deadline_surfaces_as_operation_aborte
     stop.emit(net::cancellation_type::terminal);
     co_await rt.sleep_for(duration::zero());
     co_await rt.sleep_for(milliseconds(1));
-    BOOST_TEST(happened == (std::vector<std::string>{"op over", "aborted"}), boost::test_tools::per_element());
+    BOOST_TEST(happened == (std::vector<std::string>{"op over", "aborted"}),
+               boost::test_tools::per_element());
     BOOST_TEST(to_ms(elapsed()) == 1001);
 }
 
@@ -396,7 +400,9 @@ BOOST_AUTO_TEST_CASE(a_released_listener_is_not_told) {
     abort_source source;
     int told = 0;
     auto kept = source.on_request([&] { ++told; });
-    { const auto gone = source.on_request([&] { ++told; }); }
+    {
+        const auto gone = source.on_request([&] { ++told; });
+    }
     kept.release();
     kept.release();
     source.request();
@@ -488,7 +494,8 @@ CO_TEST_CASE(those_who_wait_ride_on_the_failed_probe_of_another, at_the_gate) {
     scope.spawn(probe(seconds(1), seconds(2), false));
     scope.spawn(probe(seconds(10), {}, true));
     co_await scope.join();
-    BOOST_TEST(happened == (std::vector<std::string>{"went at 1000", "rode"}), boost::test_tools::per_element());
+    BOOST_TEST(happened == (std::vector<std::string>{"went at 1000", "rode"}),
+               boost::test_tools::per_element());
     BOOST_TEST(to_ms(elapsed()) == 3000);
 }
 

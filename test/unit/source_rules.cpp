@@ -1,9 +1,10 @@
-// Rules that hold over the project's own sources: coroutine patterns that g++ 12 miscompiles, and what the library
-// must not take from the world behind its runtime's back.
+// Rules that hold over the project's own sources: coroutine patterns that g++ 12 miscompiles, and what the
+// library must not take from the world behind its runtime's back.
 #define BOOST_TEST_MODULE source_rules
 #include <boost/test/unit_test.hpp>
 
 #include <algorithm>
+#include <cctype>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -43,7 +44,9 @@ std::string strip(std::string_view text) {
             const auto open = rest.find('(');
             skip_to(')' + std::string(rest.substr(2, open - 2)) + '"');
             code += "\"\"";
-        } else if (rest[0] == '"' || (rest[0] == '\'' && (code.empty() || !std::isdigit(static_cast<unsigned char>(code.back()))))) {
+        } else if (rest[0] == '"' ||
+                   (rest[0] == '\'' &&
+                    (code.empty() || !std::isdigit(static_cast<unsigned char>(code.back()))))) {
             const char quote = rest[0];
             for (++at; at < text.size() && text[at] != quote; ++at)
                 at += text[at] == '\\' ? 1 : 0;
@@ -104,7 +107,7 @@ const std::vector<rule>& traps() {
         {"a conditional operator with an await", std::regex(R"(\?[^;]*co_await)")},
         {"a conditional operator as an argument", std::regex(R"(co_await[^;]*[(,][^;()]*\?[^;]*:)")},
         {"a member of what is awaited, in a condition",
-         std::regex(R"(\b(if|while|for|switch)\s*\([^;]*\(\s*co_await[^;]*\)\s*(\.|->)\s*\w)")},
+         std::regex(R"(\b(if|while|for|switch)\s*\([^;{]*\(\s*co_await[^;{]*\)\s*(\.|->)\s*\w)")},
     };
     return list;
 }
@@ -124,15 +127,18 @@ const std::set<std::pair<std::string, std::string>> false_alarms{};
 } // namespace
 
 BOOST_AUTO_TEST_CASE(the_trap_finder_finds_the_known_traps) {
-    for (const char* bad : {"co_await f(Opts{1, 2})", "co_await f({.url = u})", "co_await [x]() -> awaitable<void> {}()",
-                            "co_await co_spawn(ex, [x] { return x", "auto t = c ? co_await a() : co_await b()",
-                            "co_await f(c ? a : b)", "co_await f(one, {two})",
-                            "if ((co_await state).cancelled() != none) throw 1", "while ((co_await next())->good()) {"})
+    for (const char* bad :
+         {"co_await f(Opts{1, 2})", "co_await f({.url = u})", "co_await [x]() -> awaitable<void> {}()",
+          "co_await co_spawn(ex, [x] { return x", "auto t = c ? co_await a() : co_await b()",
+          "co_await f(c ? a : b)", "co_await f(one, {two})",
+          "if ((co_await state).cancelled() != none) throw 1", "while ((co_await next())->good()) {"})
         BOOST_TEST(trap_in(bad) != nullptr, bad);
-    for (const char* good : {"co_await f(a, b)", "while (auto item = co_await source.next()) {",
-                             "auto op = [x]() -> awaitable<void> { co_await go()", "const auto [ec, n] = co_await read(b)",
-                             "co_return co_await std::move(op)", "co_await timer.async_wait(as_tuple(use_awaitable))",
-                             "if (!co_await find()) co_return false", "f(co_await a(), co_await b())", "const auto n = (co_await text()).size()"})
+    for (const char* good :
+         {"co_await f(a, b)", "while (auto item = co_await source.next()) {",
+          "auto op = [x]() -> awaitable<void> { co_await go()", "const auto [ec, n] = co_await read(b)",
+          "co_return co_await std::move(op)", "co_await timer.async_wait(as_tuple(use_awaitable))",
+          "if (!co_await find()) co_return false", "f(co_await a(), co_await b())",
+          "const auto n = (co_await text()).size()"})
         BOOST_TEST(trap_in(good) == nullptr, good << ": " << (trap_in(good) ? trap_in(good) : ""));
 }
 
@@ -153,24 +159,53 @@ BOOST_AUTO_TEST_CASE(no_coroutine_holds_a_pattern_that_the_compiler_gets_wrong) 
 }
 
 BOOST_AUTO_TEST_CASE(the_library_takes_nothing_from_the_world_but_through_its_runtime) {
-    const std::regex forbidden(
-        R"(\b(steady|system|high_resolution)_clock::now\b|\bclock_gettime\b|\bgettimeofday\b|\bstd::time\b|\b(steady|system|high_resolution)_timer\b)"
-        R"(|\bip::(tcp|udp)\b|\blocal::stream_protocol\b|::socket\b|\bgetaddrinfo\b|\brandom_device\b|\bs?rand\(\))"
-        R"(|\bstd::(cout|cerr|clog)\b|\b(f|v|vf)?printf\(|\bf?puts\(|\bfwrite\(|\bsleep_(for|until)\(std::|\bthis_thread::)"
-        R"(|\bstd::j?thread\b|\bgetenv\b|\bnet::detached\b|\basio::detached\b)");
+    const std::vector<std::string> forbidden{"steady_clock::now",
+                                             "system_clock::now",
+                                             "high_resolution_clock",
+                                             "clock_gettime",
+                                             "gettimeofday",
+                                             "std::time(",
+                                             "steady_timer",
+                                             "system_timer",
+                                             "ip::tcp",
+                                             "ip::udp",
+                                             "getaddrinfo",
+                                             "random_device",
+                                             "std::rand(",
+                                             "std::cout",
+                                             "std::cerr",
+                                             "std::clog",
+                                             "printf(",
+                                             "fprintf(",
+                                             "puts(",
+                                             "fputs(",
+                                             "fwrite(",
+                                             "this_thread::",
+                                             "std::thread",
+                                             "std::jthread",
+                                             "getenv(",
+                                             "net::detached",
+                                             "asio::detached"};
+    auto continues_a_name = [](char c) {
+        return std::isalnum(static_cast<unsigned char>(c)) || c == '_';
+    };
     for (const auto& each : sources_under({"lib"})) {
         if (each.name.starts_with("lib/holdfast/runtime/"))
             continue;
-        for (std::sregex_iterator found(each.code.begin(), each.code.end(), forbidden), end; found != end; ++found)
-            BOOST_ERROR(each.name + " uses " + found->str());
+        for (const auto& word : forbidden)
+            for (auto at = each.code.find(word); at != std::string::npos; at = each.code.find(word, at + 1))
+                if (at == 0 || !continues_a_name(each.code[at - 1]))
+                    BOOST_ERROR(each.name + " uses " + word);
     }
 }
 
 BOOST_AUTO_TEST_CASE(nobody_includes_a_whole_library) {
     // Literals are stripped; what is included in angle brackets is not.
-    const std::regex forbidden(R"(#\s*include\s*<boost/(asio|beast|json/src|asio/experimental/awaitable_operators|test/included/unit_test)\.hpp>)");
     for (const auto& each : sources_under({"lib", "apps", "test"}))
-        BOOST_TEST(!std::regex_search(each.code, forbidden), each.name);
+        for (const char* whole :
+             {"<boost/asio.hpp>", "<boost/beast.hpp>", "<boost/json/src.hpp>",
+              "<boost/asio/experimental/awaitable_operators.hpp>", "<boost/test/included/unit_test.hpp>"})
+            BOOST_TEST(each.code.find(whole) == std::string::npos, each.name << " includes " << whole);
 }
 
 BOOST_AUTO_TEST_CASE(the_pure_rooms_need_no_asio) {

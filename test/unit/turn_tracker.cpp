@@ -105,10 +105,13 @@ struct story {
     time_point now{seconds(1000)};
     std::vector<turn_tracker::output> told;
 
-    explicit story(tracker_options chosen = {}) : options(chosen), tracker(root, chosen) { tracker.attached(now); }
+    explicit story(tracker_options chosen = {}) : options(chosen), tracker(root, chosen) {
+        tracker.attached(now);
+    }
 
     void collect() {
-        for (auto& o : tracker.take_outputs()) told.push_back(std::move(o));
+        for (auto& o : tracker.take_outputs())
+            told.push_back(std::move(o));
     }
     void hear(const event& e) {
         tracker.on_event(e, now);
@@ -138,7 +141,8 @@ struct story {
         says(user(id, created));
         says(text(id, "prt_" + id, "ask " + id, false));
     }
-    void answers_whole(const std::string& id, const std::string& parent, const std::string& said, std::int64_t created = 2) {
+    void answers_whole(const std::string& id, const std::string& parent, const std::string& said,
+                       std::int64_t created = 2) {
         says(answer(id, parent, created));
         says(text(id, "prt_" + id, "", false));
         delta(id, "prt_" + id, said);
@@ -168,34 +172,41 @@ struct story {
     std::vector<settlement> settlements(const std::string& id) const {
         std::vector<settlement> all;
         for (const auto& o : told)
-            if (const auto* s = std::get_if<settlement>(&o.event); s && o.message == id) all.push_back(*s);
+            if (const auto* s = std::get_if<settlement>(&o.event); s && o.message == id)
+                all.push_back(*s);
         return all;
     }
     /// "completed message_finished", or "open", or how many there are.
     std::string end(const std::string& id) const {
         const auto all = settlements(id);
-        if (all.empty()) return "open";
-        if (all.size() > 1) return std::to_string(all.size()) + " settlements";
+        if (all.empty())
+            return "open";
+        if (all.size() > 1)
+            return std::to_string(all.size()) + " settlements";
         return std::string(to_string(all[0].outcome)) + ' ' + std::string(to_string(all[0].rule));
     }
     template <class E>
     std::vector<E> all() const {
         std::vector<E> found;
         for (const auto& o : told)
-            if (const auto* e = std::get_if<E>(&o.event)) found.push_back(*e);
+            if (const auto* e = std::get_if<E>(&o.event))
+                found.push_back(*e);
         return found;
     }
     std::string said() const {
         std::string all_text;
-        for (const auto& t : all<text_event>()) all_text += t.delta;
+        for (const auto& t : all<text_event>())
+            all_text += t.delta;
         return all_text;
     }
     /// The kinds of what was told, in order.
     std::string kinds() const {
-        static const char* const names[] = {"text", "reasoning", "tool", "permission", "question", "retry",
-                                            "usage", "quiet", "interrupted", "gap", "settled"};
+        static const char* const names[] = {"text",        "reasoning", "tool",   "permission",
+                                            "question",    "retry",     "usage",  "quiet",
+                                            "interrupted", "gap",       "settled"};
         std::string all_kinds;
-        for (const auto& o : told) all_kinds += std::string(all_kinds.empty() ? "" : " ") + names[o.event.index()];
+        for (const auto& o : told)
+            all_kinds += std::string(all_kinds.empty() ? "" : " ") + names[o.event.index()];
         return all_kinds;
     }
 };
@@ -234,8 +245,10 @@ BOOST_AUTO_TEST_CASE(the_outcome_is_that_of_the_last_message) {
     const row rows[] = {
         {"stop", [](message_info m) { return finished(m, "stop"); }, "completed message_finished"},
         {"length", [](message_info m) { return finished(m, "length"); }, "completed message_finished"},
-        {"tool-calls", [](message_info m) { return finished(m, "tool-calls"); }, "completed message_finished"},
-        {"error without an error", [](message_info m) { return finished(m, "error"); }, "failed message_error"},
+        {"tool-calls", [](message_info m) { return finished(m, "tool-calls"); },
+         "completed message_finished"},
+        {"error without an error", [](message_info m) { return finished(m, "error"); },
+         "failed message_error"},
         {"aborted", [](message_info m) { return failed(m, "MessageAbortedError"); }, "aborted message_error"},
         {"another error", [](message_info m) { return failed(m, "APIError"); }, "failed message_error"},
         {"neither", [](message_info m) { return finished(m, ""); }, "aborted message_interrupted"},
@@ -246,10 +259,12 @@ BOOST_AUTO_TEST_CASE(the_outcome_is_that_of_the_last_message) {
             s.prompt("p1");
             s.status(busy);
             s.says(answer("a1", "p1"));
-            if (idle_first) s.idles();
+            if (idle_first)
+                s.idles();
             BOOST_TEST(s.end("p1") == "open", r.name);
             s.says(r.end(answer("a1", "p1")));
-            if (!idle_first) s.idles();
+            if (!idle_first)
+                s.idles();
             BOOST_TEST(s.end("p1") == r.expected, r.name);
         }
 }
@@ -341,7 +356,8 @@ BOOST_AUTO_TEST_CASE(terminals_of_an_abort_do_not_settle_the_next_turn) {
         s.idles();
         s.says(failed(answer("a1", "p1"), "MessageAbortedError"));
         s.prompt("p2", 5);
-        for (int i = 0; i < idles_between; ++i) s.idles();
+        for (int i = 0; i < idles_between; ++i)
+            s.idles();
         BOOST_TEST(s.end("p1") == "aborted message_error");
         BOOST_TEST(s.end("p2") == "open");
         s.status(busy);
@@ -608,7 +624,8 @@ BOOST_AUTO_TEST_CASE(an_answer_that_a_later_turn_overtook_ends_with_that_turn) {
         s.prompt("p1", 1);
         s.status(busy);
         s.says(answer("a1", "p1", 2)); // and its end never comes
-        if (by_abort) s.error("MessageAbortedError");
+        if (by_abort)
+            s.error("MessageAbortedError");
         s.prompt("p2", 3);
         s.answers_whole("a2", "p2", "second", 4);
         BOOST_TEST(s.end("p1") == "open");
@@ -653,18 +670,19 @@ std::vector<unanswered> unanswered_cases() {
         s.says(text("p1", "x", "ask", false));
     };
     return {
-        {"unknown agent: no prompt, an error", [](story& s) { s.error("UnknownError"); }, nothing, "failed not_accepted",
-         reprompt::yes},
-        {"the error has no session id", [](story& s) { s.error("UnknownError", ""); }, nothing, "failed not_accepted",
-         reprompt::yes},
+        {"unknown agent: no prompt, an error", [](story& s) { s.error("UnknownError"); }, nothing,
+         "failed not_accepted", reprompt::yes},
+        {"the error has no session id", [](story& s) { s.error("UnknownError", ""); }, nothing,
+         "failed not_accepted", reprompt::yes},
         {"no prompt, no error", [](story&) {}, nothing, "lost never_answered", reprompt::yes},
-        {"unknown model", [&](story& s) { seen(s), s.error("UnknownError"); }, prompt_alone, "failed session_error",
-         reprompt::yes},
-        {"somebody's error without a session id", [&](story& s) { seen(s), s.error("UnknownError", ""); }, prompt_alone,
-         "lost never_answered", reprompt::unknown},
+        {"unknown model", [&](story& s) { seen(s), s.error("UnknownError"); }, prompt_alone,
+         "failed session_error", reprompt::yes},
+        {"somebody's error without a session id", [&](story& s) { seen(s), s.error("UnknownError", ""); },
+         prompt_alone, "lost never_answered", reprompt::unknown},
         {"no answer", seen, prompt_alone, "lost never_answered", reprompt::unknown},
-        {"aborted by us before the loop began", [&](story& s) { seen(s), s.tracker.abort_requested(s.now), s.idles(); },
-         prompt_alone, "aborted abort_requested", reprompt::yes},
+        {"aborted by us before the loop began",
+         [&](story& s) { seen(s), s.tracker.abort_requested(s.now), s.idles(); }, prompt_alone,
+         "aborted abort_requested", reprompt::yes},
         {"the server was restarted", seen, half, "lost unfinished", reprompt::unknown},
         {"the server was restarted while a tool ran", seen, tool_ran, "lost unfinished", reprompt::no},
     };
@@ -939,7 +957,8 @@ BOOST_AUTO_TEST_CASE(events_that_come_before_the_snapshot_are_told_after_it) {
     s.delta("a1", "t2", "second");
     BOOST_TEST(s.kinds() == "interrupted");
     BOOST_TEST(s.tracker.on_snapshot(
-        snap_of(busy, {{user("p1"), {}}, {answer("a1", "p1"), {text("a1", "t1", "first ", true)}}}), mark, s.now));
+        snap_of(busy, {{user("p1"), {}}, {answer("a1", "p1"), {text("a1", "t1", "first ", true)}}}), mark,
+        s.now));
     s.collect();
     BOOST_TEST(s.said() == "first second");
     BOOST_TEST(s.kinds() == "interrupted gap text text");
@@ -961,7 +980,8 @@ BOOST_AUTO_TEST_CASE(what_a_snapshot_knew_is_not_taken_back_by_older_words) {
     s.says(answer("a1", "p1"));
     s.says(text("a1", "t1", "", false));
     s.delta("a1", "t1", "on");
-    s.snap(snap_of(busy, {{user("p1"), {}}, {finished(answer("a1", "p1"), "stop"), {text("a1", "t1", "one", true)}}}));
+    s.snap(snap_of(
+        busy, {{user("p1"), {}}, {finished(answer("a1", "p1"), "stop"), {text("a1", "t1", "one", true)}}}));
     s.delta("a1", "t1", "e"); // the stream is behind the snapshot
     s.says(text("a1", "t1", "one", true));
     s.says(answer("a1", "p1"));
@@ -990,8 +1010,9 @@ BOOST_AUTO_TEST_CASE(a_snapshot_that_knows_a_part_halfway_does_not_disturb_it_ei
     s.says(answer("a1", "p1"));
     s.says(text("a1", "t1", "", false));
     s.delta("a1", "t1", "one ");
-    s.snap(snap_of(busy, {{user("p1"), {}}, {answer("a1", "p1"), {text("a1", "t1", "on", false)}}}));
+    s.snap(snap_of(busy, {{user("p1"), {}}, {answer("a1", "p1"), {text("a1", "t1", "one ", false)}}}));
     s.delta("a1", "t1", "two");
+    BOOST_TEST(s.said() == "one two");
     s.says(text("a1", "t1", "one two", true));
     s.delta("a1", "t1", " late"); // after its end nothing is added to a part
     BOOST_TEST(s.said() == "one two");
@@ -1008,7 +1029,8 @@ BOOST_AUTO_TEST_CASE(a_turn_in_flight_is_adopted_with_what_it_has_said) {
     s.snap(snap_of(busy, {{user("old", 1), {}},
                           {answer("old_a", "old", 2), {text("old_a", "t0", "history", true)}},
                           {user("p1", 3), {text("p1", "x", "ask", false)}},
-                          {answer("a1", "p1", 4), {text("a1", "t1", "said before, ", true), text("a1", "t2", "", false)}}}));
+                          {answer("a1", "p1", 4),
+                           {text("a1", "t1", "said before, ", true), text("a1", "t2", "", false)}}}));
     BOOST_TEST(s.said() == "said before, ");
     s.says(text("a1", "t2", "and now", true));
     BOOST_TEST(s.said() == "said before, and now");
@@ -1087,9 +1109,12 @@ BOOST_AUTO_TEST_CASE(a_tool_is_told_once_for_each_state_and_title) {
     s.prompt("p1");
     s.status(busy);
     s.says(answer("a1", "p1"));
-    for (int i = 0; i < 2; ++i) s.says(tool("a1", "c1", "pending"));
-    for (int i = 0; i < 2; ++i) s.says(tool("a1", "c1", "running"));
-    for (int i = 0; i < 2; ++i) s.says(tool("a1", "c1", "running", "a title"));
+    for (int i = 0; i < 2; ++i)
+        s.says(tool("a1", "c1", "pending"));
+    for (int i = 0; i < 2; ++i)
+        s.says(tool("a1", "c1", "running"));
+    for (int i = 0; i < 2; ++i)
+        s.says(tool("a1", "c1", "running", "a title"));
     s.says(tool("a1", "c1", "completed", "a title"));
     s.says(tool("a1", "c1", "running"));
     const std::vector<tool_event> expected = {{"c1", "bash", "pending", ""},
@@ -1180,16 +1205,17 @@ BOOST_AUTO_TEST_CASE(ghosts_are_not_told) {
         story s;
         s.prompt("p1");
         s.status(status);
-        auto shown = snap_of(status, {{user("p1"), {}}, {answer("a1", "p1"), {tool("a1", "c1", std::move(state))}}});
+        auto shown =
+            snap_of(status, {{user("p1"), {}}, {answer("a1", "p1"), {tool("a1", "c1", std::move(state))}}});
         shown.permissions = {permission("per_1", root, std::move(call))};
         s.snap(shown);
         return s.all<permission_event>().size();
     };
     BOOST_TEST(told(busy, "running", "c1") == 1u);
     BOOST_TEST(told(busy, "pending", "c1") == 1u);
-    BOOST_TEST(told(busy, "error", "c1") == 0u);      // its tool does not wait any more
-    BOOST_TEST(told(busy, "running", "gone") == 0u);  // its tool is no open turn's
-    BOOST_TEST(told(idle, "running", "c1") == 0u);    // nothing runs
+    BOOST_TEST(told(busy, "error", "c1") == 0u);     // its tool does not wait any more
+    BOOST_TEST(told(busy, "running", "gone") == 0u); // its tool is no open turn's
+    BOOST_TEST(told(idle, "running", "c1") == 0u);   // nothing runs
 }
 
 BOOST_AUTO_TEST_CASE(each_wait_before_a_retry_is_told_once) {
@@ -1213,8 +1239,8 @@ BOOST_AUTO_TEST_CASE(a_quiet_turn_is_asked_after_and_reported) {
     s.says(answer("a1", "p1"));
     const auto shown = snap_of(busy, {{user("p1"), {}}, {answer("a1", "p1"), {}}});
     s.pass(seconds(29));
-    s.status(busy);                 // nothing new
-    s.hear(server_heartbeat{});     // nor this
+    s.status(busy);             // nothing new
+    s.hear(server_heartbeat{}); // nor this
     s.pass(seconds(1));
     BOOST_TEST(s.tracker.wants_snapshot());
     s.snap(shown);

@@ -19,6 +19,8 @@ struct header {
 };
 
 struct request {
+    request() = default; // no aggregate: g++ 12 destroys temporaries of those twice beside a co_await
+
     std::string method = "GET";
     std::string
         target; ///< path and query, percent-encoded, from the first slash; empty: the URL's own target

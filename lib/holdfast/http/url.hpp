@@ -13,6 +13,8 @@ namespace holdfast::http {
 
 /// An absolute http or https URL, taken apart.
 struct url {
+    url() = default; // no aggregate, see request
+
     endpoint where;            ///< lower case; the scheme's default port when the URL names none
     std::string target = "/";  ///< path and query as they go on the wire, percent-encoded; no fragment
     std::string user;          ///< percent-decoded, without control characters and colons

@@ -1,6 +1,7 @@
 #include <holdfast/opencode/client.hpp>
 
 #include <holdfast/http/fields.hpp>
+#include <holdfast/sse/utf8.hpp>
 
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
@@ -58,6 +59,11 @@ json::object part_json(const prompt_part& part) {
     return o;
 }
 
+// What a user gives may be any bytes, and JSON is UTF-8: mended rather than refused by the server.
+std::string body_text(const json::object& body) {
+    return sse::to_valid_utf8(json::serialize(body));
+}
+
 result<std::string> prompt_json(const prompt& what) {
     json::object body;
     body["messageID"] = what.message_id;
@@ -86,7 +92,7 @@ result<std::string> prompt_json(const prompt& what) {
         for (auto& [key, value] : extra->get_object())
             body[key] = std::move(value);
     }
-    return json::serialize(body);
+    return body_text(body);
 }
 
 bool is_json(const http::response& answer) {
@@ -217,7 +223,7 @@ net::awaitable<result<session_info>> client::create_session(session_request what
         body["parentID"] = what.parent_id;
     if (!what.agent.empty())
         body["agent"] = what.agent;
-    auto text = json::serialize(body);
+    auto text = body_text(body);
     auto got = co_await call("POST", with_directory("/session", directory), std::move(text));
     if (!got)
         co_return got.error();
@@ -325,7 +331,7 @@ net::awaitable<result<void>> client::reply_permission(std::string id, std::strin
     if (!message.empty())
         body["message"] = message;
     return command("POST", with_directory("/permission/" + http::percent_encode(id) + "/reply", directory),
-                   json::serialize(body));
+                   body_text(body));
 }
 
 net::awaitable<result<std::vector<question_request>>> client::questions(std::string directory) {
@@ -347,7 +353,7 @@ net::awaitable<result<void>> client::reply_question(std::string id, std::vector<
     json::object body;
     body["answers"] = std::move(list);
     return command("POST", with_directory("/question/" + http::percent_encode(id) + "/reply", directory),
-                   json::serialize(body));
+                   body_text(body));
 }
 
 net::awaitable<result<void>> client::reject_question(std::string id, std::string directory) {
@@ -360,6 +366,10 @@ net::awaitable<result<void>> client::dispose(std::string directory) {
 
 http::url client::event_url(std::string_view directory) const {
     return base_.with_path(with_directory("/event", directory));
+}
+
+http::url client::global_event_url() const {
+    return base_.with_path("/global/event");
 }
 
 } // namespace holdfast::opencode

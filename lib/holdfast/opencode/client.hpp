@@ -26,8 +26,13 @@ struct server_info {
     std::string version;
 };
 
+// The constructors below keep what is passed to an awaitable from being an aggregate: g++ 12 destroys temporaries of
+// those twice when they stand in one expression with co_await.
+
 /// How POST /session makes a session. Empty members are left out.
 struct session_request {
+    session_request() = default;
+
     std::string title;
     std::string parent_id;
     std::string agent;
@@ -35,6 +40,8 @@ struct session_request {
 
 /// One part of a prompt.
 struct prompt_part {
+    prompt_part() = default;
+
     enum class kind { text, file };
     kind what = kind::text;
     std::string id;       ///< "prt_...": empty: one is made
@@ -47,6 +54,8 @@ struct prompt_part {
 /// A prompt. With its own message and part ids it may be posted any number of times: the model runs once
 /// (PROTOCOL.md section 4, "Exactly-once prompts").
 struct prompt {
+    prompt() = default;
+
     std::string message_id; ///< "msg_...": empty: one is made
     std::vector<prompt_part> parts;
     std::string agent;
@@ -123,6 +132,8 @@ public:
 
     /// The URL of the directory's event stream.
     [[nodiscard]] http::url event_url(std::string_view directory) const;
+    /// The URL of the stream of all directories.
+    [[nodiscard]] http::url global_event_url() const;
 
 private:
     [[nodiscard]] net::awaitable<result<http::response>> exchange(http::request what);

@@ -15,12 +15,14 @@ bool message_record::is_summary() const noexcept {
 part_record* message_record::find_part(std::string_view id) {
     // The part that is being written is nearly always the last.
     for (auto p = parts.rbegin(); p != parts.rend(); ++p)
-        if (p->id == id) return &*p;
+        if (p->id == id)
+            return &*p;
     return nullptr;
 }
 
 part_record& message_record::part(std::string_view id) {
-    if (auto* p = find_part(id)) return *p;
+    if (auto* p = find_part(id))
+        return *p;
     parts.emplace_back();
     parts.back().id = id;
     return parts.back();
@@ -37,29 +39,35 @@ message_record& conversation::insert(std::size_t at, std::string_view id) {
     auto& record = *m;
     by_id_.emplace(id, m.get());
     order_.insert(order_.begin() + static_cast<std::ptrdiff_t>(at), std::move(m));
-    for (std::size_t i = at; i < order_.size(); ++i) order_[i]->index = i;
+    for (std::size_t i = at; i < order_.size(); ++i)
+        order_[i]->index = i;
     return record;
 }
 
 message_record& conversation::append(std::string_view id) {
-    if (auto* m = find(id)) return *m;
+    if (auto* m = find(id))
+        return *m;
     return insert(order_.size(), id);
 }
 
 message_record& conversation::place(std::string_view id, std::int64_t created_ms) {
-    if (auto* m = find(id)) return *m;
+    if (auto* m = find(id))
+        return *m;
     std::size_t at = order_.size();
-    while (at > 0 && order_[at - 1]->known && order_[at - 1]->info.created_ms > created_ms) --at;
+    while (at > 0 && order_[at - 1]->known && order_[at - 1]->info.created_ms > created_ms)
+        --at;
     return insert(at, id);
 }
 
 void conversation::erase(std::string_view id) {
     auto* m = find(id);
-    if (!m) return;
+    if (!m)
+        return;
     const std::size_t at = m->index;
     by_id_.erase(std::string(id));
     order_.erase(order_.begin() + static_cast<std::ptrdiff_t>(at));
-    for (std::size_t i = at; i < order_.size(); ++i) order_[i]->index = i;
+    for (std::size_t i = at; i < order_.size(); ++i)
+        order_[i]->index = i;
 }
 
 void conversation::clear() {
@@ -69,49 +77,58 @@ void conversation::clear() {
 
 message_record* conversation::last_answer(std::string_view owner) const {
     for (auto m = order_.rbegin(); m != order_.rend(); ++m)
-        if ((*m)->answers() && (*m)->owner == owner) return m->get();
+        if ((*m)->answers() && (*m)->owner == owner)
+            return m->get();
     return nullptr;
 }
 
 message_record* conversation::last_own_answer(std::string_view owner) const {
     for (auto m = order_.rbegin(); m != order_.rend(); ++m)
-        if ((*m)->answers() && !(*m)->is_summary() && (*m)->owner == owner) return m->get();
+        if ((*m)->answers() && !(*m)->is_summary() && (*m)->owner == owner)
+            return m->get();
     return nullptr;
 }
 
 std::string conversation::last_prompt_before(const message_record& m) const {
     for (std::size_t i = m.index; i-- > 0;)
-        if (order_[i]->kind == user_kind::prompt) return order_[i]->owner;
+        if (order_[i]->kind == user_kind::prompt)
+            return order_[i]->owner;
     return {};
 }
 
-/// The compaction after which the server has not gone on yet, as far as the messages before this one tell. After a
-/// compaction of its own making it always goes on, by a user message of its own.
+/// The compaction after which the server has not gone on yet, as far as the messages before this one tell.
+/// After a compaction of its own making it always goes on, by a user message of its own.
 const message_record* conversation::awaited_compaction(const message_record& before) const {
     for (std::size_t i = before.index; i-- > 0;) {
         const auto& m = *order_[i];
-        if (m.kind == user_kind::continuation) return nullptr;
-        if (!m.answers()) continue;
-        if (!m.is_summary() || !m.info.finished() || m.info.error) return nullptr;
+        if (m.kind == user_kind::continuation)
+            return nullptr;
+        if (!m.answers())
+            continue;
+        if (!m.is_summary() || !m.info.finished() || m.info.error)
+            return nullptr;
         const auto* asked = find(m.info.parent_id);
         return asked && asked->automatic ? asked : nullptr;
     }
     return nullptr;
 }
 
-/// After an overflow the server goes on by a copy of the prompt. What is no text is described by one there, so only
-/// two different texts prove that a message is not a copy.
+/// After an overflow the server goes on by a copy of the prompt. What is no text is described by one there,
+/// so only two different texts prove that a message is not a copy.
 bool conversation::replays(const message_record& m, const std::string& owner) const {
     const auto* prompt = find(owner);
-    if (!prompt || !prompt->text_first || !m.text_first) return true;
+    if (!prompt || !prompt->text_first || !m.text_first)
+        return true;
     return prompt->first_text == m.first_text;
 }
 
 void conversation::classify(message_record& m, const part& first) const {
     m.parted = true;
     m.text_first = first.type == wire::part::text;
-    if (m.text_first) m.first_text = first.text;
-    if (m.kind != user_kind::unclassed) return;
+    if (m.text_first)
+        m.first_text = first.text;
+    if (m.kind != user_kind::unclassed)
+        return;
     if (first.type == wire::part::compaction) {
         m.kind = user_kind::compaction;
         m.automatic = first.automatic;
@@ -125,12 +142,14 @@ void conversation::classify(message_record& m, const part& first) const {
     const auto* compaction = awaited_compaction(m);
     const bool goes_on = first.synthetic || (compaction && replays(m, compaction->owner));
     m.kind = goes_on ? user_kind::continuation : user_kind::prompt;
-    if (goes_on) m.owner = compaction ? compaction->owner : last_prompt_before(m);
+    if (goes_on)
+        m.owner = compaction ? compaction->owner : last_prompt_before(m);
 }
 
 bool conversation::compacted_between(const message_record& a, const message_record& b) const {
     for (std::size_t i = a.index + 1; i < b.index; ++i)
-        if (order_[i]->kind == user_kind::compaction) return true;
+        if (order_[i]->kind == user_kind::compaction)
+            return true;
     return false;
 }
 

@@ -1,5 +1,5 @@
-// What a session said, as far as its turns need it: messages in the order in which they came to be, which turn
-// owns each, and how much of each part is known and was told. Used by turn_tracker only.
+// What a session said, as far as its turns need it: messages in the order in which they came to be, which
+// turn owns each, and how much of each part is known and was told. Used by turn_tracker only.
 #pragma once
 
 #include <holdfast/opencode/agent_event.hpp>
@@ -38,7 +38,8 @@ struct part_record {
 
     /// Text may exist that nobody here has seen, and that may never come.
     [[nodiscard]] bool may_miss_text() const noexcept {
-        const bool speaks = what == kind::text || what == kind::reasoning || (what == kind::unknown && withheld);
+        const bool speaks =
+            what == kind::text || what == kind::reasoning || (what == kind::unknown && withheld);
         return speaks && !ended && !live && !abandoned;
     }
 };
@@ -59,7 +60,7 @@ struct message_record {
 
     user_kind kind = user_kind::unclassed;
     bool automatic = false; ///< of a compaction
-    bool parted = false; ///< of a user message: its first part came
+    bool parted = false;    ///< of a user message: its first part came
     bool text_first = false;
     std::string first_text; ///< of a user message: its first part's, if that is a text
 
@@ -91,7 +92,8 @@ public:
     /// The last one that is not a summary of the server's own.
     [[nodiscard]] message_record* last_own_answer(std::string_view owner) const;
 
-    /// Says what a user message is, by its first part, and to which earlier turn it belongs if it is no prompt.
+    /// Says what a user message is, by its first part, and to which earlier turn it belongs if it is no
+    /// prompt.
     void classify(message_record& m, const part& first) const;
 
     /// True when a compaction was begun between two messages.

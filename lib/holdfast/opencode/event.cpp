@@ -28,7 +28,8 @@ bool is_space(char c) {
 class nesting {
 public:
     void push(bool object) {
-        if (depth_ % 64 == 0 && depth_ / 64 >= near_.size()) far_.push_back(0);
+        if (depth_ % 64 == 0 && depth_ / 64 >= near_.size())
+            far_.push_back(0);
         auto& word = word_at(depth_);
         const std::uint64_t bit = std::uint64_t{1} << (depth_ % 64);
         word = object ? word | bit : word & ~bit;
@@ -36,7 +37,8 @@ public:
     }
     void pop() {
         --depth_;
-        if (depth_ % 64 == 0 && depth_ / 64 >= near_.size()) far_.pop_back();
+        if (depth_ % 64 == 0 && depth_ / 64 >= near_.size())
+            far_.pop_back();
     }
     [[nodiscard]] bool empty() const { return depth_ == 0; }
     [[nodiscard]] bool in_object() { return (word_at(depth_ - 1) >> ((depth_ - 1) % 64) & 1) != 0; }
@@ -78,13 +80,15 @@ void append_utf8(std::string& out, unsigned code) {
 
 unsigned hex4(std::string_view digits) {
     unsigned value = 0;
-    for (const char c : digits) value = value * 16 + static_cast<unsigned>(is_digit(c) ? c - '0' : (c | 0x20) - 'a' + 10);
+    for (const char c : digits)
+        value = value * 16 + static_cast<unsigned>(is_digit(c) ? c - '0' : (c | 0x20) - 'a' + 10);
     return value;
 }
 
 /// The text of a string that was found well-formed. A surrogate without a partner becomes U+FFFD.
 std::string unescape(raw_string s) {
-    if (!s.escaped) return std::string(s.text);
+    if (!s.escaped)
+        return std::string(s.text);
     std::string out;
     out.reserve(s.text.size());
     for (std::size_t i = 0; i < s.text.size(); ++i) {
@@ -121,7 +125,8 @@ std::string unescape(raw_string s) {
                     break;
                 }
             }
-            if (code >= 0xd800 && code <= 0xdfff) code = 0xfffd;
+            if (code >= 0xd800 && code <= 0xdfff)
+                code = 0xfffd;
             append_utf8(out, code);
             break;
         }
@@ -135,7 +140,8 @@ std::string unescape(raw_string s) {
 constexpr std::size_t longest_name = 16; // of the members that peek() looks for, with room
 
 bool is_name(raw_string key, std::string_view name) {
-    if (!key.escaped) return key.text == name;
+    if (!key.escaped)
+        return key.text == name;
     return key.text.size() <= 6 * longest_name && unescape(key) == name;
 }
 
@@ -147,18 +153,21 @@ public:
     [[nodiscard]] const char* position() const { return at_; }
 
     void skip_space() {
-        while (at_ != end_ && is_space(*at_)) ++at_;
+        while (at_ != end_ && is_space(*at_))
+            ++at_;
     }
     [[nodiscard]] bool at_end() const { return at_ == end_; }
     [[nodiscard]] bool sees(char c) const { return at_ != end_ && *at_ == c; }
     bool take(char c) {
-        if (!sees(c)) return false;
+        if (!sees(c))
+            return false;
         ++at_;
         return true;
     }
 
     bool string(raw_string& out) {
-        if (!take('"')) return false;
+        if (!take('"'))
+            return false;
         const char* begin = at_;
         out.escaped = false;
         while (at_ != end_) {
@@ -168,11 +177,13 @@ public:
                 ++at_;
                 return true;
             }
-            if (c < 0x20) return false;
+            if (c < 0x20)
+                return false;
             ++at_;
             if (c == '\\') {
                 out.escaped = true;
-                if (!escape()) return false;
+                if (!escape())
+                    return false;
             }
         }
         return false;
@@ -194,26 +205,34 @@ public:
             } else if (!scalar()) {
                 return false;
             }
-            if (!opened && !close_and_separate(open)) return false;
-            if (open.empty()) return true;
-            if (open.in_object() && !key()) return false;
+            if (!opened && !close_and_separate(open))
+                return false;
+            if (open.empty())
+                return true;
+            if (open.in_object() && !key())
+                return false;
         }
     }
 
     /// The members of an object, one by one. `member(key)` consumes the value.
     template <class Member>
     bool object(Member member) {
-        if (!take('{')) return false;
+        if (!take('{'))
+            return false;
         skip_space();
-        if (take('}')) return true;
+        if (take('}'))
+            return true;
         do {
             skip_space();
             raw_string name;
-            if (!string(name)) return false;
+            if (!string(name))
+                return false;
             skip_space();
-            if (!take(':')) return false;
+            if (!take(':'))
+                return false;
             skip_space();
-            if (!member(name)) return false;
+            if (!member(name))
+                return false;
             skip_space();
         } while (take(','));
         return take('}');
@@ -221,58 +240,76 @@ public:
 
 private:
     bool escape() {
-        if (at_ == end_) return false;
+        if (at_ == end_)
+            return false;
         const char c = *at_++;
-        if (c != 'u') return std::string_view("\"\\/bfnrt").find(c) != std::string_view::npos;
+        if (c != 'u')
+            return std::string_view("\"\\/bfnrt").find(c) != std::string_view::npos;
         for (int i = 0; i < 4; ++i, ++at_)
-            if (at_ == end_ || !std::isxdigit(static_cast<unsigned char>(*at_))) return false;
+            if (at_ == end_ || !std::isxdigit(static_cast<unsigned char>(*at_)))
+                return false;
         return true;
     }
 
     bool scalar() {
         raw_string ignored;
-        if (sees('"')) return string(ignored);
-        if (sees('t')) return word("true");
-        if (sees('f')) return word("false");
-        if (sees('n')) return word("null");
+        if (sees('"'))
+            return string(ignored);
+        if (sees('t'))
+            return word("true");
+        if (sees('f'))
+            return word("false");
+        if (sees('n'))
+            return word("null");
         return number();
     }
 
     bool word(std::string_view w) {
-        if (std::string_view(at_, static_cast<std::size_t>(end_ - at_)).substr(0, w.size()) != w) return false;
+        if (std::string_view(at_, static_cast<std::size_t>(end_ - at_)).substr(0, w.size()) != w)
+            return false;
         at_ += w.size();
         return true;
     }
 
     bool digits() {
-        if (at_ == end_ || !is_digit(*at_)) return false;
-        while (at_ != end_ && is_digit(*at_)) ++at_;
+        if (at_ == end_ || !is_digit(*at_))
+            return false;
+        while (at_ != end_ && is_digit(*at_))
+            ++at_;
         return true;
     }
 
     bool number() {
         take('-');
-        if (!take('0') && !digits()) return false;
-        if (take('.') && !digits()) return false;
-        if (!take('e') && !take('E')) return true;
-        if (!take('+')) take('-');
+        if (!take('0') && !digits())
+            return false;
+        if (take('.') && !digits())
+            return false;
+        if (!take('e') && !take('E'))
+            return true;
+        if (!take('+'))
+            take('-');
         return digits();
     }
 
     bool key() {
         raw_string ignored;
         skip_space();
-        if (!string(ignored)) return false;
+        if (!string(ignored))
+            return false;
         skip_space();
         return take(':');
     }
 
-    /// After a value: closes what ends here; true when the outermost is closed or a comma promises another value.
+    /// After a value: closes what ends here; true when the outermost is closed or a comma promises another
+    /// value.
     bool close_and_separate(nesting& open) {
         while (!open.empty()) {
             skip_space();
-            if (take(',')) return true;
-            if (!take(open.in_object() ? '}' : ']')) return false;
+            if (take(','))
+                return true;
+            if (!take(open.in_object() ? '}' : ']'))
+                return false;
             open.pop();
         }
         return true;
@@ -296,36 +333,46 @@ struct event_strings {
 bool string_or_other(scanner& in, raw_string& out, bool* found = nullptr) {
     out = {};
     const bool is_string = in.sees('"');
-    if (found) *found = is_string;
+    if (found)
+        *found = is_string;
     return is_string ? in.string(out) : in.value();
 }
 
 bool read_info(scanner& in, event_strings& e) {
     e.info_id = e.info_session_id = {};
-    if (!in.sees('{')) return in.value();
+    if (!in.sees('{'))
+        return in.value();
     return in.object([&](raw_string key) {
-        if (is_name(key, field::id)) return string_or_other(in, e.info_id);
-        if (is_name(key, field::session_id)) return string_or_other(in, e.info_session_id);
+        if (is_name(key, field::id))
+            return string_or_other(in, e.info_id);
+        if (is_name(key, field::session_id))
+            return string_or_other(in, e.info_session_id);
         return in.value();
     });
 }
 
 bool read_part(scanner& in, event_strings& e) {
     e.part_session_id = {};
-    if (!in.sees('{')) return in.value();
+    if (!in.sees('{'))
+        return in.value();
     return in.object([&](raw_string key) {
-        if (is_name(key, field::session_id)) return string_or_other(in, e.part_session_id);
+        if (is_name(key, field::session_id))
+            return string_or_other(in, e.part_session_id);
         return in.value();
     });
 }
 
 bool read_properties(scanner& in, event_strings& e) {
     e.session_id = e.info_id = e.info_session_id = e.part_session_id = {};
-    if (!in.sees('{')) return in.value();
+    if (!in.sees('{'))
+        return in.value();
     return in.object([&](raw_string key) {
-        if (is_name(key, field::session_id)) return string_or_other(in, e.session_id);
-        if (is_name(key, field::info)) return read_info(in, e);
-        if (is_name(key, field::part)) return read_part(in, e);
+        if (is_name(key, field::session_id))
+            return string_or_other(in, e.session_id);
+        if (is_name(key, field::info))
+            return read_info(in, e);
+        if (is_name(key, field::part))
+            return read_part(in, e);
         return in.value();
     });
 }
@@ -334,8 +381,10 @@ bool read_event(scanner& in, event_strings& e) {
     e = {};
     const char* begin = in.position();
     const bool ok = in.object([&](raw_string key) {
-        if (is_name(key, field::type)) return string_or_other(in, e.type, &e.has_type);
-        if (is_name(key, field::properties)) return read_properties(in, e);
+        if (is_name(key, field::type))
+            return string_or_other(in, e.type, &e.has_type);
+        if (is_name(key, field::properties))
+            return read_properties(in, e);
         return in.value();
     });
     e.whole = std::string_view(begin, static_cast<std::size_t>(in.position() - begin));
@@ -354,16 +403,20 @@ bool read_outer(scanner& in, outer& o) {
     in.skip_space();
     const char* begin = in.position();
     const bool ok = in.object([&](raw_string key) {
-        if (is_name(key, field::type)) return string_or_other(in, o.own.type, &o.own.has_type);
-        if (is_name(key, field::properties)) return read_properties(in, o.own);
-        if (is_name(key, field::directory)) return string_or_other(in, o.directory);
+        if (is_name(key, field::type))
+            return string_or_other(in, o.own.type, &o.own.has_type);
+        if (is_name(key, field::properties))
+            return read_properties(in, o.own);
+        if (is_name(key, field::directory))
+            return string_or_other(in, o.directory);
         if (is_name(key, field::payload)) {
             o.has_payload = in.sees('{');
             return o.has_payload ? read_event(in, o.payload) : in.value();
         }
         return in.value();
     });
-    if (!ok) return false;
+    if (!ok)
+        return false;
     o.own.whole = std::string_view(begin, static_cast<std::size_t>(in.position() - begin));
     in.skip_space();
     return in.at_end();
@@ -371,10 +424,14 @@ bool read_outer(scanner& in, outer& o) {
 
 /// Where older servers put the session id.
 raw_string session_id_of(const event_strings& e, std::string_view type) {
-    if (!e.session_id.text.empty()) return e.session_id;
-    if (type.starts_with(wire::type::session_prefix)) return e.info_id;
-    if (type == wire::type::message_updated) return e.info_session_id;
-    if (type == wire::type::part_updated) return e.part_session_id;
+    if (!e.session_id.text.empty())
+        return e.session_id;
+    if (type.starts_with(wire::type::session_prefix))
+        return e.info_id;
+    if (type == wire::type::message_updated)
+        return e.info_session_id;
+    if (type == wire::type::part_updated)
+        return e.part_session_id;
     return {};
 }
 
@@ -383,10 +440,12 @@ raw_string session_id_of(const event_strings& e, std::string_view type) {
 event_head peek(std::string_view text) {
     scanner in(text);
     outer o;
-    if (!read_outer(in, o)) return {};
+    if (!read_outer(in, o))
+        return {};
     const bool wrapped = o.has_payload && !o.own.has_type;
     const auto& e = wrapped ? o.payload : o.own;
-    if (!e.has_type) return {};
+    if (!e.has_type)
+        return {};
     event_head head;
     head.type = unescape(e.type);
     head.session_id = unescape(session_id_of(e, head.type));
@@ -413,7 +472,8 @@ const json::value& at(const json_reader& in, std::string_view name) {
 /// Wraps what a parse_* function made into an event of type E.
 template <class E, class T>
 parsed_event as(result<T> parsed) {
-    if (!parsed) return parsed.error();
+    if (!parsed)
+        return parsed.error();
     return event(E{std::move(*parsed)});
 }
 
@@ -423,10 +483,13 @@ std::string first_of(const json_reader& in, std::string_view name, std::string_v
 }
 
 /// The session id, also where older servers of this type of event have it.
-std::string session_id_in(json_reader& in, std::string_view older_object = {}, std::string_view older_name = {}) {
+std::string session_id_in(json_reader& in, std::string_view older_object = {},
+                          std::string_view older_name = {}) {
     auto id = in.string(field::session_id);
-    if (id.empty() && !older_object.empty()) id = in.nested(older_object).string(older_name);
-    if (id.empty()) in.missing(field::session_id);
+    if (id.empty() && !older_object.empty())
+        id = in.nested(older_object).string(older_name);
+    if (id.empty())
+        in.missing(field::session_id);
     return id;
 }
 
@@ -440,7 +503,8 @@ parsed_event parse_session_event(std::string_view type, json_reader& in) {
     if (type == wire::type::session_status) {
         auto id = session_id_in(in);
         auto status = parse_status(at(in, field::status), in.path_of(field::status));
-        if (!status) return status.error();
+        if (!status)
+            return status.error();
         return in.finish(event(status_changed{std::move(id), std::move(*status)}));
     }
     if (type == wire::type::session_deleted) {
@@ -468,7 +532,8 @@ parsed_event parse_message_event(std::string_view type, json_reader& in) {
         return in.finish(event(std::move(e)));
     }
     if (type == wire::type::part_removed) {
-        part_removed e{session_id_in(in), in.required_string(field::message_id), in.required_string(field::part_id)};
+        part_removed e{session_id_in(in), in.required_string(field::message_id),
+                       in.required_string(field::part_id)};
         return in.finish(event(std::move(e)));
     }
     part_delta e;
@@ -487,10 +552,12 @@ parsed_event parse_ask_event(std::string_view type, const json::value& propertie
         return as<question_asked>(parse_question(properties, field::properties));
     auto session = session_id_in(in);
     auto request = first_of(in, field::request_id, field::permission_id);
-    if (request.empty()) in.missing(field::request_id);
+    if (request.empty())
+        in.missing(field::request_id);
     if (type == wire::type::permission_replied) {
         auto reply = first_of(in, field::reply, field::response);
-        if (reply.empty()) in.missing(field::reply);
+        if (reply.empty())
+            in.missing(field::reply);
         return in.finish(event(permission_replied{std::move(session), std::move(request), std::move(reply)}));
     }
     const bool rejected = type == wire::type::question_rejected;
@@ -499,7 +566,8 @@ parsed_event parse_ask_event(std::string_view type, const json::value& propertie
 
 bool is_message_event(std::string_view type) {
     return type == wire::type::message_updated || type == wire::type::message_removed ||
-           type == wire::type::part_updated || type == wire::type::part_removed || type == wire::type::part_delta;
+           type == wire::type::part_updated || type == wire::type::part_removed ||
+           type == wire::type::part_delta;
 }
 
 bool is_ask_event(std::string_view type) {
@@ -512,31 +580,45 @@ bool is_ask_event(std::string_view type) {
 
 result<event> parse_event(std::string_view text) {
     const auto parsed = parse_json(text);
-    if (!parsed) return parsed.error();
+    if (!parsed)
+        return parsed.error();
     json_reader head(*parsed, {});
     const auto type = head.required_string(field::type);
-    if (!head.ok()) return head.error();
+    if (!head.ok())
+        return head.error();
     // /api/event says "data" where the others say "properties".
     const auto name = head.find(field::properties) ? field::properties : field::data;
     const auto& properties = at(head, name);
     auto in = head.nested(name);
-    if (type == wire::type::server_connected) return event(server_connected{});
-    if (type == wire::type::server_heartbeat) return event(server_heartbeat{});
-    if (type == wire::type::instance_disposed) return event(instance_disposed{in.string(field::directory)});
-    if (is_message_event(type)) return parse_message_event(type, in);
-    if (is_ask_event(type)) return parse_ask_event(type, properties, in);
-    if (type.starts_with(wire::type::session_prefix)) return parse_session_event(type, in);
+    if (type == wire::type::server_connected)
+        return event(server_connected{});
+    if (type == wire::type::server_heartbeat)
+        return event(server_heartbeat{});
+    if (type == wire::type::instance_disposed)
+        return event(instance_disposed{in.string(field::directory)});
+    if (is_message_event(type))
+        return parse_message_event(type, in);
+    if (is_ask_event(type))
+        return parse_ask_event(type, properties, in);
+    if (type.starts_with(wire::type::session_prefix))
+        return parse_session_event(type, in);
     return event(other_event{type, in.string(field::session_id)});
 }
 
 namespace {
 
 template <class E>
-constexpr bool has_session_id = requires(const E& e) { e.session_id; };
+constexpr bool has_session_id = requires(const E& e) {
+    e.session_id;
+};
 template <class E>
-constexpr bool has_info = requires(const E& e) { e.info; };
+constexpr bool has_info = requires(const E& e) {
+    e.info;
+};
 template <class E>
-constexpr bool has_request = requires(const E& e) { e.request; };
+constexpr bool has_request = requires(const E& e) {
+    e.request;
+};
 
 } // namespace
 
@@ -559,7 +641,9 @@ std::string_view type_of(const event& e) noexcept {
         std::string_view operator()(const part_delta&) const { return wire::type::part_delta; }
         std::string_view operator()(const part_removed&) const { return wire::type::part_removed; }
         std::string_view operator()(const permission_asked&) const { return wire::type::permission_asked; }
-        std::string_view operator()(const permission_replied&) const { return wire::type::permission_replied; }
+        std::string_view operator()(const permission_replied&) const {
+            return wire::type::permission_replied;
+        }
         std::string_view operator()(const question_asked&) const { return wire::type::question_asked; }
         std::string_view operator()(const question_answered& a) const {
             return a.rejected ? wire::type::question_rejected : wire::type::question_replied;
@@ -572,12 +656,18 @@ std::string_view session_of(const event& e) noexcept {
     return std::visit(
         [](const auto& each) -> std::string_view {
             using E = std::decay_t<decltype(each)>;
-            if constexpr (has_session_id<E>) return each.session_id;
-            else if constexpr (std::is_same_v<E, part_updated>) return each.part.session_id;
-            else if constexpr (std::is_same_v<E, message_updated>) return each.info.session_id;
-            else if constexpr (has_info<E>) return each.info.id;
-            else if constexpr (has_request<E>) return each.request.session_id;
-            else return {};
+            if constexpr (has_session_id<E>)
+                return each.session_id;
+            else if constexpr (std::is_same_v<E, part_updated>)
+                return each.part.session_id;
+            else if constexpr (std::is_same_v<E, message_updated>)
+                return each.info.session_id;
+            else if constexpr (has_info<E>)
+                return each.info.id;
+            else if constexpr (has_request<E>)
+                return each.request.session_id;
+            else
+                return {};
         },
         e);
 }

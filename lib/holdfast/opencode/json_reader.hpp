@@ -1,5 +1,5 @@
-// Reads the members of one JSON object and remembers the first that the protocol promises and that is not there.
-// Used by the .cpp files of this room only.
+// Reads the members of one JSON object and remembers the first that the protocol promises and that is not
+// there. Used by the .cpp files of this room only.
 #pragma once
 
 #include <holdfast/retry/failure.hpp>
@@ -19,19 +19,25 @@ namespace holdfast::opencode {
 /// An integer of whatever kind of JSON number; what does not fit becomes the nearest that does.
 [[nodiscard]] inline std::optional<std::int64_t> to_integer(const boost::json::value& v) {
     using limits = std::numeric_limits<std::int64_t>;
-    if (const auto* i = v.if_int64()) return *i;
-    if (v.is_uint64()) return limits::max();
+    if (const auto* i = v.if_int64())
+        return *i;
+    if (v.is_uint64())
+        return limits::max();
     const auto* d = v.if_double();
-    if (!d || std::isnan(*d)) return std::nullopt;
-    if (*d >= 9.2e18) return limits::max();
-    if (*d <= -9.2e18) return limits::min();
+    if (!d || std::isnan(*d))
+        return std::nullopt;
+    if (*d >= 9.2e18)
+        return limits::max();
+    if (*d <= -9.2e18)
+        return limits::min();
     return static_cast<std::int64_t>(*d);
 }
 
 class json_reader {
 public:
     json_reader(const boost::json::value& v, std::string_view path) : path_(path), object_(v.if_object()) {
-        if (!object_) missing_ = path_.empty() ? "an object" : path_;
+        if (!object_)
+            missing_ = path_.empty() ? "an object" : path_;
     }
 
     [[nodiscard]] bool ok() const noexcept { return missing_.empty(); }
@@ -40,7 +46,8 @@ public:
         return path_.empty() ? std::string(name) : path_ + '.' + std::string(name);
     }
     void missing(std::string_view name) {
-        if (missing_.empty()) missing_ = path_of(name);
+        if (missing_.empty())
+            missing_ = path_of(name);
     }
 
     [[nodiscard]] const boost::json::value* find(std::string_view name) const {
@@ -63,7 +70,8 @@ public:
     }
     [[nodiscard]] std::string required_string(std::string_view name) {
         const auto* v = find(name);
-        if (!v || !v->is_string()) missing(name);
+        if (!v || !v->is_string())
+            missing(name);
         return string(name);
     }
     [[nodiscard]] bool boolean(std::string_view name) const {
@@ -80,8 +88,10 @@ public:
     }
     [[nodiscard]] double number(std::string_view name) const {
         const auto* v = find(name);
-        if (!v) return 0;
-        if (const auto* d = v->if_double()) return *d;
+        if (!v)
+            return 0;
+        if (const auto* d = v->if_double())
+            return *d;
         return static_cast<double>(to_integer(*v).value_or(0));
     }
     /// A reader of the object under the name; when that is not an object, all its members are absent.
@@ -93,7 +103,8 @@ public:
 
     template <class T>
     [[nodiscard]] result<T> finish(T value) const {
-        if (!ok()) return error();
+        if (!ok())
+            return error();
         return value;
     }
 

@@ -19,7 +19,8 @@ bool is_about_a_message(const event& e) {
 
 recording::root_session& recording::root_of(std::string_view session) {
     const auto known = roots_.find(session);
-    if (known != roots_.end()) return sessions_.find(known->second)->second;
+    if (known != roots_.end())
+        return sessions_.find(known->second)->second;
     const std::string id(session);
     roots_.emplace(id, id);
     order_.push_back(id);
@@ -32,18 +33,22 @@ recording::root_session& recording::root_of(std::string_view session) {
 
 void recording::deliver(root_session& to, const std::string& session, const event& e) {
     to.tracker.on_event(e, no_time);
-    for (auto& o : to.tracker.take_outputs()) rows_.push_back({session, std::move(o.message), std::move(o.event)});
+    for (auto& o : to.tracker.take_outputs())
+        rows_.push_back({session, std::move(o.message), std::move(o.event)});
 }
 
 void recording::feed(std::string_view data) {
     const auto head = peek(data);
-    if (head.type.empty() || head.sync_twin) return;
+    if (head.type.empty() || head.sync_twin)
+        return;
     const auto parsed = parse_event(head.body);
-    if (!parsed) return;
+    if (!parsed)
+        return;
     const event& e = *parsed;
     const auto session = session_of(e);
     if (session.empty()) {
-        for (const auto& id : order_) deliver(sessions_.find(id)->second, id, e);
+        for (const auto& id : order_)
+            deliver(sessions_.find(id)->second, id, e);
         return;
     }
     if (const auto* created = std::get_if<session_created>(&e); created && !created->info.parent_id.empty()) {
@@ -53,7 +58,8 @@ void recording::feed(std::string_view data) {
     auto& root = root_of(session);
     const auto id = roots_.find(session)->second;
     root.has_messages = root.has_messages || is_about_a_message(e);
-    if (const auto* error = std::get_if<session_error>(&e); error && !root.first_error) root.first_error = error->error;
+    if (const auto* error = std::get_if<session_error>(&e); error && !root.first_error)
+        root.first_error = error->error;
     deliver(root, id, e);
 }
 
@@ -65,8 +71,10 @@ std::vector<recorded_check> recording::needs_check() const {
     std::vector<recorded_check> checks;
     for (const auto& id : order_) {
         const auto& session = sessions_.find(id)->second;
-        for (auto& open : session.tracker.unsettled()) checks.push_back({id, std::move(open.message), std::move(open.why)});
-        // An abort shows that something ran; any message shows that there was a prompt before the recording began.
+        for (auto& open : session.tracker.unsettled())
+            checks.push_back({id, std::move(open.message), std::move(open.why)});
+        // An abort shows that something ran; any message shows that there was a prompt before the recording
+        // began.
         const auto& error = session.first_error;
         if (error && !session.has_messages && error->name != aborted_error)
             checks.push_back({id, std::nullopt, "an error and no prompt: " + error->message});

@@ -31,9 +31,9 @@ struct recorded_check {
 
 /// Reads the data of the events of one recorded stream (/event, /global/event or /api/event), in order.
 ///
-/// A turn is opened for each prompt of a root session whose user message is in the recording. A session is a child
-/// only if its creation, with its parent, is in the recording; its work belongs to its root's turn. The stream is
-/// taken to be complete, so there are no snapshots, gaps or grace periods.
+/// A turn is opened for each prompt of a root session whose user message is in the recording. A session is a
+/// child only if its creation, with its parent, is in the recording; its work belongs to its root's turn. The
+/// stream is taken to be complete, so there are no snapshots, gaps or grace periods.
 ///
 /// Thread safety: distinct objects safe, shared objects unsafe.
 class recording {
@@ -44,8 +44,8 @@ public:
     /// The rows since the last call, in order.
     [[nodiscard]] std::vector<recorded_row> take_rows();
 
-    /// What the end of the recording leaves open: sessions in the order of their first event, in each the turns in
-    /// the order of their prompts.
+    /// What the end of the recording leaves open: sessions in the order of their first event, in each the
+    /// turns in the order of their prompts.
     [[nodiscard]] std::vector<recorded_check> needs_check() const;
 
 private:

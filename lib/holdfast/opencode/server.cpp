@@ -72,11 +72,26 @@ server_core::server_core(runtime& w, http::url b, server_config c)
       stopped_(w) {}
 
 stream::location server_core::locate() const {
-    if (config.locate)
-        return config.locate();
     stream::location here;
     here.url = base;
-    return here;
+    if (!config.locate)
+        return here;
+    try {
+        return config.locate();
+    } catch (const std::exception& e) {
+        log_record record;
+        record.level = log_level::error;
+        record.event = "server.locate_threw";
+        record.tag = config.tag;
+        record.error_message = e.what();
+        world.log(record);
+        here.what = stream::location::state::down;
+        return here;
+    }
+}
+
+std::string server_core::stream_key(const std::string& directory) const {
+    return config.global_stream ? std::string() : directory;
 }
 
 client server_core::rest() const {
@@ -96,11 +111,12 @@ net::awaitable<void> server_core::run() {
 net::awaitable<void> server_core::run_root() {
     const auto self = shared_from_this();
     co_await net::post(world.executor(), net::use_awaitable); // see with_deadline.hpp
+    const auto wake_up = stop_.on_request([this] { stopped_.notify_all(); });
     try {
-        while (!stopping_)
+        while (!stop_.requested())
             co_await stopped_.wait();
     } catch (const boost::system::system_error&) {
-        stopping_ = true;
+        stop_.request();
     }
     co_await net::this_coro::reset_cancellation_state(net::disable_cancellation());
     const auto sessions = std::exchange(sessions_, {});
@@ -113,12 +129,7 @@ net::awaitable<void> server_core::run_root() {
 }
 
 void server_core::stop() {
-    net::post(world.executor(), [self = shared_from_this()] {
-        self->stopping_ = true;
-        self->stopped_.notify_all();
-        for (const auto& [id, session] : self->sessions_)
-            session->on_stopping();
-    });
+    net::post(world.executor(), [self = shared_from_this()] { self->stop_.request(); });
 }
 
 net::awaitable<result<server_info>> server_core::ready() {
@@ -190,16 +201,16 @@ void server_core::follow(const std::string& directory, const std::shared_ptr<ses
 }
 
 std::shared_ptr<directory_stream> server_core::start_stream(const std::string& directory) {
-    auto& held = streams_[directory];
+    auto& held = streams_[stream_key(directory)];
     if (held)
         return held;
     held = std::make_shared<directory_stream>();
-    held->directory = directory;
+    held->key = stream_key(directory);
     stream::hub_config hub;
-    hub.source.locate = [weak = weak_from_this(), directory] {
-        const auto self = weak.lock();
-        auto where = self->locate();
-        where.url = client(self->world, std::move(where.url)).event_url(directory);
+    hub.source.locate = [this, key = held->key] { // the hub runs in our scope
+        auto where = locate();
+        const client server(world, std::move(where.url));
+        where.url = config.global_stream ? server.global_event_url() : server.event_url(key);
         return where;
     };
     hub.source.policy = config.policy;
@@ -219,17 +230,21 @@ net::awaitable<void> server_core::hold_stream(std::shared_ptr<directory_stream> 
     const auto self = shared_from_this();
     co_await stream->hub->run();
     // Over: gave up (its subscribers were told), closed by us, or gone.
-    const auto found = streams_.find(stream->directory);
+    const auto found = streams_.find(stream->key);
     if (found != streams_.end() && found->second == stream)
         streams_.erase(found);
-    if (locate().what == stream::location::state::gone)
-        for (const auto& [id, session] : std::map(sessions_))
-            if (session->info().directory == stream->directory)
-                session->on_gone();
+    const bool gone = locate().what == stream::location::state::gone;
+    for (const auto& [id, session] : std::map(sessions_)) {
+        if (stream_key(session->info().directory) != stream->key)
+            continue;
+        session->on_stream_over();
+        if (gone)
+            session->on_gone();
+    }
 }
 
 void server_core::unfollow(const std::string& directory, const std::string& session) {
-    const auto found = streams_.find(directory);
+    const auto found = streams_.find(stream_key(directory));
     if (found == streams_.end())
         return;
     const auto stream = found->second;
@@ -242,12 +257,12 @@ void server_core::unfollow(const std::string& directory, const std::string& sess
 }
 
 void server_core::learn_child(const std::string& directory, const std::string& child, const std::string& root) {
-    if (const auto found = streams_.find(directory); found != streams_.end())
+    if (const auto found = streams_.find(stream_key(directory)); found != streams_.end())
         found->second->roots[child] = root;
 }
 
 void server_core::wake() {
-    for (const auto& [directory, stream] : streams_)
+    for (const auto& [key, stream] : streams_)
         stream->hub->wake();
 }
 
@@ -269,11 +284,11 @@ bool turn::posted() const noexcept {
 
 net::awaitable<std::optional<agent_event>> turn::next() {
     const auto core = core_;
-    co_return co_await core->next();
+    co_return co_await core->events.take();
 }
 
 std::optional<agent_event> turn::try_next() {
-    return core_->queue.pop();
+    return core_->events.try_take();
 }
 
 net::awaitable<result<void>> turn::abort() {

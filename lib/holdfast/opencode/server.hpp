@@ -29,6 +29,7 @@ struct server_config {
     /// Asked before each connect: where the server is now, with its credentials. Empty: always at the given URL.
     std::function<stream::location()> locate;
     retry::policy policy = server_policy();
+    bool global_stream = false; ///< one /global/event for the whole server instead of one /event a directory
     duration stall_timeout = seconds(60);
     duration greeting_timeout = seconds(15); ///< for server.connected after the response head
     client_config rest;

@@ -32,8 +32,9 @@ session_lease::~session_lease() {
 // --- turn_core
 
 turn_core::turn_core(std::shared_ptr<session_core> session, std::shared_ptr<void> lease, std::string id)
-    : owner(std::move(session)), message(std::move(id)), queue(owner->config().queue_items, owner->config().queue_bytes),
-      lease_(std::move(lease)), changed_(owner->world()) {}
+    : owner(std::move(session)), message(std::move(id)),
+      events(owner->world(), turn_queue(owner->config().queue_items, owner->config().queue_bytes)),
+      lease_(std::move(lease)) {}
 
 turn_core::~turn_core() {
     owner->forget(message);
@@ -41,34 +42,23 @@ turn_core::~turn_core() {
 
 void turn_core::push(agent_event event) {
     const bool last = std::holds_alternative<settlement>(event);
-    if (settled || (muted && !last))
+    if (muted_ && !last)
         return;
-    settled = last;
-    queue.push(std::move(event));
-    if (changed_.has_waiters())
-        changed_.notify_all();
+    events.put(std::move(event));
+    if (last)
+        events.close();
 }
 
 void turn_core::mute() {
-    muted = true;
-    queue.keep_settlement();
-}
-
-net::awaitable<std::optional<agent_event>> turn_core::next() {
-    for (;;) {
-        if (auto event = queue.pop())
-            co_return event;
-        if (settled)
-            co_return std::nullopt;
-        co_await changed_.wait();
-    }
+    muted_ = true;
+    events.queue().keep_settlement();
 }
 
 // --- session_core: what its owner does
 
 session_core::session_core(std::shared_ptr<server_core> server, session_info info)
     : server_(std::move(server)), info_(std::move(info)), tracker_(info_.id, server_->config.turns),
-      changed_(server_->world) {}
+      changed_(server_->world), stopping_(server_->stopping().on_request([this] { changed_.notify_all(); })) {}
 
 session_core::~session_core() = default;
 
@@ -124,16 +114,13 @@ net::awaitable<turn> session_core::prompt(opencode::prompt what) {
 
 net::awaitable<turn> session_core::adopt(std::string message) {
     const auto core = make_turn(std::move(message));
-    core->posted = true;
+    core->posted = core->maybe_posted = true;
     const auto live = co_await become_live();
-    tracker_.open(core->message, world().now());
-    if (live) {
-        tracker_.posted(core->message, world().now());
+    tracker_.adopt(core->message, world().now());
+    if (live)
         co_await take_snapshot();
-    } else {
-        const auto why = as_settlement_error(live.error());
-        close_turn(core->message, outcome::lost, rule::gave_up, why, reprompt::unknown);
-    }
+    else
+        settle_unposted(*core, live.error());
     pump();
     co_return turn(core);
 }
@@ -179,25 +166,25 @@ net::awaitable<result<void>> session_core::read_directory_again() {
             co_return result<void>();
         co_return now_told.error();
     }
-    if (now_told->directory != info_.directory) {
-        const auto left = std::exchange(info_.directory, now_told->directory);
-        live_ = false;
-        const auto moved = co_await become_live(); // there before we leave here
-        server_->unfollow(left, info_.id);
-        co_return moved;
-    }
-    co_return result<void>();
+    const auto left = std::exchange(info_.directory, now_told->directory);
+    if (left == info_.directory || config().global_stream)
+        co_return result<void>();
+    live_ = false;
+    const auto moved = co_await become_live(); // there before we leave here
+    server_->unfollow(left, info_.id);
+    co_return moved;
 }
 
 net::awaitable<result<void>> session_core::become_live() {
     const auto self = shared_from_this();
     gave_up_.reset();
-    server_->follow(info_.directory, self);
     while (!live_) {
         if (gave_up_)
             co_return *gave_up_;
-        if (server_->stopping())
+        if (server_->stopping().requested())
             co_return retry::make_failure(errc::closed, "the server was stopped");
+        // Each time: a stream that is just being given up for others' sake is followed by a new one for us.
+        server_->follow(info_.directory, self);
         co_await changed_.wait();
     }
     co_return result<void>();
@@ -299,6 +286,11 @@ net::awaitable<void> session_core::on_give_up(const stream::item& why) {
         settle_unposted(*core, last);
     }
     gave_up_ = last;
+    changed_.notify_all();
+}
+
+void session_core::on_stream_over() {
+    live_ = repairing_ = false;
     changed_.notify_all();
 }
 

@@ -3,7 +3,9 @@
 
 #include <holdfast/opencode/server.hpp>
 #include <holdfast/opencode/turn_queue.hpp>
+#include <holdfast/runtime/cancellation.hpp>
 #include <holdfast/runtime/condition_variable.hpp>
+#include <holdfast/runtime/mailbox.hpp>
 #include <holdfast/runtime/task_scope.hpp>
 
 #include <map>
@@ -30,8 +32,8 @@ public:
     turn_core(std::shared_ptr<session_core> owner, std::shared_ptr<void> lease, std::string message);
     ~turn_core();
 
+    /// The settlement closes the mailbox.
     void push(agent_event event);
-    [[nodiscard]] net::awaitable<std::optional<agent_event>> next();
     /// After this only the settlement is handed out.
     void mute();
 
@@ -39,14 +41,11 @@ public:
     const std::string message;
     bool posted = false;     ///< the server has the prompt
     bool maybe_posted = false; ///< a POST was sent whose answer was lost
-    bool settled = false;    ///< the settlement is in the queue, or was taken
-    bool muted = false;
-    turn_queue queue;
+    mailbox<agent_event, turn_queue> events;
 
 private:
-    friend class opencode::turn;
     std::shared_ptr<void> lease_;
-    condition_variable changed_;
+    bool muted_ = false;
 };
 
 /// One root session: its tracker, its turns, and the coroutine that asks the server when events cannot tell.
@@ -83,10 +82,10 @@ public:
     void on_live() override;
     void on_interrupted(const stream::item& why) override;
     net::awaitable<void> on_give_up(const stream::item& why) override;
+    /// The stream's loop has ended.
+    void on_stream_over();
     /// The location is gone for good.
     void on_gone();
-    /// The server stops: whoever waits for the stream need not.
-    void on_stopping() { changed_.notify_all(); }
 
 private:
     [[nodiscard]] std::shared_ptr<turn_core> make_turn(std::string message);
@@ -113,14 +112,15 @@ private:
     bool repairing_ = false;
     bool ask_rest_ = false;
     std::optional<failure> gave_up_;
+    abort_source::registration stopping_;
 };
 
 /// The failure as a settlement tells it.
 [[nodiscard]] settlement_error as_settlement_error(const failure& why);
 
-/// One directory's stream.
+/// One directory's stream, or the whole server's.
 struct directory_stream {
-    std::string directory;
+    std::string key; ///< the directory; empty: /global/event
     std::shared_ptr<stream::event_hub> hub;
     std::map<std::string, std::string, std::less<>> roots; ///< child session -> root session
 
@@ -145,7 +145,7 @@ public:
     void unfollow(const std::string& directory, const std::string& session);
     void learn_child(const std::string& directory, const std::string& child, const std::string& root);
     void release(const std::shared_ptr<session_core>& session);
-    [[nodiscard]] bool stopping() const noexcept { return stopping_; }
+    [[nodiscard]] abort_source& stopping() noexcept { return stop_; }
 
     runtime& world;
     const http::url base;
@@ -154,17 +154,18 @@ public:
 
 private:
     [[nodiscard]] stream::location locate() const;
+    [[nodiscard]] std::string stream_key(const std::string& directory) const;
     [[nodiscard]] session hold(session_info info);
     [[nodiscard]] net::awaitable<void> run_root();
     [[nodiscard]] net::awaitable<void> hold_stream(std::shared_ptr<directory_stream> stream);
     [[nodiscard]] std::shared_ptr<directory_stream> start_stream(const std::string& directory);
 
     task_scope scope_;
+    abort_source stop_;
     condition_variable stopped_;
     std::map<std::string, std::shared_ptr<session_core>> sessions_;
     std::map<std::string, std::shared_ptr<directory_stream>> streams_;
     bool running_ = false;
-    bool stopping_ = false;
 };
 
 } // namespace holdfast::opencode::detail

@@ -16,7 +16,8 @@ using user_kind = message_record::user_kind;
 
 struct turn {
     std::string id;
-    bool silent = false; ///< somebody else's prompt, or one that we let go: followed only for the sake of others
+    bool silent =
+        false; ///< somebody else's prompt, or one that we let go: followed only for the sake of others
     bool posted = false;
 
     bool trusted = true;      ///< nothing was missed since its prompt
@@ -25,7 +26,8 @@ struct turn {
     bool gap_pending = false; ///< its stream broke, and that it was repaired is still to be told
 
     std::optional<time_point> idle_since; ///< unanswered, the session not busy, and nothing new
-    std::optional<std::uint64_t> grace_over; ///< number of the grace period, of those that passed, that was its own
+    std::optional<std::uint64_t>
+        grace_over; ///< number of the grace period, of those that passed, that was its own
 
     std::optional<api_error> error;     ///< the first one since it was opened, also without a session id
     std::optional<api_error> own_error; ///< the first one with its session's id
@@ -60,15 +62,20 @@ bool says_rejected(const part& p) {
 }
 
 int progress_of(std::string_view tool_state) {
-    if (tool_state == wire::tool::pending) return 1;
-    if (tool_state == wire::tool::running) return 2;
+    if (tool_state == wire::tool::pending)
+        return 1;
+    if (tool_state == wire::tool::running)
+        return 2;
     return tool_state.empty() ? 0 : 3;
 }
 
 part_record::kind kind_of(std::string_view part_type) {
-    if (part_type == wire::part::text) return part_record::kind::text;
-    if (part_type == wire::part::reasoning) return part_record::kind::reasoning;
-    if (part_type == wire::part::tool) return part_record::kind::tool;
+    if (part_type == wire::part::text)
+        return part_record::kind::text;
+    if (part_type == wire::part::reasoning)
+        return part_record::kind::reasoning;
+    if (part_type == wire::part::tool)
+        return part_record::kind::tool;
     return part_record::kind::other;
 }
 
@@ -106,7 +113,7 @@ struct turn_tracker::state {
     std::set<std::string> closed_prompts; ///< of turns that were settled: seen again, they open none
     std::deque<std::string> closed_order; ///< the same, oldest first
     std::optional<session_status> retry_told;
-    std::vector<event> held;              ///< of a stream whose gap is not repaired yet
+    std::vector<event> held; ///< of a stream whose gap is not repaired yet
 
     bool attached = false;
     mark seen;
@@ -134,7 +141,8 @@ struct turn_tracker::state {
 
     turn* find_turn(std::string_view id) {
         for (auto& t : turns)
-            if (t.id == id) return &t;
+            if (t.id == id)
+                return &t;
         return nullptr;
     }
     const turn* find_turn(std::string_view id) const { return const_cast<state*>(this)->find_turn(id); }
@@ -152,15 +160,18 @@ struct turn_tracker::state {
     bool may_tell(const turn& t) const { return !t.silent && is_whole(t) && !t.gap_pending; }
 
     void tell(const turn& t, agent_event e) {
-        if (!t.silent) outputs.push_back({t.id, std::move(e)});
+        if (!t.silent)
+            outputs.push_back({t.id, std::move(e)});
     }
     template <class E>
     void tell_all(const E& e) {
-        for (const auto& t : turns) tell(t, e);
+        for (const auto& t : turns)
+            tell(t, e);
     }
 
     turn& open(std::string id, time_point now, bool silent = false) {
-        if (!any_visible()) progressed(now);
+        if (!any_visible())
+            progressed(now);
         closed_prompts.erase(id);
         turn t;
         t.id = std::move(id);
@@ -170,8 +181,10 @@ struct turn_tracker::state {
         auto& opened = turns.back();
         // A turn in flight is adopted: what came of it before is known, but was told to nobody.
         for (const auto& m : said.in_order())
-            if (m->info.id == opened.id || m->info.parent_id == opened.id) m->owner = opened.id;
-        if (auto* prompt = said.find(opened.id)) prompt->kind = user_kind::prompt;
+            if (m->info.id == opened.id || m->info.parent_id == opened.id)
+                m->owner = opened.id;
+        if (auto* prompt = said.find(opened.id))
+            prompt->kind = user_kind::prompt;
         return opened;
     }
 
@@ -179,57 +192,72 @@ struct turn_tracker::state {
     turn* current_turn() {
         const auto& order = said.in_order();
         for (auto m = order.rbegin(); m != order.rend(); ++m)
-            if (auto* t = (*m)->answers() ? find_turn((*m)->owner) : nullptr; t && !t->silent) return t;
+            if (auto* t = (*m)->answers() ? find_turn((*m)->owner) : nullptr; t && !t->silent)
+                return t;
         for (auto t = turns.rbegin(); t != turns.rend(); ++t)
-            if (!t->silent && prompt_seen(*t)) return &*t;
+            if (!t->silent && prompt_seen(*t))
+                return &*t;
         for (auto& t : turns)
-            if (!t.silent) return &t;
+            if (!t.silent)
+                return &t;
         return nullptr;
     }
 
     // --- telling
 
     void flush_part(const turn& t, part_record& p) {
-        if (!may_tell(t)) return;
+        if (!may_tell(t))
+            return;
         if (p.what == part_record::kind::tool) {
-            if (p.tool == p.tool_told) return;
+            if (p.tool == p.tool_told)
+                return;
             p.tool_told = p.tool;
             tell(t, p.tool);
             return;
         }
-        if (std::exchange(p.lost, false)) tell_missing(t);
-        if (p.told >= p.text.size()) return;
+        if (std::exchange(p.lost, false))
+            tell_missing(t);
+        if (p.told >= p.text.size())
+            return;
         auto delta = p.text.substr(p.told);
         p.told = p.text.size();
-        if (p.what == part_record::kind::text) tell(t, text_event{p.id, std::move(delta)});
-        if (p.what == part_record::kind::reasoning) tell(t, reasoning_event{p.id, std::move(delta)});
+        if (p.what == part_record::kind::text)
+            tell(t, text_event{p.id, std::move(delta)});
+        if (p.what == part_record::kind::reasoning)
+            tell(t, reasoning_event{p.id, std::move(delta)});
     }
 
     void flush_usage(const turn& t, message_record& m) {
-        if (!may_tell(t) || m.usage_told || !m.info.finished()) return;
+        if (!may_tell(t) || m.usage_told || !m.info.finished())
+            return;
         m.usage_told = true;
         tell(t, usage_event{m.info.id, m.info.tokens, m.info.cost});
     }
 
     void flush_message(message_record& m) {
         const auto* t = m.answers() ? find_turn(m.owner) : nullptr;
-        if (!t) return;
+        if (!t)
+            return;
         if (!m.is_summary())
-            for (auto& p : m.parts) flush_part(*t, p);
+            for (auto& p : m.parts)
+                flush_part(*t, p);
         flush_usage(*t, m);
     }
 
     void flush_turn(const turn& t) {
         for (const auto& m : said.in_order())
-            if (m->owner == t.id) flush_message(*m);
+            if (m->owner == t.id)
+                flush_message(*m);
     }
 
     void tell_missing(const turn& t) { tell(t, gap_event{last_outage.cls, last_outage.lasted, true}); }
 
     void tell_repair(turn& t, time_point now) {
-        if (!t.gap_pending) return;
+        if (!t.gap_pending)
+            return;
         t.gap_pending = false;
-        if (!last_outage.over) last_outage.lasted = now - last_outage.began;
+        if (!last_outage.over)
+            last_outage.lasted = now - last_outage.began;
         tell(t, gap_event{last_outage.cls, last_outage.lasted, false});
     }
 
@@ -237,15 +265,19 @@ struct turn_tracker::state {
 
     template <class Event, class Request>
     void tell_reply(const ask& a, const Request& r, std::string reply) {
-        if (const auto* t = find_turn(a.turn)) tell(*t, Event{r, std::move(reply)});
+        if (const auto* t = find_turn(a.turn))
+            tell(*t, Event{r, std::move(reply)});
     }
     void tell_reply(const ask& a, const std::string& reply) {
-        if (const auto* p = std::get_if<permission_request>(&a.request)) tell_reply<permission_event>(a, *p, reply);
-        else tell_reply<question_event>(a, std::get<question_request>(a.request), reply);
+        if (const auto* p = std::get_if<permission_request>(&a.request))
+            tell_reply<permission_event>(a, *p, reply);
+        else
+            tell_reply<question_event>(a, std::get<question_request>(a.request), reply);
     }
     void withdraw_asks_of(const turn& t) {
         for (const auto& a : asks)
-            if (a.turn == t.id) tell_reply(a, "withdrawn");
+            if (a.turn == t.id)
+                tell_reply(a, "withdrawn");
         std::erase_if(asks, [&](const ask& a) { return a.turn == t.id; });
     }
 
@@ -255,22 +287,27 @@ struct turn_tracker::state {
 
     template <class Event, class Request>
     void tell_ask(const Request& r) {
-        if (is_told(r.id) || answered_asks.contains(r.id)) return;
+        if (is_told(r.id) || answered_asks.contains(r.id))
+            return;
         auto* t = turn_of_ask(r.session_id, r.call_id);
-        if (!t) return;
+        if (!t)
+            return;
         ++news;
         asks.push_back({t->id, ++seen.asks_seen, r});
         tell(*t, Event{r, std::nullopt});
     }
 
     /// The tool part that waits for an answer; for a child's request, the one that started the child.
-    const part_record* waiting_tool(std::string_view session, std::string_view call, const message_record** where) const {
+    const part_record* waiting_tool(std::string_view session, std::string_view call,
+                                    const message_record** where) const {
         const std::string child = session == root ? std::string() : top_child(session);
         for (const auto& m : said.in_order())
             for (const auto& p : m->parts) {
                 const bool it = child.empty() ? !call.empty() && p.tool.id == call : p.child_session == child;
-                if (p.what != part_record::kind::tool || !it) continue;
-                if (where) *where = m.get();
+                if (p.what != part_record::kind::tool || !it)
+                    continue;
+                if (where)
+                    *where = m.get();
                 return &p;
             }
         return nullptr;
@@ -279,7 +316,8 @@ struct turn_tracker::state {
     turn* turn_of_ask(std::string_view session, std::string_view call) {
         const message_record* where = nullptr;
         if (waiting_tool(session, call, &where))
-            if (auto* t = find_turn(where->owner); t && !t->silent) return t;
+            if (auto* t = find_turn(where->owner); t && !t->silent)
+                return t;
         return current_turn();
     }
 
@@ -288,7 +326,8 @@ struct turn_tracker::state {
         std::string id(session);
         for (std::size_t guard = 0; guard <= children.size(); ++guard) {
             const auto found = children.find(id);
-            if (found == children.end() || found->second == root || found->second.empty()) break;
+            if (found == children.end() || found->second == root || found->second.empty())
+                break;
             id = found->second;
         }
         return id;
@@ -300,7 +339,8 @@ struct turn_tracker::state {
         std::string text;
         if (const auto* m = said.last_own_answer(t.id))
             for (const auto& p : m->parts)
-                if (p.what == part_record::kind::text && p.ended) text += p.text;
+                if (p.what == part_record::kind::text && p.ended)
+                    text += p.text;
         return text;
     }
 
@@ -308,7 +348,8 @@ struct turn_tracker::state {
         for (const auto& m : said.in_order())
             if (m->owner == t.id && m->answers() && !m->is_summary())
                 for (const auto& p : m->parts)
-                    if (p.may_miss_text()) return true;
+                    if (p.may_miss_text())
+                        return true;
         return false;
     }
 
@@ -316,14 +357,18 @@ struct turn_tracker::state {
         for (const auto& m : said.in_order())
             if (m->owner == t.id)
                 for (const auto& p : m->parts)
-                    if (progress_of(p.tool.state) > 1) return true;
+                    if (progress_of(p.tool.state) > 1)
+                        return true;
         return false;
     }
 
     reprompt safety(const turn& t, outcome o, rule r) const {
-        if (o == outcome::completed || o == outcome::rejected || o == outcome::detached) return reprompt::no;
-        if (r == rule::session_deleted || ran_a_tool(t)) return reprompt::no; // a deleted session's loop goes on
-        if (!server_knows(t)) return reprompt::yes;
+        if (o == outcome::completed || o == outcome::rejected || o == outcome::detached)
+            return reprompt::no;
+        if (r == rule::session_deleted || ran_a_tool(t))
+            return reprompt::no; // a deleted session's loop goes on
+        if (!server_knows(t))
+            return reprompt::yes;
         return o == outcome::lost ? reprompt::unknown : reprompt::yes;
     }
 
@@ -331,15 +376,16 @@ struct turn_tracker::state {
         settlement s;
         s.outcome = v.what;
         s.rule = v.why;
-        if (v.error) s.error = from_server(*v.error);
+        if (v.error)
+            s.error = from_server(*v.error);
         s.text = final_text(t);
         s.event = trigger;
         s.safe_to_reprompt = safety(t, v.what, v.why);
         return s;
     }
 
-    /// Tells how a turn ended, after all that it still has to be told; then forgets it, and settles the turns that
-    /// were answered together with it.
+    /// Tells how a turn ended, after all that it still has to be told; then forgets it, and settles the turns
+    /// that were answered together with it.
     void settle(const std::string& id, settlement s, time_point now) {
         {
             auto& t = *find_turn(id);
@@ -348,13 +394,15 @@ struct turn_tracker::state {
         }
         forget(id);
         settle_covered(id, s, now);
-        if (!any_visible()) forget_all();
+        if (!any_visible())
+            forget_all();
     }
     void tell_end(turn& t, const settlement& s) {
         t.gap_pending = false;
         t.trusted = t.asked_for = true;
         flush_turn(t);
-        if (t.cut_short || misses_text(t)) tell_missing(t);
+        if (t.cut_short || misses_text(t))
+            tell_missing(t);
         withdraw_asks_of(t);
         tell(t, s);
         remember_closed(t.id);
@@ -366,7 +414,8 @@ struct turn_tracker::state {
     void settle_covered(const std::string& by, const settlement& end, time_point now) {
         std::vector<std::string> covered;
         for (const auto& t : turns)
-            if (t.covered_by == by) covered.push_back(t.id);
+            if (t.covered_by == by)
+                covered.push_back(t.id);
         for (const auto& id : covered) {
             const auto& t = *find_turn(id);
             const auto* last = said.last_own_answer(id);
@@ -380,8 +429,10 @@ struct turn_tracker::state {
             merged.text.clear();
             merged.rule = rule::merged;
             merged.merged_into = by;
-            if (t.posted) settle(id, std::move(merged), now);
-            else find_turn(id)->deferred = std::move(merged);
+            if (t.posted)
+                settle(id, std::move(merged), now);
+            else
+                find_turn(id)->deferred = std::move(merged);
         }
     }
 
@@ -389,19 +440,24 @@ struct turn_tracker::state {
         std::erase_if(turns, [&](const turn& t) { return t.id == id; });
         std::vector<std::string> gone;
         for (const auto& m : said.in_order()) {
-            if (m->owner != id) continue;
+            if (m->owner != id)
+                continue;
             m->owner.clear();
             // Its prompt stays, as a place in the order, while others are open.
-            if (m->kind != user_kind::prompt) gone.push_back(m->info.id);
+            if (m->kind != user_kind::prompt)
+                gone.push_back(m->info.id);
         }
-        for (const auto& m : gone) said.erase(m);
+        for (const auto& m : gone)
+            said.erase(m);
     }
 
     void remember_closed(const std::string& id) {
         constexpr std::size_t enough = 4096;
-        if (!closed_prompts.insert(id).second) return;
+        if (!closed_prompts.insert(id).second)
+            return;
         closed_order.push_back(id);
-        if (closed_order.size() <= enough) return;
+        if (closed_order.size() <= enough)
+            return;
         closed_prompts.erase(closed_order.front());
         closed_order.pop_front();
     }
@@ -428,16 +484,22 @@ struct turn_tracker::state {
     /// The outcome that a turn's last message, finished, stands for.
     verdict judge(const turn& t, const message_record* last) const {
         if (last->info.error) {
-            if (last->info.error->name == aborted_error) return {outcome::aborted, rule::message_error, {}};
-            return {outcome::failed, last->is_summary() ? rule::compaction_failed : rule::message_error, last->info.error};
+            if (last->info.error->name == aborted_error)
+                return {outcome::aborted, rule::message_error, {}};
+            return {outcome::failed, last->is_summary() ? rule::compaction_failed : rule::message_error,
+                    last->info.error};
         }
         // A summary that succeeded says nothing of the turn; what came before it does.
         if (last->is_summary())
-            if (const auto* own = said.last_own_answer(t.id)) last = own;
+            if (const auto* own = said.last_own_answer(t.id))
+                last = own;
         const auto& finish = last->info.finish;
-        if (finish.empty()) return {outcome::aborted, rule::message_interrupted, {}};
-        if (finish == wire::finish_error) return {outcome::failed, rule::message_error, t.own_error};
-        if (finish == wire::finish_tool_calls && rejected(t, *last)) return {outcome::rejected, rule::tool_rejected, {}};
+        if (finish.empty())
+            return {outcome::aborted, rule::message_interrupted, {}};
+        if (finish == wire::finish_error)
+            return {outcome::failed, rule::message_error, t.own_error};
+        if (finish == wire::finish_tool_calls && rejected(t, *last))
+            return {outcome::rejected, rule::tool_rejected, {}};
         return {outcome::completed, rule::message_finished, {}};
     }
 
@@ -448,22 +510,28 @@ struct turn_tracker::state {
     void find_covered() {
         for (auto& t : turns) {
             const auto* prompt = said.find(t.id);
-            if (!prompt || !prompt->known) continue;
+            if (!prompt || !prompt->known)
+                continue;
             const auto* own = said.last_answer(t.id);
             t.covered_by.clear();
             for (const auto& m : said.in_order()) {
-                if (!m->answers() || m->owner.empty() || m->owner == t.id || (own && m->index < own->index)) continue;
+                if (!m->answers() || m->owner.empty() || m->owner == t.id || (own && m->index < own->index))
+                    continue;
                 const auto* under = said.find(m->info.parent_id);
-                if (under && under->index > prompt->index && find_turn(m->owner)) t.covered_by = m->owner;
+                if (under && under->index > prompt->index && find_turn(m->owner))
+                    t.covered_by = m->owner;
             }
         }
     }
 
-    /// A covered turn that has a finished answer is closed by it, unless a compaction carried it on to the later one.
+    /// A covered turn that has a finished answer is closed by it, unless a compaction carried it on to the
+    /// later one.
     bool closed_by_own_answer(const turn& t) const {
         const auto* last = said.last_own_answer(t.id);
-        if (t.covered_by.empty() || !last || !last->info.finished()) return false;
-        if (!last->info.finish.empty() || last->info.error) return true;
+        if (t.covered_by.empty() || !last || !last->info.finished())
+            return false;
+        if (!last->info.finish.empty() || last->info.error)
+            return true;
         const auto* later = said.last_answer(t.covered_by);
         return !later || !said.compacted_between(*last, *later);
     }
@@ -482,34 +550,45 @@ struct turn_tracker::state {
             v.why = rule::superseded;
             return v;
         }
-        if (!t.covered_by.empty() || !idle()) return std::nullopt;
+        if (!t.covered_by.empty() || !idle())
+            return std::nullopt;
         const auto* last = said.last_answer(t.id);
-        if (last && last->info.finished()) return judge(t, last);
+        if (last && last->info.finished())
+            return judge(t, last);
         if (!last && t.abort_seen && !any_unfinished_answer())
             return verdict{outcome::aborted, rule::session_aborted, {}};
         return std::nullopt;
     }
 
-    /// The verdict on a turn without a finished answer, the session not busy, its grace over and asked for since.
+    /// The verdict on a turn without a finished answer, the session not busy, its grace over and asked for
+    /// since.
     verdict decide_unanswered(const turn& t) const {
-        if (!server_knows(t) && t.error) return {outcome::failed, rule::not_accepted, t.error};
-        if (t.abort_asked) return {outcome::aborted, rule::abort_requested, {}};
-        if (t.abort_seen) return {outcome::aborted, rule::session_aborted, {}};
-        if (t.own_error) return {outcome::failed, rule::session_error, t.own_error};
+        if (!server_knows(t) && t.error)
+            return {outcome::failed, rule::not_accepted, t.error};
+        if (t.abort_asked)
+            return {outcome::aborted, rule::abort_requested, {}};
+        if (t.abort_seen)
+            return {outcome::aborted, rule::session_aborted, {}};
+        if (t.own_error)
+            return {outcome::failed, rule::session_error, t.own_error};
         return {outcome::lost, said.last_answer(t.id) ? rule::unfinished : rule::never_answered, {}};
     }
 
-    /// Looks at every open turn, and settles those that can be. `asked` is set by a snapshot: when it was begun.
+    /// Looks at every open turn, and settles those that can be. `asked` is set by a snapshot: when it was
+    /// begun.
     void evaluate(time_point now, const mark* asked = nullptr) {
         find_covered();
         for (bool again = true; again;) {
             again = false;
             for (const auto& t : turns) {
-                if (!t.posted || !(asked || (attached && is_whole(t)))) continue;
+                if (!t.posted || !(asked || (attached && is_whole(t))))
+                    continue;
                 auto v = decide(t);
-                if (!v && asked && t.grace_over && *t.grace_over <= asked->graces && idle() && is_unanswered(t))
+                if (!v && asked && t.grace_over && *t.grace_over <= asked->graces && idle() &&
+                    is_unanswered(t))
                     v = decide_unanswered(t);
-                if (!v) continue;
+                if (!v)
+                    continue;
                 settle(std::string(t.id), std::move(*v), now);
                 find_covered();
                 again = true;
@@ -563,31 +642,39 @@ struct turn_tracker::state {
     }
 
     void adopt_child(const session_info& s) {
-        if (!s.parent_id.empty() && s.id != root && owns(s.parent_id)) children.emplace(s.id, s.parent_id);
+        if (!s.parent_id.empty() && s.id != root && owns(s.parent_id))
+            children.emplace(s.id, s.parent_id);
     }
 
     void on_event(const event& e, time_point now) {
-        if (const auto* created = std::get_if<session_created>(&e)) adopt_child(created->info);
-        if (const auto* updated = std::get_if<session_updated>(&e)) adopt_child(updated->info);
-        if (awaits_repair()) hold(e, now);
-        else take(e, now);
+        if (const auto* created = std::get_if<session_created>(&e))
+            adopt_child(created->info);
+        if (const auto* updated = std::get_if<session_updated>(&e))
+            adopt_child(updated->info);
+        if (awaits_repair())
+            hold(e, now);
+        else
+            take(e, now);
     }
 
     /// The stream goes on, but what happened before it does is not known yet.
     bool awaits_repair() const {
-        return attached && std::any_of(turns.begin(), turns.end(), [](const turn& t) { return !t.silent && !t.trusted; });
+        return attached &&
+               std::any_of(turns.begin(), turns.end(), [](const turn& t) { return !t.silent && !t.trusted; });
     }
 
     /// Keeps an event until the snapshot has told what came before it.
     void hold(const event& e, time_point now) {
         const auto session = session_of(e);
-        if (!session.empty() && !owns(session)) return;
+        if (!session.empty() && !owns(session))
+            return;
         if (session == root && std::holds_alternative<session_deleted>(e)) {
             take(e, now);
             return;
         }
         // What decides about snapshots and about prompts that are never seen must not be lost with them.
-        if (const auto* s = std::get_if<status_changed>(&e); s && session == root) count_busy(s->status);
+        if (const auto* s = std::get_if<status_changed>(&e); s && session == root)
+            count_busy(s->status);
         if (const auto* error = std::get_if<session_error>(&e); error && error->error.name != aborted_error)
             note_error(error->error, session == root);
         constexpr std::size_t enough = 8192;
@@ -601,17 +688,21 @@ struct turn_tracker::state {
     }
 
     void take_held(time_point now) {
-        for (const auto& e : std::exchange(held, {})) take(e, now);
+        for (const auto& e : std::exchange(held, {}))
+            take(e, now);
     }
 
     void count_busy(const session_status& s) {
-        if (s.state != session_status::kind::idle) ++seen.busy_seen;
+        if (s.state != session_status::kind::idle)
+            ++seen.busy_seen;
     }
 
     void note_error(const api_error& error, bool own) {
         for (auto& t : turns) {
-            if (!t.error) t.error = error;
-            if (own && !t.own_error) t.own_error = error;
+            if (!t.error)
+                t.error = error;
+            if (own && !t.own_error)
+                t.own_error = error;
         }
     }
 
@@ -628,7 +719,8 @@ struct turn_tracker::state {
         }
     }
 
-    /// What carries no session id may be about any: it only makes us look, and an error may be why a prompt is unknown.
+    /// What carries no session id may be about any: it only makes us look, and an error may be why a prompt
+    /// is unknown.
     void on_common_event(const event& e, time_point now) {
         if (const auto* error = std::get_if<session_error>(&e)) {
             note_error(error->error, false);
@@ -648,9 +740,11 @@ struct turn_tracker::state {
     void on_own(const session_deleted&, time_point now) { settle_deleted(now); }
 
     void settle_deleted(time_point now) {
-        for (auto& t : turns) t.cut_short = !t.trusted;
+        for (auto& t : turns)
+            t.cut_short = !t.trusted;
         while (!turns.empty()) {
-            for (auto& t : turns) t.covered_by.clear(); // each ends by the same cause, none by another's end
+            for (auto& t : turns)
+                t.covered_by.clear(); // each ends by the same cause, none by another's end
             settle(std::string(turns.front().id), verdict{outcome::lost, rule::session_deleted, {}}, now);
         }
     }
@@ -665,26 +759,31 @@ struct turn_tracker::state {
     void set_status(const session_status& s, time_point now) {
         const bool is_new = !status || *status != s;
         status = s;
-        if (!is_new) return;
+        if (!is_new)
+            return;
         progressed(now);
         tell_retry();
     }
 
     void tell_retry() {
-        if (!status || status->state != session_status::kind::retry || status == retry_told) return;
+        if (!status || status->state != session_status::kind::retry || status == retry_told)
+            return;
         auto* t = current_turn();
-        if (!t || !may_tell(*t)) return;
+        if (!t || !may_tell(*t))
+            return;
         retry_told = status;
         tell(*t, retry_event{status->attempt, status->message, status->next_ms});
         // The server begins anew: what was being said stays as it is, and never ends.
         for (const auto& m : said.in_order())
             if (m->owner == t->id)
-                for (auto& p : m->parts) p.abandoned = p.abandoned || (p.live && !p.ended);
+                for (auto& p : m->parts)
+                    p.abandoned = p.abandoned || (p.live && !p.ended);
     }
 
     void on_own(const session_idle&, time_point now) {
         ++seen.status_seen;
-        if (!idle()) set_status({}, now);
+        if (!idle())
+            set_status({}, now);
         evaluate(now);
     }
 
@@ -702,11 +801,13 @@ struct turn_tracker::state {
     template <class Predicate>
     void mark_aborted(Predicate had) {
         for (auto& t : turns)
-            if (const auto* prompt = said.find(t.id); prompt && prompt->known && had(*prompt)) t.abort_seen = true;
+            if (const auto* prompt = said.find(t.id); prompt && prompt->known && had(*prompt))
+                t.abort_seen = true;
     }
 
     void on_own(const message_updated& e, time_point now) {
-        if (!follows()) return;
+        if (!follows())
+            return;
         progressed(now);
         merge_info(said.append(e.info.id), e.info, now, false);
         evaluate(now);
@@ -714,32 +815,40 @@ struct turn_tracker::state {
 
     void on_own(const message_removed& e, time_point now) {
         progressed(now);
-        if (const auto* m = said.find(e.message_id); m && m->kind != user_kind::prompt) said.erase(e.message_id);
+        if (const auto* m = said.find(e.message_id); m && m->kind != user_kind::prompt)
+            said.erase(e.message_id);
         evaluate(now);
     }
 
     void on_own(const part_updated& e, time_point now) {
-        if (!follows()) return;
+        if (!follows())
+            return;
         progressed(now);
         auto& m = said.append(e.part.message_id);
         merge_part(m, e.part, now, true);
-        if (e.part.type == wire::part::tool || !m.info.assistant) evaluate(now);
+        if (e.part.type == wire::part::tool || !m.info.assistant)
+            evaluate(now);
     }
 
     void on_own(const part_delta& e, time_point now) {
         auto* m = said.find(e.message_id);
-        if (!m && !any_visible()) return;
+        if (!m && !any_visible())
+            return;
         progressed(now);
-        if (!m) m = &said.append(e.message_id);
-        if (is_foreign(*m)) return;
+        if (!m)
+            m = &said.append(e.message_id);
+        if (is_foreign(*m))
+            return;
         auto& p = m->part(e.part_id);
-        if (p.ended || e.field != wire::field::text) return;
+        if (p.ended || e.field != wire::field::text)
+            return;
         if (!p.live) {
             p.withheld = true;
             return;
         }
         p.text += e.delta;
-        if (const auto* t = m->answers() && !m->is_summary() ? find_turn(m->owner) : nullptr) flush_part(*t, p);
+        if (const auto* t = m->answers() && !m->is_summary() ? find_turn(m->owner) : nullptr)
+            flush_part(*t, p);
     }
 
     void on_own(const part_removed& e, time_point now) {
@@ -766,7 +875,8 @@ struct turn_tracker::state {
 
     void on_childs(const status_changed& e, time_point now) {
         auto& known = child_status[e.session_id];
-        if (known == e.status) return;
+        if (known == e.status)
+            return;
         known = e.status;
         progressed(now);
     }
@@ -795,15 +905,18 @@ struct turn_tracker::state {
     }
 
     void answered(std::string_view request, const std::string& reply, bool rejected) {
-        const auto found = std::find_if(asks.begin(), asks.end(), [&](const ask& a) { return id_of(a) == request; });
-        if (found == asks.end()) return;
+        const auto found =
+            std::find_if(asks.begin(), asks.end(), [&](const ask& a) { return id_of(a) == request; });
+        if (found == asks.end())
+            return;
         const ask a = std::move(*found);
         asks.erase(found);
         answered_asks.insert(id_of(a));
         tell_reply(a, reply);
         const auto call = std::visit([](const auto& r) { return r.session_id + '/' + r.call_id; }, a.request);
         auto* t = find_turn(a.turn);
-        if (rejected && t && call.starts_with(root + '/')) t->rejected_calls.insert(call.substr(root.size() + 1));
+        if (rejected && t && call.starts_with(root + '/'))
+            t->rejected_calls.insert(call.substr(root.size() + 1));
     }
 
     // messages and parts, from the stream and from snapshots
@@ -819,56 +932,73 @@ struct turn_tracker::state {
     void merge_info(message_record& m, const message_info& info, time_point now, bool from_snapshot) {
         const bool was_known = m.known;
         const bool was_finished = m.known && m.info.finished();
-        if (was_known && was_finished && !info.finished()) return; // older than what is known
+        if (was_known && was_finished && !info.finished())
+            return; // older than what is known
         const auto error = m.info.error;
         m.info = info;
-        if (!m.info.error) m.info.error = error;
+        if (!m.info.error)
+            m.info.error = error;
         m.known = true;
-        if (!was_known || was_finished != info.finished()) ++news;
+        if (!was_known || was_finished != info.finished())
+            ++news;
         if (!info.assistant) {
             know_prompt(m, now);
             return;
         }
-        if (!was_known) know_answer(m, now);
-        if (!was_finished && info.finished()) know_end(m, from_snapshot);
+        if (!was_known)
+            know_answer(m, now);
+        if (!was_finished && info.finished())
+            know_end(m, from_snapshot);
         flush_message(m);
     }
 
     void know_prompt(message_record& m, time_point now) {
         auto* t = find_turn(m.info.id);
-        if (closed_prompts.contains(m.info.id)) m.kind = user_kind::prompt;
-        if (!t) return;
+        if (closed_prompts.contains(m.info.id))
+            m.kind = user_kind::prompt;
+        if (!t)
+            return;
         m.kind = user_kind::prompt;
         m.owner = t->id;
         for (const auto& other : said.in_order())
-            if (other->answers() && other->info.parent_id == t->id && other->owner.empty()) know_answer(*other, now);
+            if (other->answers() && other->info.parent_id == t->id && other->owner.empty())
+                know_answer(*other, now);
         flush_turn(*t);
     }
 
     void know_answer(message_record& m, time_point now) {
         auto* under = said.find(m.info.parent_id);
-        if (under && under->known && under->kind == user_kind::unclassed) become_prompt(*under, now);
-        if (under) m.owner = under->owner;
-        else if (find_turn(m.info.parent_id)) m.owner = m.info.parent_id;
+        if (under && under->known && under->kind == user_kind::unclassed)
+            become_prompt(*under, now);
+        if (under)
+            m.owner = under->owner;
+        else if (find_turn(m.info.parent_id))
+            m.owner = m.info.parent_id;
         if (auto* t = find_turn(m.owner)) {
-            if (!m.info.finished()) t->abort_seen = false; // it came too early for that abort
+            if (!m.info.finished())
+                t->abort_seen = false; // it came too early for that abort
         } else {
             m.parts.clear();
         }
     }
 
     void know_end(message_record& m, bool from_snapshot) {
-        if (!m.info.error || m.info.error->name != aborted_error) return;
+        if (!m.info.error || m.info.error->name != aborted_error)
+            return;
         const auto* t = find_turn(m.owner);
-        if (!t || t->abort_seen) return; // told by the session's error, at the right moment
-        if (!from_snapshot) mark_aborted([](const message_record&) { return true; });
-        else aborts_found.push_back(m.info.completed_ms.value_or(m.info.created_ms));
+        if (!t || t->abort_seen)
+            return; // told by the session's error, at the right moment
+        if (!from_snapshot)
+            mark_aborted([](const message_record&) { return true; });
+        else
+            aborts_found.push_back(m.info.completed_ms.value_or(m.info.created_ms));
     }
 
     /// A prompt of somebody else's, or of a recording.
     void become_prompt(message_record& m, time_point now) {
         m.kind = user_kind::prompt;
-        if (!options.adopt_prompts && !any_visible()) return;
+        if (!options.adopt_prompts && !any_visible())
+            return;
         auto& t = open(m.info.id, now, !options.adopt_prompts);
         t.posted = true;
         m.owner = t.id;
@@ -876,18 +1006,24 @@ struct turn_tracker::state {
 
     void merge_part(message_record& m, const part& p, time_point now, bool from_stream) {
         if (m.known && !m.info.assistant) {
-            if (m.parted) return;
+            if (m.parted)
+                return;
             said.classify(m, p);
-            if (m.kind == user_kind::prompt && m.owner.empty() && !closed_prompts.contains(m.info.id)) become_prompt(m, now);
+            if (m.kind == user_kind::prompt && m.owner.empty() && !closed_prompts.contains(m.info.id))
+                become_prompt(m, now);
             return;
         }
-        if (is_foreign(m)) return;
+        if (is_foreign(m))
+            return;
         auto& record = m.part(p.id);
         record.what = kind_of(p.type);
-        if (record.what == part_record::kind::tool) merge_tool(record, p);
-        else if (record.what != part_record::kind::other) merge_text(record, p, from_stream);
+        if (record.what == part_record::kind::tool)
+            merge_tool(record, p);
+        else if (record.what != part_record::kind::other)
+            merge_text(record, p, from_stream);
         const auto* t = m.answers() && !m.is_summary() ? find_turn(m.owner) : nullptr;
-        if (t) flush_part(*t, record);
+        if (t)
+            flush_part(*t, record);
     }
 
     void merge_tool(part_record& record, const part& p) {
@@ -895,25 +1031,32 @@ struct turn_tracker::state {
             record.child_session = p.child_session;
             children.emplace(p.child_session, root);
         }
-        if (progress_of(p.state) < progress_of(record.tool.state)) return;
+        if (progress_of(p.state) < progress_of(record.tool.state))
+            return;
         tool_event now{p.call_id.empty() ? p.id : p.call_id, p.tool, p.state, p.title};
         // A title once known stays: on its way out a tool may lose it.
-        if (now.title.empty()) now.title = record.tool.title;
-        if (now != record.tool) ++news;
+        if (now.title.empty())
+            now.title = record.tool.title;
+        if (now != record.tool)
+            ++news;
         record.tool = std::move(now);
         record.rejected = record.rejected || says_rejected(p);
     }
 
     void merge_text(part_record& record, const part& p, bool from_stream) {
-        if (record.ended) return;
+        if (record.ended)
+            return;
         // A snapshot's view of a running part is older than what was heard.
-        if (!from_stream && !p.ended && p.text.size() <= record.text.size()) return;
+        if (!from_stream && !p.ended && p.text.size() <= record.text.size())
+            return;
         if (p.text.empty() && !p.ended) {
             // Its beginning: from here on nothing of it is missed, if nothing was before.
-            if (from_stream && attached && record.text.empty() && !record.withheld) record.live = true;
+            if (from_stream && attached && record.text.empty() && !record.withheld)
+                record.live = true;
             return;
         }
-        if (p.ended) ++news;
+        if (p.ended)
+            ++news;
         record.ended = p.ended;
         const std::string_view told(record.text.data(), record.told);
         if (p.text.starts_with(told)) {
@@ -935,12 +1078,15 @@ struct turn_tracker::state {
         held.clear();
         for (const auto& m : said.in_order())
             for (auto& p : m->parts)
-                if (!p.ended && !p.abandoned) p.live = false;
-        for (auto& t : turns) t.trusted = false;
+                if (!p.ended && !p.abandoned)
+                    p.live = false;
+        for (auto& t : turns)
+            t.trusted = false;
     }
 
     void on_interrupted(const retry::failure& why, unsigned next_attempt, duration retry_in, time_point now) {
-        if (last_outage.over) last_outage = {why.cls, now, {}, false};
+        if (last_outage.over)
+            last_outage = {why.cls, now, {}, false};
         break_stream();
         for (auto& t : turns) {
             t.gap_pending = !t.silent;
@@ -949,13 +1095,16 @@ struct turn_tracker::state {
     }
 
     void on_attached() {
-        if (attached) break_stream();
+        if (attached)
+            break_stream();
         attached = true;
         ++seen.epoch;
         // What was not even posted yet can have missed nothing.
         for (auto& t : turns)
-            if (!t.posted && !t.gap_pending) t.trusted = true;
-        if (!any_visible()) last_outage.over = true;
+            if (!t.posted && !t.gap_pending)
+                t.trusted = true;
+        if (!any_visible())
+            last_outage.over = true;
     }
 
     /// A snapshot has told what the stream could not.
@@ -972,7 +1121,8 @@ struct turn_tracker::state {
 
     bool on_snapshot(const snapshot& s, const mark& taken, time_point now) {
         const bool says_idle = s.status.state == session_status::kind::idle;
-        if (taken.busy_seen != seen.busy_seen && says_idle) return false;
+        if (taken.busy_seen != seen.busy_seen && says_idle)
+            return false;
         trigger = "snapshot";
         no_snapshot_before.reset();
         if (!s.session_known) {
@@ -982,16 +1132,22 @@ struct turn_tracker::state {
         const bool was_quiet = quiet_due;
         const auto news_before = news;
         for (const auto& child : s.children)
-            if (child.id != root && children.emplace(child.id, child.parent_id).second) ++news;
+            if (child.id != root && children.emplace(child.id, child.parent_id).second)
+                ++news;
         merge_messages(s, now);
-        if (attached && taken.epoch == seen.epoch) repaired(now);
-        if (taken.status_seen == seen.status_seen) set_status(s.status, now);
+        if (attached && taken.epoch == seen.epoch)
+            repaired(now);
+        if (taken.status_seen == seen.status_seen)
+            set_status(s.status, now);
         tell_retry();
         evaluate(now, &taken);
         merge_asks(s, taken);
-        if (!awaits_repair()) take_held(now);
-        if (news != news_before) progressed(now);
-        else if (was_quiet) tell_quiet(name_of(s.status.state), now);
+        if (!awaits_repair())
+            take_held(now);
+        if (news != news_before)
+            progressed(now);
+        else if (was_quiet)
+            tell_quiet(name_of(s.status.state), now);
         return true;
     }
 
@@ -999,14 +1155,16 @@ struct turn_tracker::state {
     void merge_messages(const snapshot& s, time_point now) {
         std::vector<const message*> sorted;
         for (const auto& m : s.messages)
-            if (m.info.session_id == root) sorted.push_back(&m);
+            if (m.info.session_id == root)
+                sorted.push_back(&m);
         std::stable_sort(sorted.begin(), sorted.end(), [](const message* a, const message* b) {
             return a->info.created_ms < b->info.created_ms;
         });
         const auto first = std::find_if(sorted.begin(), sorted.end(), [&](const message* m) {
             return find_turn(m->info.id) || find_turn(m->info.parent_id) || said.find(m->info.id);
         });
-        for (auto m = first; m != sorted.end(); ++m) merge_message(**m, now);
+        for (auto m = first; m != sorted.end(); ++m)
+            merge_message(**m, now);
         for (const auto at : std::exchange(aborts_found, {}))
             mark_aborted([&](const message_record& prompt) { return prompt.info.created_ms < at; });
     }
@@ -1014,14 +1172,18 @@ struct turn_tracker::state {
     void merge_message(const message& m, time_point now) {
         auto& record = said.place(m.info.id, m.info.created_ms);
         merge_info(record, m.info, now, true);
-        if (record.answers() && record.owner.empty()) know_answer(record, now); // its prompt may be known by now
-        for (const auto& p : m.parts) merge_part(record, p, now, false);
+        if (record.answers() && record.owner.empty())
+            know_answer(record, now); // its prompt may be known by now
+        for (const auto& p : m.parts)
+            merge_part(record, p, now, false);
     }
 
     /// After an abort the server lists a request for ever: one whose tool does not wait for it is not told.
     bool is_awaited(std::string_view session, std::string_view call) const {
-        if (!busy() || !owns(session)) return false;
-        if (session == root && call.empty()) return true;
+        if (!busy() || !owns(session))
+            return false;
+        if (session == root && call.empty())
+            return true;
         const message_record* where = nullptr;
         const auto* tool = waiting_tool(session, call, &where);
         return tool && progress_of(tool->tool.state) <= 2 && find_turn(where->owner);
@@ -1029,16 +1191,23 @@ struct turn_tracker::state {
 
     void merge_asks(const snapshot& s, const mark& taken) {
         std::set<std::string> listed;
-        for (const auto& r : s.permissions) listed.insert(r.id);
-        for (const auto& r : s.questions) listed.insert(r.id);
-        const auto is_gone = [&](const ask& a) { return a.number <= taken.asks_seen && !listed.contains(id_of(a)); };
+        for (const auto& r : s.permissions)
+            listed.insert(r.id);
+        for (const auto& r : s.questions)
+            listed.insert(r.id);
+        const auto is_gone = [&](const ask& a) {
+            return a.number <= taken.asks_seen && !listed.contains(id_of(a));
+        };
         for (const auto& a : asks)
-            if (is_gone(a)) tell_reply(a, "withdrawn");
+            if (is_gone(a))
+                tell_reply(a, "withdrawn");
         std::erase_if(asks, is_gone);
         for (const auto& r : s.permissions)
-            if (is_awaited(r.session_id, r.call_id)) tell_ask<permission_event>(r);
+            if (is_awaited(r.session_id, r.call_id))
+                tell_ask<permission_event>(r);
         for (const auto& r : s.questions)
-            if (is_awaited(r.session_id, r.call_id)) tell_ask<question_event>(r);
+            if (is_awaited(r.session_id, r.call_id))
+                tell_ask<question_event>(r);
     }
 
     void tell_quiet(std::string_view what, time_point now) {
@@ -1048,7 +1217,8 @@ struct turn_tracker::state {
     }
 
     void snapshot_failed(time_point now) {
-        if (quiet_due) tell_quiet("unreachable", now);
+        if (quiet_due)
+            tell_quiet("unreachable", now);
         no_snapshot_before = later(now, std::max<duration>(options.start_grace, seconds(1)));
     }
 
@@ -1061,25 +1231,35 @@ struct turn_tracker::state {
     static bool waits(const turn& t) { return t.idle_since && !t.grace_over; }
 
     void tick(time_point now) {
-        if (no_snapshot_before && now >= *no_snapshot_before) no_snapshot_before.reset();
+        if (no_snapshot_before && now >= *no_snapshot_before)
+            no_snapshot_before.reset();
         for (auto& t : turns)
-            if (waits(t) && now >= later(*t.idle_since, grace_of(t))) t.grace_over = ++seen.graces;
-        if (watches_quiet() && now >= quiet_check_at) quiet_due = true;
+            if (waits(t) && now >= later(*t.idle_since, grace_of(t)))
+                t.grace_over = ++seen.graces;
+        if (watches_quiet() && now >= quiet_check_at)
+            quiet_due = true;
     }
 
     std::optional<time_point> next_deadline() const {
         std::optional<time_point> next;
-        const auto consider = [&](time_point t) { next = next ? std::min(*next, t) : t; };
-        if (!any_visible()) return next;
-        if (no_snapshot_before) consider(*no_snapshot_before);
+        const auto consider = [&](time_point t) {
+            next = next ? std::min(*next, t) : t;
+        };
+        if (!any_visible())
+            return next;
+        if (no_snapshot_before)
+            consider(*no_snapshot_before);
         for (const auto& t : turns)
-            if (waits(t)) consider(later(*t.idle_since, grace_of(t)));
-        if (watches_quiet()) consider(quiet_check_at);
+            if (waits(t))
+                consider(later(*t.idle_since, grace_of(t)));
+        if (watches_quiet())
+            consider(quiet_check_at);
         return next;
     }
 
     bool wants_snapshot() const {
-        if (!attached || no_snapshot_before) return false;
+        if (!attached || no_snapshot_before)
+            return false;
         return quiet_due || std::any_of(turns.begin(), turns.end(), [](const turn& t) {
                    return !t.silent && (!t.trusted || t.grace_over);
                });
@@ -1098,7 +1278,8 @@ struct turn_tracker::state {
 
     void posted(std::string_view id, time_point now) {
         auto* t = find_turn(id);
-        if (!t || t->posted) return;
+        if (!t || t->posted)
+            return;
         t->posted = true;
         progressed(now);
         if (t->deferred) {
@@ -1111,31 +1292,42 @@ struct turn_tracker::state {
 
     void close(const std::string& id, settlement s) {
         auto* t = find_turn(id);
-        if (!t || t->silent) return;
+        if (!t || t->silent)
+            return;
         trigger.clear();
         s.text = final_text(*t);
         tell_end(*t, s);
         // Its messages go on, and others may be answered together with it.
-        if (prompt_seen(*t)) t->silent = t->posted = true;
-        else forget(id);
-        if (!any_visible()) forget_all();
+        if (prompt_seen(*t))
+            t->silent = t->posted = true;
+        else
+            forget(id);
+        if (!any_visible())
+            forget_all();
     }
 
     void abort_requested(time_point now) {
         for (auto& t : turns) {
-            if (t.silent) continue;
+            if (t.silent)
+                continue;
             t.abort_asked = true;
-            if (t.idle_since) t.idle_since = now;
+            if (t.idle_since)
+                t.idle_since = now;
         }
     }
 
     std::string reason(const turn& t) const {
-        if (!t.posted) return "its prompt is not posted";
+        if (!t.posted)
+            return "its prompt is not posted";
         const auto* last = said.last_answer(t.id);
-        if (!t.covered_by.empty()) return "answered together with a later prompt, which has no end";
-        if (!last) return prompt_seen(t) ? "no assistant message" : "the prompt was not seen";
-        if (!last->info.finished()) return "its last assistant message has no end";
-        if (!t.trusted) return "the stream was interrupted";
+        if (!t.covered_by.empty())
+            return "answered together with a later prompt, which has no end";
+        if (!last)
+            return prompt_seen(t) ? "no assistant message" : "the prompt was not seen";
+        if (!last->info.finished())
+            return "its last assistant message has no end";
+        if (!t.trusted)
+            return "the stream was interrupted";
         return "the session is not known to be idle";
     }
 };
@@ -1147,8 +1339,10 @@ turn_tracker::turn_tracker(turn_tracker&&) noexcept = default;
 turn_tracker& turn_tracker::operator=(turn_tracker&&) noexcept = default;
 
 void turn_tracker::open(std::string message_id, time_point now) {
-    if (auto* known = state_->find_turn(message_id)) known->silent = false;
-    else state_->open(std::move(message_id), now);
+    if (auto* known = state_->find_turn(message_id))
+        known->silent = false;
+    else
+        state_->open(std::move(message_id), now);
 }
 
 void turn_tracker::adopt(std::string message_id, time_point now) {
@@ -1159,8 +1353,8 @@ void turn_tracker::posted(std::string_view message_id, time_point now) {
     state_->posted(message_id, now);
 }
 
-void turn_tracker::close(std::string_view message_id, outcome o, rule r, std::optional<settlement_error> error,
-                         reprompt safe, time_point) {
+void turn_tracker::close(std::string_view message_id, outcome o, rule r,
+                         std::optional<settlement_error> error, reprompt safe, time_point) {
     settlement s;
     s.outcome = o;
     s.rule = r;
@@ -1177,7 +1371,8 @@ void turn_tracker::attached(time_point) {
     state_->on_attached();
 }
 
-void turn_tracker::interrupted(const retry::failure& why, unsigned next_attempt, duration retry_in, time_point now) {
+void turn_tracker::interrupted(const retry::failure& why, unsigned next_attempt, duration retry_in,
+                               time_point now) {
     state_->on_interrupted(why, next_attempt, retry_in, now);
 }
 
@@ -1229,7 +1424,8 @@ bool turn_tracker::owns_session(std::string_view session_id) const noexcept {
 std::vector<turn_tracker::pending_check> turn_tracker::unsettled() const {
     std::vector<pending_check> all;
     for (const auto& t : state_->turns)
-        if (!t.silent) all.push_back({t.id, state_->reason(t)});
+        if (!t.silent)
+            all.push_back({t.id, state_->reason(t)});
     return all;
 }
 

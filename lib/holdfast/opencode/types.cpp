@@ -26,10 +26,12 @@ bool is_digit(char c) {
 
 /// The code unit of the "\uXXXX" at `at`, if there is one.
 std::optional<unsigned> escaped_unit(std::string_view text, std::size_t at) {
-    if (at + 6 > text.size() || text[at] != '\\' || text[at + 1] != 'u') return std::nullopt;
+    if (at + 6 > text.size() || text[at] != '\\' || text[at + 1] != 'u')
+        return std::nullopt;
     unsigned unit = 0;
     for (const char c : text.substr(at + 2, 4)) {
-        if (!std::isxdigit(static_cast<unsigned char>(c))) return std::nullopt;
+        if (!std::isxdigit(static_cast<unsigned char>(c)))
+            return std::nullopt;
         unit = unit * 16 + static_cast<unsigned>(is_digit(c) ? c - '0' : (c | 0x20) - 'a' + 10);
     }
     return unit;
@@ -53,7 +55,8 @@ std::string mend_surrogates(std::string_view text) {
         const auto unit = escaped_unit(mended, at);
         if (!unit) {
             at += 2;
-            if (at >= mended.size()) break;
+            if (at >= mended.size())
+                break;
             continue;
         }
         if (is_high_surrogate(*unit)) {
@@ -63,13 +66,15 @@ std::string mend_surrogates(std::string_view text) {
                 continue;
             }
         }
-        if (is_high_surrogate(*unit) || is_low_surrogate(*unit)) mended.replace(at + 2, 4, "fffd");
+        if (is_high_surrogate(*unit) || is_low_surrogate(*unit))
+            mended.replace(at + 2, 4, "fffd");
         at += 6;
     }
     return mended;
 }
 
-/// Shortens exponents that Boost.JSON refuses. They occur only in what a model wrote, which nobody reads here.
+/// Shortens exponents that Boost.JSON refuses. They occur only in what a model wrote, which nobody reads
+/// here.
 std::string mend_exponents(std::string_view text) {
     std::string mended;
     mended.reserve(text.size());
@@ -78,16 +83,22 @@ std::string mend_exponents(std::string_view text) {
         const char c = text[i];
         mended += c;
         if (in_string) {
-            if (c == '\\' && i + 1 < text.size()) mended += text[++i];
-            else if (c == '"') in_string = false;
+            if (c == '\\' && i + 1 < text.size())
+                mended += text[++i];
+            else if (c == '"')
+                in_string = false;
             continue;
         }
-        if (c == '"') in_string = true;
-        if ((c != 'e' && c != 'E') || i == 0 || !is_digit(text[i - 1])) continue;
-        if (i + 1 < text.size() && (text[i + 1] == '+' || text[i + 1] == '-')) mended += text[++i];
+        if (c == '"')
+            in_string = true;
+        if ((c != 'e' && c != 'E') || i == 0 || !is_digit(text[i - 1]))
+            continue;
+        if (i + 1 < text.size() && (text[i + 1] == '+' || text[i + 1] == '-'))
+            mended += text[++i];
         std::size_t digits = 0;
         for (; i + 1 < text.size() && is_digit(text[i + 1]); ++i, ++digits)
-            if (digits < max_exponent_digits) mended += text[i + 1];
+            if (digits < max_exponent_digits)
+                mended += text[i + 1];
     }
     return mended;
 }
@@ -101,11 +112,14 @@ json::parse_options options() {
 
 std::vector<std::string> strings_of(const json::value* v) {
     std::vector<std::string> all;
-    if (!v) return all;
-    if (const auto* s = v->if_string()) all.emplace_back(s->data(), s->size());
+    if (!v)
+        return all;
+    if (const auto* s = v->if_string())
+        all.emplace_back(s->data(), s->size());
     if (const auto* a = v->if_array())
         for (const auto& item : *a)
-            if (const auto* s = item.if_string()) all.emplace_back(s->data(), s->size());
+            if (const auto* s = item.if_string())
+                all.emplace_back(s->data(), s->size());
     return all;
 }
 
@@ -125,7 +139,8 @@ void parse_tool_state(json_reader& in, part& p) {
     p.call_id = in.string(field::call_id);
     auto state = in.nested(field::state);
     p.state = state.string(field::status);
-    if (p.state.empty()) in.missing("state.status");
+    if (p.state.empty())
+        in.missing("state.status");
     p.title = state.string(field::title);
     p.error = state.string(field::error);
     p.child_session = state.nested("metadata").string("sessionId");
@@ -188,15 +203,19 @@ result<message_info> parse_message_info(const json::value& v, std::string_view p
     m.session_id = in.required_string(field::session_id);
     m.assistant = in.required_string("role") == wire::role_assistant;
     const auto time = in.nested(field::time);
-    if (const auto created = time.integer("created")) m.created_ms = *created;
-    else in.missing("time.created");
-    if (!m.assistant) return in.finish(std::move(m)); // a user message's `summary` is something else
+    if (const auto created = time.integer("created"))
+        m.created_ms = *created;
+    else
+        in.missing("time.created");
+    if (!m.assistant)
+        return in.finish(std::move(m)); // a user message's `summary` is something else
     m.parent_id = in.required_string(field::parent_id);
     m.mode = in.string("mode");
     m.summary = in.boolean("summary");
     m.completed_ms = time.integer("completed");
     m.finish = in.string("finish");
-    if (const auto* error = in.find(field::error); error && !error->is_null()) m.error = parse_api_error(*error);
+    if (const auto* error = in.find(field::error); error && !error->is_null())
+        m.error = parse_api_error(*error);
     m.tokens = parse_tokens(in.nested("tokens"));
     m.cost = in.number("cost");
     return in.finish(std::move(m));
@@ -213,24 +232,29 @@ result<part> parse_part(const json::value& v, std::string_view path) {
     p.ended = in.nested(field::time).integer("end").has_value();
     p.synthetic = in.boolean("synthetic");
     p.automatic = in.boolean("auto");
-    if (p.type == wire::part::tool) parse_tool_state(in, p);
+    if (p.type == wire::part::tool)
+        parse_tool_state(in, p);
     return in.finish(std::move(p));
 }
 
 result<message> parse_message(const json::value& v, std::string_view path) {
     const json_reader in(v, path);
-    if (!in.ok()) return in.error();
+    if (!in.ok())
+        return in.error();
     static const json::value nothing;
     const auto* info = in.find(field::info);
     auto parsed = parse_message_info(info ? *info : nothing, in.path_of(field::info));
-    if (!parsed) return parsed.error();
+    if (!parsed)
+        return parsed.error();
     message m;
     m.info = std::move(*parsed);
     const auto* parts = in.array(field::parts);
-    if (!parts) return retry::make_failure(errc::missing_field, in.path_of(field::parts));
+    if (!parts)
+        return retry::make_failure(errc::missing_field, in.path_of(field::parts));
     for (std::size_t i = 0; i < parts->size(); ++i) {
         auto p = parse_part((*parts)[i], indexed(in.path_of(field::parts), i));
-        if (!p) return p.error();
+        if (!p)
+            return p.error();
         m.parts.push_back(std::move(*p));
     }
     return m;
@@ -243,9 +267,11 @@ result<permission_request> parse_permission(const json::value& v, std::string_vi
     r.session_id = in.required_string(field::session_id);
     // Older servers: "type" and "pattern" (one or several), and the call's id at the top.
     r.permission = in.find("permission") ? in.string("permission") : in.string(field::type);
-    if (r.permission.empty()) in.missing("permission");
+    if (r.permission.empty())
+        in.missing("permission");
     r.patterns = strings_of(in.find("patterns") ? in.find("patterns") : in.find("pattern"));
-    r.call_id = in.object(field::tool) ? in.nested(field::tool).string(field::call_id) : in.string(field::call_id);
+    r.call_id =
+        in.object(field::tool) ? in.nested(field::tool).string(field::call_id) : in.string(field::call_id);
     return in.finish(std::move(r));
 }
 
@@ -256,61 +282,77 @@ result<question_request> parse_question(const json::value& v, std::string_view p
     r.session_id = in.required_string(field::session_id);
     r.call_id = in.nested(field::tool).string(field::call_id);
     const auto* questions = in.array(field::questions);
-    if (!questions) in.missing(field::questions);
+    if (!questions)
+        in.missing(field::questions);
     for (std::size_t i = 0; questions && i < questions->size(); ++i) {
         json_reader each((*questions)[i], indexed(in.path_of(field::questions), i));
         r.questions.push_back(parse_one_question(each));
-        if (!each.ok()) return each.error();
+        if (!each.ok())
+            return each.error();
     }
     return in.finish(std::move(r));
 }
 
 api_error parse_api_error(const json::value& v) {
-    if (v.is_null()) return unreadable({});
+    if (v.is_null())
+        return unreadable({});
     // {"error":{...}} and {"error":"text"}, at most a few deep
     const json::value* inner = &v;
     for (int depth = 0; depth < 4; ++depth) {
         const auto* object = inner->if_object();
-        if (!object || object->contains(field::name) || object->contains(field::tag)) break;
+        if (!object || object->contains(field::name) || object->contains(field::tag))
+            break;
         const auto* nested = object->if_contains(field::error);
-        if (!nested || !(nested->is_object() || nested->is_string())) break;
+        if (!nested || !(nested->is_object() || nested->is_string()))
+            break;
         inner = nested;
     }
-    if (const auto* text = inner->if_string()) return unreadable({text->data(), text->size()});
+    if (const auto* text = inner->if_string())
+        return unreadable({text->data(), text->size()});
     const json_reader in(*inner, {});
     const auto data = in.nested(field::data);
     api_error e;
     e.name = in.string(field::name);
-    if (e.name.empty()) e.name = in.string(field::tag);
+    if (e.name.empty())
+        e.name = in.string(field::tag);
     e.message = data.string(field::message);
-    if (e.message.empty()) e.message = in.string(field::message);
-    if (e.name.empty() && e.message.empty()) return unreadable(json::serialize(v));
-    if (e.name.empty()) e.name = in.string(field::type);
-    if (e.name.empty()) e.name = wire::unknown_error;
+    if (e.message.empty())
+        e.message = in.string(field::message);
+    if (e.name.empty() && e.message.empty())
+        return unreadable(json::serialize(v));
+    if (e.name.empty())
+        e.name = in.string(field::type);
+    if (e.name.empty())
+        e.name = wire::unknown_error;
     const auto status = data.integer(field::status_code).value_or(0);
-    if (status >= 100 && status <= 999) e.status = static_cast<int>(status);
+    if (status >= 100 && status <= 999)
+        e.status = static_cast<int>(status);
     return e;
 }
 
 api_error parse_error_body(std::string_view body) {
     const auto parsed = parse_json(body);
-    if (!parsed || !(parsed->is_object() || parsed->is_string())) return unreadable(body);
+    if (!parsed || !(parsed->is_object() || parsed->is_string()))
+        return unreadable(body);
     auto e = parse_api_error(*parsed);
     // The body as it came, rather than as it would be written again.
-    if (parsed->is_object() && e == unreadable(json::serialize(*parsed))) e.message = body;
+    if (parsed->is_object() && e == unreadable(json::serialize(*parsed)))
+        e.message = body;
     return e;
 }
 
 result<json::value> parse_json(std::string_view text) {
     std::string mended;
-    if (may_hold_surrogates(text)) text = mended = mend_surrogates(text);
+    if (may_hold_surrogates(text))
+        text = mended = mend_surrogates(text);
     error_code ec;
     auto v = json::parse(text, ec, {}, options());
     if (ec == json::error::exponent_overflow) {
         ec.clear();
         v = json::parse(mend_exponents(text), ec, {}, options());
     }
-    if (ec) return retry::make_failure(errc::bad_json, ec.message());
+    if (ec)
+        return retry::make_failure(errc::bad_json, ec.message());
     return v;
 }
 

@@ -1,5 +1,5 @@
-// Every name of the protocol that the library says or understands, in one place: event types, field names, routes
-// and the values that decide something. Source: the server's own API description, version 1.18.33.
+// Every name of the protocol that the library says or understands, in one place: event types, field names,
+// routes and the values that decide something. Source: the server's own API description, version 1.18.33.
 #pragma once
 
 #include <string_view>
@@ -25,7 +25,8 @@ inline constexpr std::string_view part_updated = "message.part.updated";
 inline constexpr std::string_view part_delta = "message.part.delta";
 inline constexpr std::string_view part_removed = "message.part.removed";
 inline constexpr std::string_view permission_asked = "permission.asked";
-inline constexpr std::string_view permission_updated = "permission.updated"; ///< older servers' permission.asked
+inline constexpr std::string_view permission_updated =
+    "permission.updated"; ///< older servers' permission.asked
 inline constexpr std::string_view permission_replied = "permission.replied";
 inline constexpr std::string_view question_asked = "question.asked";
 inline constexpr std::string_view question_replied = "question.replied";
@@ -100,7 +101,8 @@ inline constexpr std::string_view reply_reject = "reject";
 inline constexpr std::string_view unknown_error = "UnknownError";
 
 /// How a tool's error begins when its permission was rejected, and what it is when its question was.
-inline constexpr std::string_view permission_rejected_text = "The user rejected permission to use this specific tool call";
+inline constexpr std::string_view permission_rejected_text =
+    "The user rejected permission to use this specific tool call";
 inline constexpr std::string_view question_dismissed_text = "The user dismissed this question";
 /// The synthetic text that the shell route puts under a user message of its own: no turn.
 inline constexpr std::string_view shell_text = "The following tool was executed by the user";

@@ -18,8 +18,8 @@ namespace holdfast {
 
 namespace net = boost::asio;
 
-/// Throws operation_aborted when the current coroutine was cancelled. For use right after a wait whose own result
-/// does not tell.
+/// Throws operation_aborted when the current coroutine was cancelled. For use right after a wait whose own
+/// result does not tell.
 [[nodiscard]] net::awaitable<void> throw_if_cancelled();
 
 namespace detail {

@@ -49,7 +49,9 @@ task_scope::id task_scope::spawn(net::awaitable<void> child) {
         return 0;
     const id name = shared_->next++;
     const auto slot = shared_->children[name].signal->slot();
-    auto on_end = [state = shared_, name](std::exception_ptr error) { state->ended(name, error); };
+    auto on_end = [state = shared_, name](std::exception_ptr error) {
+        state->ended(name, error);
+    };
     net::co_spawn(shared_->world.executor(), detail::suspended_first<void>(std::move(child)),
                   net::bind_cancellation_slot(slot, std::move(on_end)));
     return name;

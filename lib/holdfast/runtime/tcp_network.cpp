@@ -13,6 +13,7 @@
 
 #include <algorithm>
 #include <mutex>
+#include <optional>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -21,8 +22,8 @@
 namespace holdfast {
 namespace {
 
-using net::ip::tcp;
 using boost::system::error_code;
+using net::ip::tcp;
 constexpr auto as_result = net::as_tuple(net::use_awaitable);
 
 bool is_exhaustion(const error_code& ec) {
@@ -85,17 +86,17 @@ private:
 
 using addresses = std::vector<tcp::endpoint>;
 
-// One look-up on a thread of its own. Whoever comes first, the answer or a cancellation, completes the handler; a
-// late answer finds nobody.
+// One look-up on a thread of its own. Whoever comes first, the answer or a cancellation, completes the
+// handler; a late answer finds nobody.
 class lookup : public std::enable_shared_from_this<lookup> {
 public:
     using handler_type = net::any_completion_handler<void(int, addresses)>;
 
     lookup(net::any_io_executor executor, handler_type handler)
-        : executor_(std::move(executor)), handler_(std::move(handler)) {}
+        : waiting_(waiter{std::move(executor), std::move(handler)}) {}
 
     void start(std::string host, std::uint16_t port) {
-        auto slot = net::get_associated_cancellation_slot(handler_);
+        auto slot = net::get_associated_cancellation_slot(waiting_->handler);
         if (slot.is_connected())
             slot.assign([weak = weak_from_this()](net::cancellation_type) {
                 if (const auto self = weak.lock())
@@ -129,26 +130,33 @@ private:
         return code;
     }
 
-    void finish(int code, addresses found) {
+    struct waiter {
+        net::any_io_executor executor;
         handler_type handler;
-        net::any_io_executor executor; // goes with the handler: a late answer must not touch a context that is gone
-        {
-            const std::lock_guard lock(mutex_);
-            if (!handler_)
-                return;
-            handler = std::exchange(handler_, {});
-            executor = std::exchange(executor_, {});
-        }
-        auto complete = [handler = std::move(handler), code, found = std::move(found)]() mutable {
+    };
+
+    // Leaves nothing behind: a late answer must not touch an executor whose context is gone. By construction
+    // only, as the move assignment of Asio 1.26's any_completion_handler never returns.
+    std::optional<waiter> take_waiter() {
+        const std::lock_guard lock(mutex_);
+        std::optional<waiter> taken(std::move(waiting_));
+        waiting_.reset();
+        return taken;
+    }
+
+    void finish(int code, addresses found) {
+        auto waiting = take_waiter();
+        if (!waiting)
+            return;
+        auto complete = [handler = std::move(waiting->handler), code, found = std::move(found)]() mutable {
             net::get_associated_cancellation_slot(handler).clear();
             std::move(handler)(code, std::move(found));
         };
-        net::post(executor, std::move(complete));
+        net::post(waiting->executor, std::move(complete));
     }
 
-    net::any_io_executor executor_;
     std::mutex mutex_;
-    handler_type handler_;
+    std::optional<waiter> waiting_;
 };
 
 net::awaitable<result<addresses>> addresses_of(endpoint where) {
@@ -166,13 +174,14 @@ net::awaitable<result<addresses>> addresses_of(endpoint where) {
     }
     const net::any_io_executor executor = co_await net::this_coro::executor;
     auto initiate = [executor](auto handler, std::string host, std::uint16_t port) {
-        std::make_shared<lookup>(executor, lookup::handler_type(std::move(handler)))->start(std::move(host), port);
+        std::make_shared<lookup>(executor, lookup::handler_type(std::move(handler)))
+            ->start(std::move(host), port);
     };
     std::tuple<int, addresses> answer;
     auto token = as_result;
     try {
-        answer = co_await net::async_initiate<decltype(token), void(int, addresses)>(initiate, token, where.host,
-                                                                                     where.port);
+        answer = co_await net::async_initiate<decltype(token), void(int, addresses)>(initiate, token,
+                                                                                     where.host, where.port);
     } catch (const std::system_error& e) { // no thread to be had
         co_return retry::make_failure(errc::local, e.what());
     }

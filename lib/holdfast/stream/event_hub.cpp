@@ -77,46 +77,48 @@ void event_hub::acknowledge() {
 
 void event_hub::attach(const member_ptr& to) {
     to->live = to->overflowed = false;
-    contained("on_attached", [&] { to->who->on_attached(); });
-    to->repair = scope_.spawn(repair(to));
+    call(*to, "on_attached", [&] { to->who->on_attached(); });
+    if (may_call(*to))
+        to->repair = scope_.spawn(repair(to));
 }
 
 net::awaitable<void> event_hub::repair(member_ptr to) {
     const auto self = shared_from_this();
     do {
         to->overflowed = false;
+        std::exception_ptr thrown;
         try {
             co_await to->who->repair();
-        } catch (const boost::system::system_error& e) {
-            if (e.code() == net::error::operation_aborted)
-                throw;
-            report("repair");
-        } catch (const std::exception&) {
-            report("repair");
+        } catch (...) {
+            thrown = std::current_exception();
         }
+        co_await throw_if_cancelled(); // else it could make live what has just been interrupted
+        if (thrown)
+            report("repair", thrown);
     } while (to->overflowed);
     to->repair = 0;
     flush(*to);
 }
 
 void event_hub::flush(member& to) {
-    // A handler may make more events come: no, events come by the stream alone. One pass is enough.
+    // Events come by the stream alone, so what a handler does here cannot add to them: one pass is enough.
     const auto held_back = std::exchange(to.held_back, {});
     to.held_back_bytes = 0;
     to.live = true;
     for (const auto& data : held_back)
-        contained("on_event", [&] { to.who->on_event(data); });
-    contained("on_live", [&] { to.who->on_live(); });
+        call(to, "on_event", [&] { to.who->on_event(data); });
+    call(to, "on_live", [&] { to.who->on_live(); });
 }
 
 void event_hub::tell(const member_ptr& to, std::string_view data) {
     if (to->live) {
-        contained("on_event", [&] { to->who->on_event(data); });
+        call(*to, "on_event", [&] { to->who->on_event(data); });
     } else if (acknowledged_ && !to->overflowed) {
         to->held_back_bytes += data.size();
         to->held_back.emplace_back(data);
         if (to->held_back_bytes > config_.held_back_bytes) {
-            to->overflowed = true; // the repair begins again when it is through: these events are in its snapshot
+            to->overflowed =
+                true; // the repair begins again when it is through: these events are in its snapshot
             to->held_back.clear();
             to->held_back_bytes = 0;
         }
@@ -130,38 +132,36 @@ void event_hub::interrupt(const item& why) {
         each->live = false;
         each->held_back.clear();
         each->held_back_bytes = 0;
-        contained("on_interrupted", [&] { each->who->on_interrupted(why); });
+        call(*each, "on_interrupted", [&] { each->who->on_interrupted(why); });
     }
 }
 
 net::awaitable<void> event_hub::give_up(item why) {
     interrupt(why);
-    const auto waiting = std::make_shared<std::size_t>(members_.size());
-    const auto done = std::make_shared<condition_variable>(world_);
-    auto tell_one = [](std::shared_ptr<event_hub> self, member_ptr to, item last, std::shared_ptr<std::size_t> left,
-                       std::shared_ptr<condition_variable> all) -> net::awaitable<void> {
-        struct departure {
-            std::size_t& left;
-            condition_variable& all;
-            ~departure() {
-                if (--left == 0)
-                    all.notify_all();
-            }
-        } const departure{*left, *all};
-        try {
-            co_await to->who->on_give_up(last);
-        } catch (const boost::system::system_error& e) {
-            if (e.code() == net::error::operation_aborted)
-                throw;
-            self->report("on_give_up");
-        } catch (const std::exception&) {
-            self->report("on_give_up");
-        }
-    };
+    // Each call holds `telling`, also one that is cancelled before it begins: when the last lets go, all are
+    // told.
+    const auto all_told = std::make_shared<condition_variable>(world_);
+    std::shared_ptr<void> telling(nullptr, [all_told](std::nullptr_t) { all_told->notify_all(); });
+    const std::weak_ptr<void> still_telling = telling;
     for (const auto& each : everyone())
-        scope_.spawn(tell_one(shared_from_this(), each, why, waiting, done));
-    while (*waiting != 0)
-        co_await done->wait();
+        scope_.spawn(tell_give_up(each, why, telling));
+    telling.reset();
+    while (!still_telling.expired())
+        co_await all_told->wait();
+}
+
+net::awaitable<void> event_hub::tell_give_up(member_ptr to, item why,
+                                             [[maybe_unused]] std::shared_ptr<void> telling) {
+    const auto self = shared_from_this();
+    std::exception_ptr thrown;
+    try {
+        co_await to->who->on_give_up(why);
+    } catch (...) {
+        thrown = std::current_exception();
+    }
+    co_await throw_if_cancelled();
+    if (thrown)
+        report("on_give_up", thrown);
 }
 
 void event_hub::subscribe(std::string key, std::shared_ptr<subscriber> who) {
@@ -177,8 +177,10 @@ void event_hub::unsubscribe(std::string_view key) {
     const auto found = members_.find(key);
     if (found == members_.end())
         return;
-    scope_.cancel(std::exchange(found->second->repair, 0));
+    const auto leaving = found->second;
     members_.erase(found);
+    leaving->left = true;
+    scope_.cancel(std::exchange(leaving->repair, 0));
 }
 
 // A copy: a handler may subscribe or unsubscribe.
@@ -190,6 +192,7 @@ std::vector<event_hub::member_ptr> event_hub::everyone() const {
 }
 
 void event_hub::close() noexcept {
+    closed_ = true;
     source_.close();
 }
 
@@ -197,24 +200,34 @@ void event_hub::wake() {
     source_.wake();
 }
 
+// After close(), and after they have left, nobody is told anything more.
+bool event_hub::may_call(const member& to) const noexcept {
+    return !closed_ && !to.left;
+}
+
 template <class Call>
-void event_hub::contained(std::string_view what, Call&& call) noexcept {
+void event_hub::call(const member& to, std::string_view what, Call&& make) noexcept {
+    if (may_call(to))
+        contained(what, std::forward<Call>(make));
+}
+
+template <class Call>
+void event_hub::contained(std::string_view what, Call&& make) noexcept {
     try {
-        call();
+        make();
     } catch (...) {
-        report(what);
+        report(what, std::current_exception());
     }
 }
 
-// Called while an exception is handled.
-void event_hub::report(std::string_view what) noexcept {
+void event_hub::report(std::string_view what, const std::exception_ptr& thrown) noexcept {
     log_record record;
     record.level = log_level::error;
     record.event = "hub.handler_threw";
     record.tag = config_.source.tag;
     record.action = what;
     try {
-        throw;
+        std::rethrow_exception(thrown);
     } catch (const std::exception& e) {
         record.error_message = e.what();
     } catch (...) {

@@ -6,6 +6,7 @@
 #include <holdfast/stream/event_source.hpp>
 
 #include <cstddef>
+#include <exception>
 #include <functional>
 #include <map>
 #include <memory>
@@ -28,13 +29,14 @@ struct routing {
     std::string key;
 };
 
-/// Who holds a part of the stream. Called on the runtime's executor. What a call throws is logged and contained: it
-/// is never a failure of the stream.
+/// Who holds a part of the stream. Called on the runtime's executor. What a call throws is logged and
+/// contained: it is never a failure of the stream.
 class subscriber {
 public:
     virtual ~subscriber() = default;
 
-    /// The stream is acknowledged: from here on nothing is missed. Events are kept back until repair() returns.
+    /// The stream is acknowledged: from here on nothing is missed. Events are kept back until repair()
+    /// returns.
     virtual void on_attached() = 0;
     /// Mends what was missed before. Cancelled when the stream breaks meanwhile.
     [[nodiscard]] virtual net::awaitable<void> repair() = 0;
@@ -65,10 +67,13 @@ public:
     /// Cancellation (terminal): operation_aborted at once; the source is closed.
     [[nodiscard]] net::awaitable<void> run();
 
-    /// Adds a subscriber under `key`. On an acknowledged stream it is attached, and its repair begins, at once.
+    /// Adds a subscriber under `key`. On an acknowledged stream it is attached, and its repair begins, at
+    /// once.
     void subscribe(std::string key, std::shared_ptr<subscriber> who);
+    /// From here on that subscriber is told nothing more, not even the rest of a batch.
     void unsubscribe(std::string_view key);
 
+    /// Ends run(); nobody is told anything more, not even the rest of a batch.
     void close() noexcept;
     void wake();
     [[nodiscard]] bool running() const noexcept { return running_; }
@@ -81,6 +86,7 @@ private:
         std::shared_ptr<subscriber> who;
         bool live = false;
         bool overflowed = false;
+        bool left = false; ///< unsubscribed
         task_scope::id repair = 0;
         std::vector<std::string> held_back;
         std::size_t held_back_bytes = 0;
@@ -92,13 +98,17 @@ private:
     void acknowledge();
     void interrupt(const item& why);
     [[nodiscard]] net::awaitable<void> give_up(item why);
+    [[nodiscard]] net::awaitable<void> tell_give_up(member_ptr to, item why, std::shared_ptr<void> telling);
     void attach(const member_ptr& to);
     [[nodiscard]] net::awaitable<void> repair(member_ptr to);
     void tell(const member_ptr& to, std::string_view data);
     void flush(member& to);
+    [[nodiscard]] bool may_call(const member& to) const noexcept;
     template <class Call>
-    void contained(std::string_view what, Call&& call) noexcept;
-    void report(std::string_view what) noexcept;
+    void call(const member& to, std::string_view what, Call&& make) noexcept;
+    template <class Call>
+    void contained(std::string_view what, Call&& make) noexcept;
+    void report(std::string_view what, const std::exception_ptr& thrown) noexcept;
     [[nodiscard]] std::vector<member_ptr> everyone() const;
 
     runtime& world_;
@@ -108,6 +118,7 @@ private:
     std::map<std::string, member_ptr, std::less<>> members_;
     bool running_ = false;
     bool acknowledged_ = false;
+    bool closed_ = false;
 };
 
 } // namespace holdfast::stream

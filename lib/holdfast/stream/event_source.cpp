@@ -20,8 +20,8 @@ time_point earliest(time_point from, duration limit, time_point other) {
 } // namespace
 
 event_source::event_source(runtime& world, source_config config)
-    : world_(world), config_(std::move(config)), schedule_(config_.policy), parser_(config_.limits), due_(world.now()),
-      closing_(world.clock(), world.executor()), woken_(world) {
+    : world_(world), config_(std::move(config)), schedule_(config_.policy), parser_(config_.limits),
+      due_(world.now()), closing_(world.clock(), world.executor()), woken_(world) {
     closing_.expires_at(time_point::max());
 }
 
@@ -77,7 +77,8 @@ net::awaitable<bool> event_source::subscribe() {
 
 net::awaitable<void> event_source::read_more() {
     const auto now = world_.now();
-    const auto greeting_by = greeted_ ? time_point::max() : earliest(opened_at_, config_.greeting_timeout, time_point::max());
+    const auto greeting_by =
+        greeted_ ? time_point::max() : earliest(opened_at_, config_.greeting_timeout, time_point::max());
     const auto stalled_at = earliest(now, config_.stall_timeout, time_point::max());
     const auto got = co_await body_->read(std::min(greeting_by, stalled_at));
     if (closed_)
@@ -100,7 +101,8 @@ location event_source::ask_location() {
     try {
         return config_.locate();
     } catch (const std::exception& e) {
-        log(log_level::error, "stream.locate_threw", retry::make_failure(errc::local, e.what()), "wait", std::nullopt);
+        log(log_level::error, "stream.locate_threw", retry::make_failure(errc::local, e.what()), "wait",
+            std::nullopt);
         location nowhere;
         nowhere.what = location::state::down;
         return nowhere;
@@ -120,7 +122,8 @@ net::awaitable<bool> event_source::find_location() {
     }
     if (found.what == location::state::down) {
         if (!std::exchange(told_down_, true))
-            log(log_level::info, "stream.down", retry::make_failure(errc::gone, "known to be down"), "wait", std::nullopt);
+            log(log_level::info, "stream.down", retry::make_failure(errc::gone, "known to be down"), "wait",
+                std::nullopt);
         co_await woken_.wait(later(world_.now(), config_.policy.base_delay));
         co_return false;
     }
@@ -187,7 +190,8 @@ void event_source::on_opened(http::body_stream body) {
 void event_source::on_failure(retry::failure why) {
     const auto now = world_.now();
     if (const auto asked = parser_.retry_ms())
-        schedule_.server_base_delay(milliseconds(std::min<std::uint64_t>(*asked, to_ms(config_.policy.max_delay))));
+        schedule_.server_base_delay(
+            milliseconds(std::min<std::uint64_t>(*asked, to_ms(config_.policy.max_delay))));
     const auto next = schedule_.on_end(why, body_ ? now - opened_at_ : duration::zero(), world_.random());
     body_.reset();
     pieces_ = {};
@@ -198,7 +202,9 @@ void event_source::on_failure(retry::failure why) {
     held_ = retry::blames_endpoint(why) && why.status == 0;
     ended_ = next.give_up;
     const bool first = schedule_.failures() <= 1;
-    log(next.give_up ? log_level::error : first ? log_level::warn : log_level::debug,
+    log(next.give_up ? log_level::error
+        : first      ? log_level::warn
+                     : log_level::debug,
         next.give_up ? "stream.gave_up" : "stream.interrupted", why, next.give_up ? "give_up" : "retry",
         next.give_up ? std::nullopt : std::optional(next.delay));
     item told;
@@ -252,8 +258,8 @@ void event_source::wake() {
         world_.wake(url_->where);
 }
 
-void event_source::log(log_level level, std::string_view event, const retry::failure& why, std::string_view action,
-                       std::optional<duration> retry_in) const {
+void event_source::log(log_level level, std::string_view event, const retry::failure& why,
+                       std::string_view action, std::optional<duration> retry_in) const {
     log_record record;
     record.level = level;
     record.event = event;

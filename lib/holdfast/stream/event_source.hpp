@@ -1,5 +1,5 @@
-// stream: subscribe, read, reconnect. event_source is one stream held for ever; event_hub shares one among many.
-// Neither knows what an event means.
+// stream: subscribe, read, reconnect. event_source is one stream held for ever; event_hub shares one among
+// many. Neither knows what an event means.
 //
 //     stream::event_source source(world, config);
 //     while (auto item = co_await source.next()) {
@@ -54,16 +54,17 @@ struct source_config {
 /// What a stream tells, in order. Views hold until the next call of next() or try_next().
 struct item {
     enum class kind {
-        opened,      ///< connected, and the response is an event stream
+        opened, ///< connected, and the response is an event stream
         event,
         interrupted, ///< it broke or could not be had; the next attempt is `attempt`, in `retry_in`
         gave_up,     ///< the policy allows no further attempt, or the failure is final; nothing follows
     };
     kind what = kind::event;
     sse::event event;
-    unsigned attempt = 0;  ///< opened: the attempt that succeeded; interrupted: the next; gave_up: how many there were
-    int status = 0;        ///< opened: the response's
-    duration retry_in{};   ///< interrupted
+    unsigned attempt =
+        0; ///< opened: the attempt that succeeded; interrupted: the next; gave_up: how many there were
+    int status = 0;         ///< opened: the response's
+    duration retry_in{};    ///< interrupted
     retry::failure failure; ///< interrupted, gave_up
 };
 
@@ -76,16 +77,16 @@ public:
     ~event_source();
 
     /// The next item; nullopt after gave_up, after close(), and when the location is gone.
-    /// One call at a time. Cancellation (terminal): at once in every phase (gate, backoff, name look-up, connect,
-    /// header, body), as operation_aborted; no item is lost, and the connection and the schedule stay: the next
-    /// call goes on. Throws nothing else.
+    /// One call at a time. Cancellation (terminal): at once in every phase (gate, backoff, name look-up,
+    /// connect, header, body), as operation_aborted; no item is lost, and the connection and the schedule
+    /// stay: the next call goes on. Throws nothing else.
     [[nodiscard]] net::awaitable<std::optional<item>> next();
 
     /// The next item that is there without waiting: what is left of the last read.
     [[nodiscard]] std::optional<item> try_next();
 
-    /// Ends the stream: the connection is closed, nothing more is handed out, a pending next() returns nullopt.
-    /// Idempotent.
+    /// Ends the stream: the connection is closed, nothing more is handed out, a pending next() returns
+    /// nullopt. Idempotent.
     void close() noexcept;
 
     /// Ends a backoff: the next attempt is made now.
@@ -120,14 +121,14 @@ private:
     std::string_view unparsed_;                // of the piece under way
     std::deque<item> lifecycle_;
     std::optional<http::url> url_;
-    time_point due_{};     // the backoff: no attempt before this
-    bool held_ = false;    // the last failure blamed the endpoint
+    time_point due_{};  // the backoff: no attempt before this
+    bool held_ = false; // the last failure blamed the endpoint
     bool ended_ = false;
     bool closed_ = false;
     bool greeted_ = false; // an event came on this connection
     bool told_down_ = false;
     time_point opened_at_{};
-    timer closing_;        // cancelled by close(): ends a pending subscribe()
+    timer closing_; // cancelled by close(): ends a pending subscribe()
     condition_variable woken_;
 };
 

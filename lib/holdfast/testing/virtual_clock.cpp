@@ -41,7 +41,9 @@ struct virtual_clock::state {
         auto slot = net::get_associated_cancellation_slot(done.handler);
         if (slot.is_connected())
             slot.clear();
-        auto call = [handler = std::move(done.handler), ec]() mutable { std::move(handler)(ec); };
+        auto call = [handler = std::move(done.handler), ec]() mutable {
+            std::move(handler)(ec);
+        };
         net::post(done.executor, std::move(call));
     }
 };
@@ -90,7 +92,8 @@ virtual_clock::virtual_clock(wall_time wall_start) : state_(std::make_shared<sta
 }
 
 virtual_clock::~virtual_clock() {
-    // Handlers may own what holds this clock's state, and timers that look into it as they go: let go of all at once.
+    // Handlers may own what holds this clock's state, and timers that look into it as they go: let go of all
+    // at once.
     const auto abandoned = std::exchange(state_->pending, {});
 }
 

@@ -1,0 +1,15 @@
+# The README shows the example as it is tested: between its fences stands what stands between the marks.
+file(READ "${EXAMPLE}" example)
+set(begin "// [readme]\n")
+string(FIND "${example}" "${begin}" from)
+string(FIND "${example}" "// [/readme]" to)
+string(LENGTH "${begin}" skip)
+math(EXPR from "${from} + ${skip}")
+math(EXPR length "${to} - ${from}")
+string(SUBSTRING "${example}" ${from} ${length} snippet)
+
+file(READ "${README}" readme)
+string(FIND "${readme}" "```cpp\n${snippet}```" found)
+if(found EQUAL -1)
+  message(FATAL_ERROR "README.md has no cpp fence that is word for word the marked part of ${EXAMPLE}:\n${snippet}")
+endif()

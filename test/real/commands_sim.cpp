@@ -1,0 +1,125 @@
+// holdfast sim as a command: its first line, its options, its end. What it serves has its tests with the
+// model.
+#define BOOST_TEST_MODULE commands_sim
+#include <boost/test/unit_test.hpp>
+
+#include "support/command.hpp"
+#include "support/plain_http.hpp"
+#include "support/sim_process.hpp"
+
+#include <csignal>
+#include <regex>
+#include <string>
+#include <vector>
+
+namespace {
+
+using namespace holdfast::test;
+using namespace std::chrono_literals;
+using lines = std::vector<std::string>;
+
+command_result sim(lines arguments) {
+    arguments.insert(arguments.begin(), "sim");
+    return run_command("holdfast", arguments);
+}
+
+int code_of(const command_result& done) {
+    return done.status && done.status->signal == 0 ? done.status->code : -1;
+}
+
+} // namespace
+
+BOOST_AUTO_TEST_CASE(its_first_line_says_where_it_listens_and_it_is_ready_by_then) {
+    sim_process server;
+    const auto line = server.child().lines().at(0);
+    BOOST_TEST(
+        std::regex_match(line, std::regex(R"(opencode server listening on http://127\.0\.0\.1:[1-9][0-9]*)")),
+        line);
+    BOOST_TEST(http_call(server.port(), "GET", "/global/health").status == 200);
+}
+
+BOOST_AUTO_TEST_CASE(port_0_is_a_free_port_each_time) {
+    sim_process one, another;
+    BOOST_TEST(one.port() != another.port());
+}
+
+BOOST_AUTO_TEST_CASE(a_taken_port_is_a_failure_in_words) {
+    sim_process first;
+    const auto done = sim({"--listen", first.url().substr(7)});
+    BOOST_TEST(code_of(done) == 1);
+    BOOST_TEST(done.output.empty());
+    BOOST_REQUIRE(done.errors.size() == 1U);
+    BOOST_TEST(done.errors.front() == "holdfast: cannot listen on 127.0.0.1 port " +
+                                          std::to_string(first.port()) + ": Address already in use");
+}
+
+BOOST_AUTO_TEST_CASE(signals_end_it_with_their_codes_also_while_a_stream_is_open) {
+    for (const auto& [number, code] : {std::pair(SIGTERM, 143), std::pair(SIGINT, 130)}) {
+        sim_process server;
+        plain_event_stream stream(server.port(), "/event");
+        BOOST_TEST(stream.status() == 200);
+        server.child().signal(number);
+        BOOST_TEST((server.child().wait(10s) == exit_status{code, 0}));
+        BOOST_TEST(server.child().lines(process::stream::errors).empty());
+    }
+}
+
+BOOST_AUTO_TEST_CASE(help_names_every_tag_and_every_fault) {
+    const auto done = sim({"--help"});
+    BOOST_TEST(code_of(done) == 0);
+    const auto text = done.text();
+    for (const auto* name : {"#plain",
+                             "#slow",
+                             "#reason",
+                             "#tool",
+                             "#ask",
+                             "#question",
+                             "#write",
+                             "#todo",
+                             "#task",
+                             "#big",
+                             "#silent",
+                             "#early",
+                             "#length",
+                             "#error",
+                             "#e500",
+                             "#e500once",
+                             "#retry",
+                             "#throttle",
+                             "#cutonce",
+                             "#errchunk",
+                             "#garbage",
+                             "#overflow",
+                             "#overflow-ok",
+                             "cut@N",
+                             "reset@N",
+                             "stall@N",
+                             "mute@N",
+                             "garbage@N",
+                             "refuse",
+                             "restart@N",
+                             "early-end",
+                             "status@CODE",
+                             "hang",
+                             "api-status@CODE",
+                             "drop-answer",
+                             "--listen",
+                             "--pace",
+                             "--seed",
+                             "OPENCODE_SERVER_PASSWORD"}) {
+        BOOST_TEST(text.find(name) != std::string::npos, name);
+    }
+}
+
+BOOST_AUTO_TEST_CASE(wrong_usage_is_one_line_and_exit_code_two) {
+    for (const lines& wrong :
+         {lines{"--fault", "cut"}, lines{"--fault", "nonsense@1"}, lines{"--fault", "cut@1x"},
+          lines{"--fault", "status@42"}, lines{"--fault", ""}, lines{"--pace", "fast"}, lines{"--seed", "x"},
+          lines{"--listen", "4096"}, lines{"--listen", "127.0.0.1:70000"}, lines{"--listen", "nowhere:1"},
+          lines{"--nonsense"}, lines{"more"}}) {
+        const auto done = sim(wrong);
+        BOOST_TEST(code_of(done) == 2, wrong.back() << ": " << done.text());
+        BOOST_TEST(done.output.empty(), done.text());
+        BOOST_TEST(done.errors.size() == 1U, wrong.back() << ": " << done.text());
+    }
+}

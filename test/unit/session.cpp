@@ -1,0 +1,532 @@
+// Servers, sessions and turns in virtual time, against the simulated OpenCode server.
+#define BOOST_TEST_MODULE session
+#include <boost/test/unit_test.hpp>
+
+#include "support/coroutine.hpp"
+
+#include <holdfast/opencode/server.hpp>
+#include <holdfast/runtime/cancellation.hpp>
+#include <holdfast/runtime/task_scope.hpp>
+#include <holdfast/runtime/with_deadline.hpp>
+#include <holdfast/testing/sim_host.hpp>
+
+#include <algorithm>
+#include <map>
+#include <string>
+#include <variant>
+#include <vector>
+
+using namespace holdfast;
+using opencode::agent_event;
+using opencode::outcome;
+using opencode::reprompt;
+using opencode::rule;
+using opencode::settlement;
+using testing::opencode_sim;
+
+namespace {
+
+const endpoint here{"http", "127.0.0.1", 4096};
+const endpoint elsewhere{"http", "127.0.0.1", 4097};
+
+http::url url_of(const endpoint& where) {
+    return *http::parse_url(to_string(where));
+}
+
+/// All that the owner of a turn was told.
+struct told {
+    std::vector<agent_event> events;
+
+    template <class E>
+    std::vector<E> all() const {
+        std::vector<E> found;
+        for (const auto& each : events)
+            if (const auto* one = std::get_if<E>(&each))
+                found.push_back(*one);
+        return found;
+    }
+    std::string text() const {
+        std::string text;
+        for (const auto& each : all<opencode::text_event>())
+            text += each.delta;
+        return text;
+    }
+    /// The one settlement, which must be the last.
+    settlement end() const {
+        BOOST_TEST_REQUIRE(all<settlement>().size() == 1u);
+        BOOST_TEST_REQUIRE(std::holds_alternative<settlement>(events.back()));
+        return std::get<settlement>(events.back());
+    }
+};
+
+struct held_server : test::in_simulated_world {
+    opencode_sim::options model;
+    opencode::server_config config;
+    std::optional<testing::sim_host> host;
+    std::optional<opencode::server> server;
+    std::optional<task_scope> tasks;
+
+    held_server() { config.policy = retry::session_stream(); }
+
+    void start() {
+        host.emplace(world, here, model);
+        server.emplace(world.rt(), url_of(here), config);
+        tasks.emplace(world.rt(), [](std::exception_ptr e) { std::rethrow_exception(e); });
+        tasks->spawn(server->run());
+    }
+
+    net::awaitable<opencode::session> new_session() {
+        auto made = co_await server->create_session({}, {});
+        BOOST_TEST_REQUIRE(made.has_value());
+        co_return std::move(*made);
+    }
+
+    net::awaitable<told> hear(opencode::turn& turn) {
+        told all;
+        while (auto event = co_await turn.next())
+            all.events.push_back(std::move(*event));
+        co_return all;
+    }
+
+    net::awaitable<told> run_turn(opencode::session& session, std::string prompt) {
+        auto turn = co_await session.prompt(std::move(prompt));
+        co_return co_await hear(turn);
+    }
+
+    net::awaitable<bool> post(opencode::session& session) {
+        (void)co_await session.prompt("#slow:30");
+        co_return true;
+    }
+
+    /// Lets everything end: to be awaited last.
+    net::awaitable<void> end() {
+        server->stop();
+        co_await tasks->join();
+    }
+
+    void finish() {
+        server.reset();
+        host->shut_down();
+        host.reset();
+        world.settle();
+    }
+
+    const opencode_sim::turn_truth truth_of(const std::string& message) {
+        for (auto& each : host->model().truth())
+            if (each.message == message)
+                return each;
+        BOOST_FAIL("the server knows no prompt " << message);
+        throw;
+    }
+};
+
+std::string words(int n) {
+    std::string text;
+    for (int i = 0; i < n; ++i)
+        text += 'w' + std::to_string(i) + ' ';
+    return text;
+}
+
+} // namespace
+
+// --- plain turns
+
+CO_TEST_CASE(a_plain_turn_is_told_once_and_completes, held_server) {
+    start();
+    auto session = co_await new_session();
+    const auto all = co_await run_turn(session, "#plain");
+    BOOST_TEST(all.text() == "Hello from the simulated model.");
+    BOOST_TEST((all.end().outcome == outcome::completed));
+    BOOST_TEST((all.end().rule == rule::message_finished));
+    BOOST_TEST(all.end().text == all.text());
+    co_await end();
+}
+
+CO_TEST_CASE(a_session_holds_one_turn_after_another_on_one_stream, held_server) {
+    start();
+    auto session = co_await new_session();
+    for (int i = 0; i < 5; ++i)
+        BOOST_TEST(((co_await run_turn(session, "#plain")).end().outcome == outcome::completed));
+    BOOST_TEST(host->model().stats().stream_requests == 1u);
+    co_await end();
+}
+
+CO_TEST_CASE(sessions_of_one_directory_share_one_stream_and_hear_only_their_own, held_server) {
+    start();
+    std::vector<opencode::session> sessions;
+    std::vector<opencode::turn> turns;
+    for (int i = 0; i < 8; ++i)
+        sessions.push_back(co_await new_session());
+    for (int i = 0; i < 8; ++i) {
+        auto turn = co_await sessions[i].prompt("#slow:" + std::to_string(10 + i));
+        turns.push_back(std::move(turn));
+    }
+    for (int i = 0; i < 8; ++i)
+        BOOST_TEST((co_await hear(turns[i])).text() == words(10 + i));
+    BOOST_TEST(host->model().stats().stream_requests == 1u);
+    turns.clear();
+    sessions.clear();
+    co_await end();
+}
+
+CO_TEST_CASE(one_global_stream_serves_all_directories, held_server) {
+    config.global_stream = true;
+    start();
+    auto first = (co_await server->create_session({}, "/one")).value();
+    auto second = (co_await server->create_session({}, "/two")).value();
+    BOOST_TEST((co_await run_turn(first, "#plain")).text() == "Hello from the simulated model.");
+    BOOST_TEST((co_await run_turn(second, "#plain")).text() == "Hello from the simulated model.");
+    BOOST_TEST(host->model().stats().stream_requests == 1u);
+    co_await end();
+}
+
+// --- outages
+
+CO_TEST_CASE(wherever_the_stream_is_cut_the_text_has_no_hole_and_no_repeat, held_server) {
+    start();
+    auto session = co_await new_session();
+    for (int delay = 10; delay < 900; delay += 37) {
+        auto turn = co_await session.prompt("#slow:30");
+        co_await world.rt().sleep_for(milliseconds(delay));
+        host->model().cut_streams(world.time().now());
+        host->pump();
+        const auto all = co_await hear(turn);
+        BOOST_TEST_CONTEXT("cut after " << delay << " ms") {
+            BOOST_TEST(all.text() == words(30));
+            BOOST_TEST((all.end().outcome == outcome::completed));
+            BOOST_TEST(truth_of(turn.message_id()).model_runs == 1);
+        }
+    }
+    co_await end();
+}
+
+CO_TEST_CASE(an_end_that_is_missed_is_had_by_a_snapshot, held_server) {
+    config.policy.base_delay = seconds(4);
+    start();
+    auto session = co_await new_session();
+    auto turn = co_await session.prompt("#slow:20");
+    co_await world.rt().sleep_for(milliseconds(150));
+    host->model().cut_streams(world.time().now());
+    host->model().refuse(seconds(3), world.time().now());
+    host->pump();
+    const auto all = co_await hear(turn);
+    BOOST_TEST(all.text() == words(20));
+    BOOST_TEST((all.end().outcome == outcome::completed));
+    BOOST_TEST(all.end().event == "snapshot");
+    BOOST_TEST(!all.all<opencode::gap_event>().empty());
+    co_await end();
+}
+
+CO_TEST_CASE(a_server_that_restarts_in_mid_turn_loses_it_and_takes_the_next, held_server) {
+    start();
+    auto session = co_await new_session();
+    auto turn = co_await session.prompt("#slow:200");
+    co_await world.rt().sleep_for(milliseconds(300));
+    host->model().restart(world.time().now());
+    host->pump();
+    const auto all = co_await hear(turn);
+    BOOST_TEST((all.end().outcome == outcome::lost));
+    BOOST_TEST((all.end().rule == rule::unfinished));
+    BOOST_TEST(((co_await run_turn(session, "#plain")).end().outcome == outcome::completed));
+    co_await end();
+}
+
+CO_TEST_CASE(a_silent_server_is_found_by_the_stall_timeout, held_server) {
+    config.stall_timeout = seconds(20);
+    start();
+    auto session = co_await new_session();
+    auto turn = co_await session.prompt("#slow:30");
+    co_await world.rt().sleep_for(milliseconds(200));
+    host->model().stall_streams();
+    const auto begun = world.time().now();
+    const auto all = co_await hear(turn);
+    BOOST_TEST(all.text() == words(30));
+    BOOST_TEST((all.all<opencode::interrupted_event>().front().failure.cls == failure_class::stall));
+    BOOST_TEST((world.time().now() - begun < seconds(23)));
+    co_await end();
+}
+
+CO_TEST_CASE(a_mute_stream_is_caught_by_asking_the_server, held_server) {
+    start();
+    auto session = co_await new_session();
+    auto turn = co_await session.prompt("#slow:30");
+    co_await world.rt().sleep_for(milliseconds(200));
+    host->model().set_mute(true); // heartbeats go on
+    const auto all = co_await hear(turn);
+    BOOST_TEST(all.text() == words(30));
+    BOOST_TEST((all.end().outcome == outcome::completed));
+    BOOST_TEST(all.end().event == "snapshot");
+    co_await end();
+}
+
+CO_TEST_CASE(a_frozen_server_is_found_by_deadlines_and_goes_on_afterwards, held_server) {
+    start();
+    auto session = co_await new_session();
+    auto turn = co_await session.prompt("#slow:30");
+    co_await world.rt().sleep_for(milliseconds(200));
+    host->model().set_frozen(true, world.time().now());
+    co_await world.rt().sleep_for(seconds(75));
+    host->model().set_frozen(false, world.time().now());
+    host->pump();
+    const auto all = co_await hear(turn);
+    BOOST_TEST(all.text() == words(30));
+    BOOST_TEST((all.end().outcome == outcome::completed));
+    co_await end();
+}
+
+CO_TEST_CASE(a_server_that_stays_away_is_given_up_after_the_schedule_and_the_turn_is_lost, held_server) {
+    start();
+    auto session = co_await new_session();
+    auto turn = co_await session.prompt("#slow:100");
+    co_await world.rt().sleep_for(milliseconds(200));
+    const auto killed = world.time().now();
+    host->model().kill(killed);
+    host->pump();
+    const auto all = co_await hear(turn);
+    BOOST_TEST((all.end().outcome == outcome::lost));
+    BOOST_TEST((all.end().rule == rule::gave_up));
+    BOOST_TEST((all.end().safe_to_reprompt == reprompt::unknown));
+    BOOST_TEST(all.all<opencode::interrupted_event>().size() >= 6u);
+    const auto took = world.time().now() - killed;
+    BOOST_TEST((took >= seconds(61) && took < seconds(63)), "gave up after " << to_ms(took) << " ms");
+    // The next prompt makes a new stream when the server is back.
+    host->model().start(world.time().now());
+    host->pump();
+    co_await world.rt().sleep_for(seconds(5));
+    BOOST_TEST(((co_await run_turn(session, "#plain")).end().outcome == outcome::completed));
+    co_await end();
+}
+
+CO_TEST_CASE(a_stream_that_cannot_be_had_is_not_a_server_that_cannot_be_asked, held_server) {
+    config.policy.base_delay = seconds(20);
+    start();
+    auto session = co_await new_session();
+    auto turn = co_await session.prompt("#slow:20");
+    co_await world.rt().sleep_for(milliseconds(200));
+    for (int i = 0; i < 20; ++i)
+        host->model().inject(testing::parse_fault("status@500").value());
+    host->model().cut_streams(world.time().now());
+    host->pump();
+    const auto all = co_await hear(turn);
+    BOOST_TEST(all.text() == words(20));
+    BOOST_TEST((all.end().outcome == outcome::completed));
+    BOOST_TEST(all.end().event == "snapshot");
+    co_await end();
+}
+
+CO_TEST_CASE(a_server_that_moves_is_found_where_the_caller_says, held_server) {
+    endpoint where = here;
+    config.locate = [&where] {
+        stream::location told;
+        told.url = url_of(where);
+        return told;
+    };
+    start();
+    auto session = co_await new_session();
+    auto turn = co_await session.prompt("#slow:30");
+    co_await world.rt().sleep_for(milliseconds(200));
+    host->model().cut_streams(world.time().now());
+    host->pump();
+    host->move_to(elsewhere);
+    where = elsewhere;
+    const auto all = co_await hear(turn);
+    BOOST_TEST(all.text() == words(30));
+    BOOST_TEST((all.end().outcome == outcome::completed));
+    co_await end();
+}
+
+CO_TEST_CASE(a_server_that_is_gone_settles_its_turns_as_lost, held_server) {
+    auto state = stream::location::state::up;
+    config.locate = [&state] { return stream::location{state, url_of(here)}; };
+    start();
+    auto session = co_await new_session();
+    auto turn = co_await session.prompt("#slow:100");
+    co_await world.rt().sleep_for(milliseconds(200));
+    state = stream::location::state::gone;
+    host->model().kill(world.time().now());
+    host->pump();
+    const auto all = co_await hear(turn);
+    BOOST_TEST((all.end().outcome == outcome::lost));
+    BOOST_TEST((all.end().rule == rule::server_gone));
+    co_await end();
+}
+
+// --- posting
+
+CO_TEST_CASE(a_prompt_whose_answer_was_lost_runs_the_model_once, held_server) {
+    start();
+    auto session = co_await new_session();
+    (void)co_await run_turn(session, "#plain");
+    host->model().inject(testing::parse_fault("drop-answer").value());
+    auto turn = co_await session.prompt("#slow:10");
+    const auto all = co_await hear(turn);
+    BOOST_TEST((all.end().outcome == outcome::completed));
+    BOOST_TEST(truth_of(turn.message_id()).model_runs == 1);
+    co_await end();
+}
+
+CO_TEST_CASE(a_prompt_to_a_dead_server_is_failed_and_safe_to_repeat, held_server) {
+    config.policy.max_attempts = 2;
+    start();
+    auto session = co_await new_session();
+    host->model().kill(world.time().now());
+    host->pump();
+    auto turn = co_await session.prompt("#plain");
+    BOOST_TEST(!turn.posted());
+    const auto end_of_it = (co_await hear(turn)).end();
+    BOOST_TEST((end_of_it.outcome == outcome::failed));
+    BOOST_TEST((end_of_it.rule == rule::not_posted));
+    BOOST_TEST((end_of_it.safe_to_reprompt == reprompt::yes));
+    co_await end();
+}
+
+// --- aborts, asks, children
+
+CO_TEST_CASE(after_an_abort_nothing_is_handed_out_but_the_settlement, held_server) {
+    start();
+    auto session = co_await new_session();
+    auto turn = co_await session.prompt("#slow:200");
+    co_await world.rt().sleep_for(milliseconds(500));
+    BOOST_TEST((co_await turn.abort()).has_value());
+    const auto all = co_await hear(turn);
+    BOOST_TEST(all.events.size() == 1u);
+    BOOST_TEST((all.end().outcome == outcome::aborted));
+    co_await end();
+}
+
+CO_TEST_CASE(an_abort_and_at_once_a_new_prompt_settle_each_as_itself, held_server) {
+    start();
+    auto session = co_await new_session();
+    for (int delay : {0, 1, 5, 30, 100, 400}) {
+        auto first = co_await session.prompt("#slow:100");
+        co_await world.rt().sleep_for(milliseconds(delay));
+        BOOST_TEST((co_await first.abort()).has_value());
+        auto second = co_await session.prompt("#plain");
+        BOOST_TEST_CONTEXT("aborted after " << delay << " ms") {
+            BOOST_TEST(((co_await hear(first)).end().outcome == outcome::aborted));
+            const auto all = co_await hear(second);
+            BOOST_TEST((all.end().outcome == outcome::completed));
+            BOOST_TEST(all.text() == "Hello from the simulated model.");
+        }
+    }
+    co_await end();
+}
+
+CO_TEST_CASE(an_ask_of_a_child_session_reaches_the_owner_and_is_answered, held_server) {
+    start();
+    auto session = co_await new_session();
+    auto turn = co_await session.prompt("#task:ask");
+    told all;
+    while (auto event = co_await turn.next()) {
+        if (const auto* ask = std::get_if<opencode::permission_event>(&*event); ask && !ask->reply) {
+            BOOST_TEST(ask->request.session_id != session.id());
+            const std::string id = ask->request.id;
+            BOOST_TEST((co_await turn.reply_permission(id, "once")).has_value());
+        }
+        all.events.push_back(std::move(*event));
+    }
+    BOOST_TEST((all.end().outcome == outcome::completed));
+    BOOST_TEST(all.all<opencode::permission_event>().size() == 2u);
+    co_await end();
+}
+
+CO_TEST_CASE(an_ask_that_is_missed_in_an_outage_is_told_after_it, held_server) {
+    start();
+    auto session = co_await new_session();
+    auto turn = co_await session.prompt("#ask");
+    host->model().cut_streams(world.time().now());
+    host->model().refuse(milliseconds(800), world.time().now());
+    host->pump();
+    bool asked = false;
+    told all;
+    while (auto event = co_await turn.next()) {
+        if (const auto* ask = std::get_if<opencode::permission_event>(&*event); ask && !ask->reply) {
+            asked = true;
+            const std::string id = ask->request.id;
+            BOOST_TEST((co_await turn.reply_permission(id, "reject")).has_value());
+        }
+        all.events.push_back(std::move(*event));
+    }
+    BOOST_TEST(asked);
+    BOOST_TEST((all.end().outcome == outcome::rejected));
+    co_await end();
+}
+
+// --- owners that are slow, or leave
+
+CO_TEST_CASE(a_slow_owner_delays_nobody_and_loses_no_text, held_server) {
+    config.queue_items = 16;
+    start();
+    auto slow = co_await new_session();
+    auto quick = co_await new_session();
+    auto slow_turn = co_await slow.prompt("#slow:300");
+    auto quick_turn = co_await quick.prompt("#slow:300");
+    const auto begun = world.time().now();
+    BOOST_TEST((co_await hear(quick_turn)).text() == words(300));
+    BOOST_TEST((world.time().now() - begun < seconds(10)));
+    const auto all = co_await hear(slow_turn);
+    BOOST_TEST(all.events.size() <= 20u);
+    BOOST_TEST(all.text() == words(300));
+    co_await end();
+}
+
+CO_TEST_CASE(stopping_the_server_settles_open_turns_as_detached, held_server) {
+    start();
+    auto session = co_await new_session();
+    auto turn = co_await session.prompt("#slow:100");
+    co_await world.rt().sleep_for(milliseconds(300));
+    server->stop();
+    const auto all = co_await hear(turn);
+    BOOST_TEST((all.end().outcome == outcome::detached));
+    co_await tasks->join();
+    const auto after = co_await session.prompt("#plain");
+    BOOST_TEST(!after.posted());
+}
+
+CO_TEST_CASE(a_session_whose_handles_are_gone_is_let_go_of_and_its_stream_closed, held_server) {
+    start();
+    {
+        auto session = co_await new_session();
+        (void)co_await run_turn(session, "#plain");
+        BOOST_TEST(host->model().stats().open_streams == 1u);
+    }
+    co_await world.rt().sleep_for(seconds(1));
+    BOOST_TEST(host->model().stats().open_streams == 0u);
+    co_await end();
+}
+
+CO_TEST_CASE(a_second_run_while_one_runs_returns_at_once, held_server) {
+    start();
+    co_await world.rt().sleep_for(seconds(1));
+    co_await server->run();
+    co_await end();
+}
+
+CO_TEST_CASE(a_prompt_can_be_adopted_in_mid_turn_and_after_it, held_server) {
+    start();
+    auto session = co_await new_session();
+    auto turn = co_await session.prompt("#slow:40");
+    const auto message = turn.message_id();
+    co_await world.rt().sleep_for(milliseconds(300));
+    turn.detach();
+    auto again = co_await session.adopt(message);
+    const auto all = co_await hear(again);
+    BOOST_TEST(all.text() == words(40));
+    BOOST_TEST((all.end().outcome == outcome::completed));
+    auto after = co_await session.adopt(message);
+    const auto later_on = co_await hear(after);
+    BOOST_TEST(later_on.text() == words(40));
+    BOOST_TEST((later_on.end().outcome == outcome::completed));
+    co_await end();
+}
+
+CO_TEST_CASE(cancelling_a_prompt_in_any_phase_leaves_nothing_behind, held_server) {
+    start();
+    for (int after = 0; after < 60; after += 3) {
+        auto session = co_await new_session();
+        auto posting = post(session);
+        (void)co_await with_deadline(world.rt(), world.rt().now() + milliseconds(after), std::move(posting));
+    }
+    co_await world.rt().sleep_for(seconds(60));
+    co_await end();
+}
