@@ -53,8 +53,7 @@ std::string to_sse(const opencode::agent_event& event) {
 class ask_server {
 public:
     ask_server(net::io_context& io, const tcp::endpoint& at, std::string_view server)
-        : world_(io.get_executor()), agent_(world_, server), acceptor_(io, at),
-          signals_(io, SIGINT, SIGTERM) {}
+        : world_(io.get_executor()), agent_(world_, server), acceptor_(io, at) {}
 
     /// Serves until a signal asks for the end. All that was started has ended when this returns.
     net::awaitable<void> run() {
@@ -118,16 +117,15 @@ private:
         }
     }
 
-    /// A failed write is a hang-up, which abort_on_hang_up() sees.
     net::awaitable<void> write(caller& to, std::string text) {
-        co_await net::async_write(to.socket, net::buffer(text), no_throw);
+        co_await net::async_write(to.socket, net::buffer(text), no_throw); // fails when it has hung up
     }
 
     static void end_program(std::exception_ptr error) noexcept { std::rethrow_exception(error); }
     holdfast::runtime world_;
     opencode::server agent_;
     tcp::acceptor acceptor_;
-    net::signal_set signals_;
+    net::signal_set signals_{world_.executor(), SIGINT, SIGTERM};
     holdfast::task_scope tasks_{world_, end_program};
 };
 
@@ -139,9 +137,8 @@ int main(int argc, char** argv) try {
             throw std::invalid_argument("usage: holdfast-embed [--listen ADDRESS:PORT] [--server URL]");
         (name == "--listen" ? listen : server) = argv[i + 1];
     }
-    const auto colon = listen.rfind(':');
-    const tcp::endpoint at(net::ip::make_address(listen.substr(0, colon)),
-                           std::stoi(listen.substr(colon + 1)));
+    const auto end = listen.rfind(':');
+    const tcp::endpoint at(net::ip::make_address(listen.substr(0, end)), std::stoi(listen.substr(end + 1)));
     net::io_context io(1);
     ask_server asks(io, at, server);
     net::co_spawn(io, asks.run(), net::detached);

@@ -29,10 +29,6 @@ command_result cat_input(std::string input, std::vector<std::string> more = {}) 
     return cat(std::move(more), std::move(input));
 }
 
-int code_of(const command_result& done) {
-    return done.status && done.status->signal == 0 ? done.status->code : -1;
-}
-
 /// In a shell, as a pipe is closed by its reader there.
 command_result shell(const std::string& script) {
     command_options options;
@@ -58,7 +54,7 @@ BOOST_AUTO_TEST_CASE(each_event_is_a_row_and_the_end_is_the_last_one) {
                        R"({"end":{"events":2,"last_event_id":"7","retry_ms":250,"error":null}})"};
     BOOST_TEST(done.output == wanted, boost::test_tools::per_element());
     BOOST_TEST(done.errors.empty());
-    BOOST_TEST(code_of(done) == 0);
+    BOOST_TEST(done.code() == 0);
 }
 
 BOOST_AUTO_TEST_CASE(an_empty_input_has_an_end_row_only) {
@@ -86,7 +82,7 @@ BOOST_AUTO_TEST_CASE(the_rows_are_the_same_whatever_the_size_of_the_pieces) {
     for (const auto* name : {"01-plain-turn-event", "42-subagent-permission", "62-no-dir-stream", "delete"}) {
         const auto path = recording_path(name).string();
         const auto whole = cat({path, "--format", "ndjson"});
-        BOOST_TEST(code_of(whole) == 0);
+        BOOST_TEST(whole.code() == 0);
         BOOST_TEST(whole.output.size() == recorded_data(path).size() + 1);
         for (int size = 1; size <= 9; ++size) {
             const auto pieces = cat({path, "--format", "ndjson", "--chunk", std::to_string(size)});
@@ -103,7 +99,7 @@ BOOST_AUTO_TEST_CASE(every_case_of_the_format_is_decoded_the_same_byte_by_byte) 
 BOOST_AUTO_TEST_CASE(what_cannot_be_read_is_told_in_the_end_row_and_on_stderr_and_is_a_failure) {
     for (const std::string path : {"no-such-file", "/"}) {
         const auto done = cat({path, "--format", "ndjson", "--log-level", "error"});
-        BOOST_TEST(code_of(done) == 1);
+        BOOST_TEST(done.code() == 1);
         BOOST_REQUIRE(done.output.size() == 1U);
         BOOST_REQUIRE(done.errors.size() == 1U);
         const auto error = text_of(parse_row(done.output.front()), "error");
@@ -114,7 +110,7 @@ BOOST_AUTO_TEST_CASE(what_cannot_be_read_is_told_in_the_end_row_and_on_stderr_an
 
 BOOST_AUTO_TEST_CASE(a_limit_that_is_passed_ends_the_decoding_as_a_failure) {
     const auto done = cat_input("data: first\n\nid: " + std::string(2000, 'x') + "\ndata: second\n\n");
-    BOOST_TEST(code_of(done) == 1);
+    BOOST_TEST(done.code() == 1);
     BOOST_REQUIRE(done.output.size() == 2U);
     const auto end = parse_row(done.output.back());
     BOOST_TEST(end.kind == "end");
@@ -157,19 +153,19 @@ BOOST_AUTO_TEST_CASE(wrong_usage_is_one_line_and_exit_code_two) {
                                    {"-", "--session", "ses_1"}};
     for (const auto& arguments : wrong) {
         const auto done = cat(arguments);
-        BOOST_TEST(code_of(done) == 2, done.text());
+        BOOST_TEST(done.code() == 2, done.text());
         BOOST_TEST(done.output.empty(), done.text());
         BOOST_TEST(done.errors.size() == 1U, done.text());
     }
 }
 
 BOOST_AUTO_TEST_CASE(help_and_version_are_no_failures) {
-    BOOST_TEST(code_of(cat({"--help"})) == 0);
+    BOOST_TEST(cat({"--help"}).code() == 0);
     const auto version = run_command("holdfast", {"--version"});
-    BOOST_TEST(code_of(version) == 0);
+    BOOST_TEST(version.code() == 0);
     BOOST_REQUIRE(version.output.size() == 1U);
     BOOST_TEST(version.output.front().starts_with("holdfast "));
-    BOOST_TEST(code_of(run_command("holdfast", {})) == 2);
+    BOOST_TEST(run_command("holdfast", {}).code() == 2);
 }
 
 // --- as turns
@@ -298,7 +294,7 @@ BOOST_AUTO_TEST_CASE(each_recording_has_the_ends_that_its_events_tell) {
         BOOST_TEST(ends_of(parse_turn_rows(done.output)) ==
                        (found == wanted.end() ? std::string() : found->second),
                    path.stem().string());
-        BOOST_TEST(code_of(done) == 0);
+        BOOST_TEST(done.code() == 0);
     }
 }
 

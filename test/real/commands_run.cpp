@@ -3,7 +3,6 @@
 #include <boost/test/unit_test.hpp>
 
 #include "support/command.hpp"
-#include "support/eventually.hpp"
 #include "support/plain_http.hpp"
 #include "support/raw_server.hpp"
 #include "support/rows.hpp"
@@ -18,7 +17,6 @@
 #include <algorithm>
 #include <array>
 #include <csignal>
-#include <fstream>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -58,17 +56,8 @@ command_result run_text(const std::string& url, lines more, std::string input = 
     return run_command("holdfast", with_server(url, std::move(more)), options);
 }
 
-int code_of(const command_result& done) {
-    return done.status && done.status->signal == 0 ? done.status->code : -1;
-}
-
-process::options command(lines arguments) {
-    process::options what;
-    what.argv = std::move(arguments);
-    what.argv.insert(what.argv.begin(), program_path("holdfast"));
-    what.environment = current_environment();
-    what.standard_input = process::input::pipe;
-    return what;
+process::options command(const lines& arguments) {
+    return command_of("holdfast", arguments);
 }
 
 lines environment_without(std::initializer_list<std::string_view> names) {
@@ -78,21 +67,6 @@ lines environment_without(std::initializer_list<std::string_view> names) {
                            [&](auto name) { return each.starts_with(std::string(name) + "="); });
     });
     return all;
-}
-
-/// Whether the process has a handler for signals already: before that, one ends it unheard.
-bool listens_for_signals(const process& child) {
-    return eventually(
-        [&] {
-            std::ifstream status("/proc/" + std::to_string(child.id()) + "/status");
-            for (std::string line; std::getline(status, line);) {
-                if (line.starts_with("SigCgt:")) {
-                    return (std::stoull(line.substr(7), nullptr, 16) >> (SIGTERM - 1) & 1) != 0;
-                }
-            }
-            return false;
-        },
-        20s);
 }
 
 // --- reading its rows
@@ -265,7 +239,7 @@ BOOST_AUTO_TEST_CASE(a_turn_is_told_from_its_ids_to_its_settlement) {
                R"({"settled":{"outcome":"completed","error":null,"text":"Hello from the simulated model.",)"
                R"("why":{"rule":"message_finished","event":"session.status"},"safe_to_reprompt":"no"}})");
     BOOST_TEST(done.errors.empty());
-    BOOST_TEST(code_of(done) == 0);
+    BOOST_TEST(done.code() == 0);
 }
 
 BOOST_AUTO_TEST_CASE(each_kind_of_turn_has_its_rows_its_outcome_and_its_exit_code) {
@@ -292,7 +266,7 @@ BOOST_AUTO_TEST_CASE(each_kind_of_turn_has_its_rows_its_outcome_and_its_exit_cod
             BOOST_TEST(joined_text(rows) == each.text);
             BOOST_TEST(text_of(settled, "outcome") == each.outcome);
             BOOST_TEST(rule_of(settled) == each.rule);
-            BOOST_TEST(code_of(done) == (each.outcome == "completed" ? 0 : 1));
+            BOOST_TEST(done.code() == (each.outcome == "completed" ? 0 : 1));
             BOOST_TEST(done.errors.size() == (each.outcome == "completed" ? 0U : 1U));
         }
     }
@@ -357,7 +331,7 @@ BOOST_AUTO_TEST_CASE(a_permission_is_answered_by_option_or_by_lines_of_stdin) {
             BOOST_TEST(text_of(asks.at(0), "session") == text_of(parse_row(done.output.front()), "session"));
             BOOST_TEST(text_of(asks.at(1), "reply") == each.reply);
             BOOST_TEST(outcome_of(done.output) == each.outcome);
-            BOOST_TEST(code_of(done) == (each.outcome == "completed" ? 0 : 1));
+            BOOST_TEST(done.code() == (each.outcome == "completed" ? 0 : 1));
             const bool said = some_line_has(done.errors, "no input is left to answer with: rejected");
             BOOST_TEST(said == (each.mode == "ask" && each.input.empty()), done.text());
             BOOST_TEST(some_line_has(done.errors, "'maybe' is none of once, always, reject") ==
@@ -431,7 +405,7 @@ BOOST_AUTO_TEST_CASE(an_empty_stdin_is_no_prompt) {
     BOOST_TEST(rule_of(settlement_of(done.output)) == "not_posted");
     BOOST_TEST(done.errors == lines{"holdfast: the turn ended as failed (not_posted): stdin held no prompt"},
                boost::test_tools::per_element());
-    BOOST_TEST(code_of(done) == 1);
+    BOOST_TEST(done.code() == 1);
 }
 
 BOOST_AUTO_TEST_CASE(bytes_that_are_no_utf_8_do_not_break_the_request) {
@@ -455,7 +429,7 @@ BOOST_AUTO_TEST_CASE(an_unknown_session_is_a_prompt_that_was_not_posted) {
     BOOST_TEST(rule_of(settled) == "not_posted");
     BOOST_TEST(text_of(settled, "safe_to_reprompt") == "yes");
     BOOST_TEST(done.errors.size() == 1U);
-    BOOST_TEST(code_of(done) == 1);
+    BOOST_TEST(done.code() == 1);
 }
 
 BOOST_AUTO_TEST_CASE(a_turn_in_flight_is_adopted_and_told_from_its_beginning) {
@@ -478,7 +452,7 @@ BOOST_AUTO_TEST_CASE(a_turn_in_flight_is_adopted_and_told_from_its_beginning) {
             BOOST_TEST(text_of(rows.front(), "message") == text_of(ids, "message"));
             BOOST_TEST(joined_text(rows) == words(40));
             BOOST_TEST(outcome_of(done.output) == "completed");
-            BOOST_TEST(code_of(done) == 0);
+            BOOST_TEST(done.code() == 0);
         }
     }
 }
@@ -486,14 +460,14 @@ BOOST_AUTO_TEST_CASE(a_turn_in_flight_is_adopted_and_told_from_its_beginning) {
 BOOST_AUTO_TEST_CASE(the_turn_timeout_aborts_the_turn) {
     const auto done = run_rows(sim_url(), {"#slow:100000", "--turn-timeout", "500ms"});
     BOOST_TEST(outcome_of(done.output) == "aborted");
-    BOOST_TEST(code_of(done) == 1);
+    BOOST_TEST(done.code() == 1);
     BOOST_REQUIRE(done.errors.size() == 1U);
     BOOST_TEST(done.errors.front().starts_with("holdfast: the turn timeout was over; "));
 }
 
 BOOST_AUTO_TEST_CASE(an_unknown_agent_is_told_with_nothing_that_acts_on_a_terminal) {
     const auto done = run_text(sim_url(), {"#plain", "--agent", "no\x1b[2Jne"});
-    BOOST_TEST(code_of(done) == 1);
+    BOOST_TEST(done.code() == 1);
     BOOST_TEST(done.text().find('\x1b') == std::string::npos, done.text());
     BOOST_TEST(some_line_has(done.errors, "no\\x1b[2Jne"), done.text());
 }
@@ -514,7 +488,7 @@ BOOST_AUTO_TEST_CASE(trouble_with_the_stream_leaves_no_hole_and_no_repeat_in_the
             BOOST_TEST(text_of(settled, "outcome") == "completed");
             BOOST_TEST(text_of(settled, "text") == words(40));
             BOOST_TEST(rows.front().kind == "turn");
-            BOOST_TEST(code_of(done) == 0);
+            BOOST_TEST(done.code() == 0);
         }
     }
 }
@@ -542,7 +516,7 @@ BOOST_AUTO_TEST_CASE(a_restart_of_the_server_loses_the_turn_and_the_next_one_wor
     arguments.insert(arguments.end(), patient.begin(), patient.end());
     const auto lost = run_command("holdfast", arguments);
     BOOST_TEST(outcome_of(lost.output) == "lost");
-    BOOST_TEST(code_of(lost) == 1);
+    BOOST_TEST(lost.code() == 1);
     BOOST_TEST(lost.errors.size() == 1U);
     BOOST_TEST(outcome_of(run_rows(sim.url(), {"#plain"}).output) == "completed");
 }
@@ -566,7 +540,7 @@ BOOST_AUTO_TEST_CASE(a_dead_port_is_one_line_on_stderr_whatever_the_format_and_t
         for (const std::string level : {"debug", "warn", "error"}) {
             const auto done =
                 run_text(url, {"hello", "--format", format, "--log-level", level, "--max-attempts", "0"});
-            BOOST_TEST(code_of(done) == 1);
+            BOOST_TEST(done.code() == 1);
             BOOST_REQUIRE(!done.errors.empty());
             BOOST_TEST(done.errors.back().starts_with(
                            "holdfast: the turn ended as failed (not_posted): connection refused"),
@@ -601,7 +575,7 @@ BOOST_AUTO_TEST_CASE(a_server_that_is_not_opencode_is_refused_in_words_that_name
         BOOST_TEST(rule_of(settled) == "not_posted");
         BOOST_REQUIRE(done.errors.size() == 1U);
         BOOST_TEST(done.errors.front().find(each.found) != std::string::npos, done.text());
-        BOOST_TEST(code_of(done) == 1);
+        BOOST_TEST(done.code() == 1);
     }
 }
 
@@ -634,7 +608,7 @@ BOOST_AUTO_TEST_CASE(a_password_is_taken_from_url_option_or_environment_and_neve
             lines arguments = with_server(each.url, {"#plain", "--format", format, "--log-level", "debug"});
             arguments.insert(arguments.end(), each.more.begin(), each.more.end());
             const auto done = run_command("holdfast", arguments, options);
-            BOOST_TEST(code_of(done) == (each.good ? 0 : 1), done.text());
+            BOOST_TEST(done.code() == (each.good ? 0 : 1), done.text());
             BOOST_TEST((each.good || some_line_has(done.errors, "401")), done.text());
             for (const auto* secret : {"s3cret", "wr0ng", "b3BlbmNvZGU6"}) {
                 BOOST_TEST(done.text().find(secret) == std::string::npos, done.text());
@@ -678,7 +652,7 @@ BOOST_AUTO_TEST_CASE(before_the_prompt_is_posted_a_signal_aborts_at_once) {
             BOOST_TEST_CONTEXT(each.name << ", signal " << number) {
                 process child(command(with_server(each.url, {each.prompt, "--format", "ndjson",
                                                              "--base-delay", "60s", "--max-delay", "60s"})));
-                BOOST_REQUIRE(listens_for_signals(child));
+                BOOST_REQUIRE(wait_signal_handler(child.id()));
                 std::this_thread::sleep_for(100ms);
                 check_end_by(child, number, "aborted");
                 BOOST_TEST(text_of(settlement_of(child.lines()), "safe_to_reprompt") == "yes");
@@ -803,7 +777,7 @@ BOOST_AUTO_TEST_CASE(what_the_model_says_is_escaped_in_text_form) {
 BOOST_AUTO_TEST_CASE(connection_trouble_is_one_line_each_in_text_form_and_nothing_is_told_twice) {
     sim_process sim({"--pace", "10", "--fault", "cut@4000"});
     const auto done = run_text(sim.url(), {"#slow:40", "--base-delay", "200ms"});
-    BOOST_TEST(code_of(done) == 0);
+    BOOST_TEST(done.code() == 0);
     BOOST_TEST(done.errors.empty(), done.text());
     const auto told = std::count_if(done.output.begin(), done.output.end(),
                                     [](const auto& line) { return line.starts_with("~ "); });
@@ -862,7 +836,7 @@ BOOST_AUTO_TEST_CASE(on_a_terminal_a_permission_is_asked_for_and_given) {
 
 BOOST_AUTO_TEST_CASE(wrong_usage_is_one_line_and_exit_code_two) {
     const auto url = dead_url();
-    BOOST_TEST(code_of(run_text("ftp://host", {"hello"})) == 2);
+    BOOST_TEST(run_text("ftp://host", {"hello"}).code() == 2);
     const std::vector<lines> wrong{{},
                                    {""},
                                    {"hello", "another"},
@@ -874,7 +848,7 @@ BOOST_AUTO_TEST_CASE(wrong_usage_is_one_line_and_exit_code_two) {
                                    {"hello", "--nonsense"}};
     for (const auto& arguments : wrong) {
         const auto done = run_text(url, arguments);
-        BOOST_TEST(code_of(done) == 2, done.text());
+        BOOST_TEST(done.code() == 2, done.text());
         BOOST_TEST(done.output.empty(), done.text());
         BOOST_TEST(done.errors.size() == 1U, done.text());
     }

@@ -23,10 +23,6 @@ command_result sim(lines arguments) {
     return run_command("holdfast", arguments);
 }
 
-int code_of(const command_result& done) {
-    return done.status && done.status->signal == 0 ? done.status->code : -1;
-}
-
 } // namespace
 
 BOOST_AUTO_TEST_CASE(its_first_line_says_where_it_listens_and_it_is_ready_by_then) {
@@ -46,7 +42,7 @@ BOOST_AUTO_TEST_CASE(port_0_is_a_free_port_each_time) {
 BOOST_AUTO_TEST_CASE(a_taken_port_is_a_failure_in_words) {
     sim_process first;
     const auto done = sim({"--listen", first.url().substr(7)});
-    BOOST_TEST(code_of(done) == 1);
+    BOOST_TEST(done.code() == 1);
     BOOST_TEST(done.output.empty());
     BOOST_REQUIRE(done.errors.size() == 1U);
     BOOST_TEST(done.errors.front() == "holdfast: cannot listen on 127.0.0.1 port " +
@@ -66,7 +62,7 @@ BOOST_AUTO_TEST_CASE(signals_end_it_with_their_codes_also_while_a_stream_is_open
 
 BOOST_AUTO_TEST_CASE(help_names_every_tag_and_every_fault) {
     const auto done = sim({"--help"});
-    BOOST_TEST(code_of(done) == 0);
+    BOOST_TEST(done.code() == 0);
     const auto text = done.text();
     for (const auto* name : {"#plain",
                              "#slow",
@@ -118,7 +114,7 @@ BOOST_AUTO_TEST_CASE(wrong_usage_is_one_line_and_exit_code_two) {
           lines{"--listen", "4096"}, lines{"--listen", "127.0.0.1:70000"}, lines{"--listen", "nowhere:1"},
           lines{"--nonsense"}, lines{"more"}}) {
         const auto done = sim(wrong);
-        BOOST_TEST(code_of(done) == 2, wrong.back() << ": " << done.text());
+        BOOST_TEST(done.code() == 2, wrong.back() << ": " << done.text());
         BOOST_TEST(done.output.empty(), done.text());
         BOOST_TEST(done.errors.size() == 1U, wrong.back() << ": " << done.text());
     }

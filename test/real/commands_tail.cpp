@@ -3,13 +3,11 @@
 #include <boost/test/unit_test.hpp>
 
 #include "support/command.hpp"
-#include "support/eventually.hpp"
 #include "support/raw_server.hpp"
 #include "support/rows.hpp"
 
 #include <algorithm>
 #include <csignal>
-#include <fstream>
 #include <memory>
 #include <string>
 #include <thread>
@@ -34,17 +32,8 @@ command_result tail_rows(const std::string& url, lines more = {}) {
     return tail(url, std::move(more));
 }
 
-int code_of(const command_result& done) {
-    return done.status && done.status->signal == 0 ? done.status->code : -1;
-}
-
-process::options command(lines arguments, process::input input = process::input::nothing) {
-    process::options what;
-    what.argv = std::move(arguments);
-    what.argv.insert(what.argv.begin(), program_path("holdfast"));
-    what.environment = current_environment();
-    what.standard_input = input;
-    return what;
+process::options command(const lines& arguments) {
+    return command_of("holdfast", arguments);
 }
 
 std::string interrupted(const std::string& cls, const std::string& error, const std::string& status,
@@ -74,21 +63,6 @@ void check_rows(const command_result& done, const lines& wanted) {
     }
 }
 
-/// Whether the process has a handler for this signal already: before that, the signal ends it unheard.
-bool listens_for_signals(pid_t id) {
-    return eventually(
-        [&] {
-            std::ifstream status("/proc/" + std::to_string(id) + "/status");
-            for (std::string line; std::getline(status, line);) {
-                if (line.starts_with("SigCgt:")) {
-                    return (std::stoull(line.substr(7), nullptr, 16) >> (SIGTERM - 1) & 1) != 0;
-                }
-            }
-            return false;
-        },
-        20s);
-}
-
 } // namespace
 
 // --- rows
@@ -100,7 +74,7 @@ BOOST_AUTO_TEST_CASE(a_stream_is_told_as_opened_events_and_interruptions_until_i
     check_rows(done, {opened(1), event("x", "5"), interrupted("early_end", early, "null", 2, 10), opened(2),
                       event("x", "5"), interrupted("early_end", early, "null", 3, 20), opened(3),
                       event("x", "5"), gave_up("early_end", early, "null", "", 3)});
-    BOOST_TEST(code_of(done) == 1);
+    BOOST_TEST(done.code() == 1);
 }
 
 BOOST_AUTO_TEST_CASE(a_dead_port_is_tried_by_the_schedule_and_then_given_up) {
@@ -112,7 +86,7 @@ BOOST_AUTO_TEST_CASE(a_dead_port_is_tried_by_the_schedule_and_then_given_up) {
                {interrupted("refused", error, "null", 2, 10), interrupted("refused", error, "null", 3, 20),
                 interrupted("refused", error, "null", 4, 35), interrupted("refused", error, "null", 5, 35),
                 gave_up("refused", error, "null", "", 5)});
-    BOOST_TEST(code_of(done) == 1);
+    BOOST_TEST(done.code() == 1);
 }
 
 BOOST_AUTO_TEST_CASE(no_attempts_means_that_the_first_failure_is_the_last) {
@@ -162,7 +136,7 @@ BOOST_AUTO_TEST_CASE(what_does_not_heal_by_waiting_is_given_up_at_once_with_the_
         const auto done = tail_rows(server.url("/"));
         check_rows(done, {each.row});
         BOOST_TEST(done.errors == lines{each.line}, boost::test_tools::per_element());
-        BOOST_TEST(code_of(done) == 1);
+        BOOST_TEST(done.code() == 1);
     }
 }
 
@@ -196,7 +170,7 @@ BOOST_AUTO_TEST_CASE(what_may_heal_is_tried_again_and_its_class_is_told) {
         std::erase(told, opened(1));
         const lines wanted{each.row, opened(2), event("x")};
         BOOST_TEST(told == wanted, boost::test_tools::per_element());
-        BOOST_TEST(code_of(done) == 0);
+        BOOST_TEST(done.code() == 0);
     }
 }
 
@@ -248,7 +222,7 @@ BOOST_AUTO_TEST_CASE(it_ends_after_as_many_events_as_were_wanted) {
     const auto done = tail_rows(server.url("/"), {"--max-events", "2"});
     check_rows(done, {opened(1), event("1"), event("2")});
     BOOST_TEST(done.errors.empty());
-    BOOST_TEST(code_of(done) == 0);
+    BOOST_TEST(done.code() == 0);
 }
 
 BOOST_AUTO_TEST_CASE(rows_are_valid_utf_8_whatever_comes) {
@@ -307,7 +281,7 @@ BOOST_AUTO_TEST_CASE(a_bad_url_with_a_password_is_refused_without_the_password) 
          {"ftp://user:s3cret@host/", "http://user:s3cret@ho st/", "http://user:s3cret@host:99999/",
           "http:/user:s3cret@host/", "http://user:s3cret@/", "user:s3cret@host"}) {
         const auto done = tail(url, {"--max-attempts", "0"});
-        BOOST_TEST(code_of(done) == 2, done.text());
+        BOOST_TEST(done.code() == 2, done.text());
         BOOST_TEST(done.errors.size() == 1U, done.text());
         BOOST_TEST(done.text().find("s3cret") == std::string::npos, done.text());
     }
@@ -324,7 +298,7 @@ BOOST_AUTO_TEST_CASE(each_failure_is_one_line_on_stderr_whatever_the_format_and_
             for (const std::string level : {"debug", "info", "warn", "error"}) {
                 const auto done = tail(url, {"--format", format, "--log-format", log_format, "--log-level",
                                              level, "--base-delay", "10ms", "--max-attempts", "1"});
-                BOOST_TEST(code_of(done) == 1);
+                BOOST_TEST(done.code() == 1);
                 BOOST_TEST(std::count(done.errors.begin(), done.errors.end(), why) == 1, done.text());
                 BOOST_TEST((level == "debug" || done.errors.size() == 1U), done.text());
             }
@@ -364,10 +338,10 @@ BOOST_AUTO_TEST_CASE(colours_are_for_terminals_only_and_not_when_unwanted) {
 BOOST_AUTO_TEST_CASE(durations_are_numbers_with_a_unit_and_a_bare_number_is_seconds) {
     const auto url = dead_url();
     for (const auto* good : {"250ms", "1s", "2m", "1h", "1", "0.5", "0", "1.5s", "0ms"}) {
-        BOOST_TEST(code_of(tail(url, {"--max-attempts", "0", "--stall-timeout", good})) == 1, good);
+        BOOST_TEST(tail(url, {"--max-attempts", "0", "--stall-timeout", good}).code() == 1, good);
     }
     for (const auto* bad : {"", "-1", "1x", "1 s", "ms", "1e3", "0.1ms", "99999999h", "1s2", "nan"}) {
-        BOOST_TEST(code_of(tail(url, {"--max-attempts", "0", "--stall-timeout", bad})) == 2, bad);
+        BOOST_TEST(tail(url, {"--max-attempts", "0", "--stall-timeout", bad}).code() == 2, bad);
     }
 }
 
@@ -394,7 +368,7 @@ BOOST_AUTO_TEST_CASE(wrong_usage_is_one_line_and_exit_code_two) {
                                    {"nonsense"}};
     for (const auto& arguments : wrong) {
         const auto done = run_command("holdfast", arguments);
-        BOOST_TEST(code_of(done) == 2, arguments.back() << "\n" << done.text());
+        BOOST_TEST(done.code() == 2, arguments.back() << "\n" << done.text());
         BOOST_TEST(done.output.empty(), done.text());
         BOOST_TEST(done.errors.size() == 1U, done.text());
     }
@@ -420,7 +394,7 @@ BOOST_AUTO_TEST_CASE(a_signal_ends_it_at_once_in_every_phase) {
             BOOST_TEST_CONTEXT(each.name << ", signal " << number) {
                 process child(command(
                     {"tail", each.url, "--format", "ndjson", "--base-delay", "60s", "--max-delay", "60s"}));
-                BOOST_REQUIRE(listens_for_signals(child.id()));
+                BOOST_REQUIRE(wait_signal_handler(child.id()));
                 if (each.last_row.empty())
                     std::this_thread::sleep_for(100ms);
                 else

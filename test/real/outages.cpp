@@ -8,13 +8,14 @@
 #include "support/held_turn.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
-#include <csignal>
-#include <functional>
 #include <mutex>
 #include <string>
 #include <string_view>
 #include <thread>
+#include <utility>
+#include <variant>
 
 namespace {
 
@@ -24,7 +25,11 @@ using namespace std::chrono_literals;
 using opencode::outcome;
 using opencode::rule;
 
-BOOST_TEST_GLOBAL_FIXTURE(opencode_world);
+struct warm_world {
+    opencode_world world;
+    warm_world() { warm_up(opencode_world::server()); }
+};
+BOOST_TEST_GLOBAL_FIXTURE(warm_world);
 
 const std::string hello = "Hello from the mock model.";
 
@@ -89,13 +94,17 @@ bool is_over_at_the_server(const std::string& session) {
         patience);
 }
 
-/// What holds after an outage in mid-answer through which nothing was lost.
-void check_survived(held_turn& turn, const std::string& text) {
+/// What holds after an outage in mid-answer through which nothing was lost: `text` is the last message's.
+void check_survived(held_turn& turn, const std::string& before, const std::string& text) {
     check_end(turn, outcome::completed, rule::message_finished, text);
-    BOOST_TEST(turn.told_text() == text);
+    BOOST_TEST(turn.told_text() == before + text);
     BOOST_TEST(!turn.all<opencode::interrupted_event>().empty());
     BOOST_TEST(!turn.all<opencode::gap_event>().empty());
     BOOST_TEST(!turn.told_missing());
+}
+
+void check_survived(held_turn& turn, const std::string& text) {
+    check_survived(turn, {}, text);
 }
 
 void check_next_prompt(held_server& held, const std::string& session) {
@@ -143,7 +152,7 @@ BOOST_AUTO_TEST_CASE(an_answer_in_several_parts_has_no_hole_when_its_stream_is_c
                            [](const auto& e) { return std::holds_alternative<opencode::gap_event>(e); });
     }));
     BOOST_TEST(turn.reply_permission(ask.id, "once").has_value());
-    check_survived(turn, "Tool said hi.");
+    check_survived(turn, "Running it. ", "Tool said hi.");
 }
 
 BOOST_AUTO_TEST_CASE(an_answer_goes_on_after_the_server_could_not_be_reached_for_a_while) {
@@ -246,13 +255,11 @@ BOOST_AUTO_TEST_CASE(a_prompt_whose_answer_was_lost_runs_once) {
     through_proxy world;
     auto warm = world.held.prompt(world.session, "warm #plain");
     check_end(warm, outcome::completed, rule::message_finished, hello);
-    world.proxy.stall(true);
+    world.proxy.latency(2s);
     auto turn = world.held.begin_prompt(world.session, "lost-answer-key #slow:20");
-    // The session is looked up first: that call is let through.
-    BOOST_TEST(eventually([&] { return world.proxy.requests("/session/" + world.session) >= 2U; }, patience));
-    world.proxy.stall(false);
-    BOOST_TEST(eventually(
-        [&] { return world.proxy.requests("/session/" + world.session + "/prompt_async") >= 2U; }, patience));
+    BOOST_TEST(eventually([&] { return runs("lost-answer-key") == 1U; }, patience));
+    BOOST_WARN_MESSAGE(!turn.is_posted(), "too slow a machine: the answer had come already");
+    world.proxy.latency(0ms);
     world.proxy.cut();
     const auto how = turn.settled();
     check_outcome(how, outcome::completed);
@@ -273,11 +280,12 @@ BOOST_AUTO_TEST_CASE(a_turn_of_a_server_that_was_killed_is_lost_and_the_next_pro
     BOOST_TEST(to_string(how.safe_to_reprompt) == "unknown");
     BOOST_TEST(turn.told_missing());
     BOOST_TEST(runs("killed-key") == 1U);
+    warm_up(real());
     check_next_prompt(held, session);
 }
 
 BOOST_AUTO_TEST_CASE(a_prompt_made_while_the_server_is_down_is_answered_when_it_is_back) {
-    held_server held(real().url(), impatient_config());
+    held_server held(real().url(), patient_config());
     const auto session = held.new_session(real().directory());
     auto warm = held.prompt(session, "warm #plain");
     check_end(warm, outcome::completed, rule::message_finished, hello);
@@ -317,6 +325,7 @@ BOOST_AUTO_TEST_CASE(a_server_that_comes_back_at_another_port_is_found_there) {
         return !told.empty() && std::holds_alternative<opencode::settlement>(told.back());
     }));
     check_outcome(turn.settled(), outcome::lost);
+    warm_up(real());
     auto next = held.prompt(session, "moved-next-key #plain");
     check_end(next, outcome::completed, rule::message_finished, hello);
     BOOST_TEST(next.told_text() == hello);
@@ -326,20 +335,20 @@ BOOST_AUTO_TEST_CASE(a_server_that_comes_back_at_another_port_is_found_there) {
 BOOST_AUTO_TEST_CASE(a_server_that_is_gone_leaves_the_turn_lost) {
     std::atomic<bool> gone = false;
     auto config = quick_config();
-    const auto url = *http::parse_url(real().url());
+    fault_proxy proxy(real().port());
+    const auto url = *http::parse_url(proxy.url());
     config.locate = [&] {
         stream::location where;
         where.what = gone ? stream::location::state::gone : stream::location::state::up;
         where.url = url;
         return where;
     };
-    fault_proxy proxy(real().port());
-    held_server held(real().url(), config);
+    held_server held(proxy.url(), config);
     const auto session = held.new_session(real().directory());
-    auto turn = held.prompt(session, "gone-key #slow:200");
+    auto turn = held.prompt(session, "gone-key #slow:40");
     BOOST_TEST(turn.wait_text());
     gone = true;
-    real().restart();
+    proxy.cut();
     const auto how = turn.settled();
     check_outcome(how, outcome::lost);
     BOOST_TEST(to_string(how.rule) == "server_gone");
@@ -375,18 +384,8 @@ BOOST_AUTO_TEST_CASE(a_server_that_only_accepts_while_it_starts_is_waited_for) {
     starter.join();
     BOOST_REQUIRE(ready.has_value());
     BOOST_TEST(ready->version == opencode_version);
+    warm_up(real());
     const auto session = held.new_session(real().directory());
-    check_next_prompt(held, session);
-}
-
-BOOST_AUTO_TEST_CASE(a_server_that_is_stopped_by_a_signal_loses_the_turn_in_the_same_way) {
-    held_server held(real().url());
-    const auto session = held.new_session(real().directory());
-    auto turn = held.prompt(session, "sigterm-key #slow:200");
-    BOOST_TEST(turn.wait_text());
-    real().stop_by(SIGTERM);
-    real().restart();
-    check_outcome(turn.settled(), outcome::lost);
     check_next_prompt(held, session);
 }
 
@@ -398,7 +397,7 @@ BOOST_AUTO_TEST_CASE(a_password_lets_in_who_has_it_and_others_are_told_why_not) 
     const auto url_with = [&](const std::string& userinfo) {
         return "http://" + userinfo + "127.0.0.1:" + std::to_string(own.port());
     };
-    held_server right(url_with("opencode:secret@"));
+    held_server right(url_with("opencode:secret@"), patient_config());
     BOOST_TEST(right.ready().has_value());
     const auto session = right.new_session(own.directory());
     auto turn = right.prompt(session, "password-key #plain");

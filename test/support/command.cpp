@@ -1,6 +1,15 @@
 #include "support/command.hpp"
 
+#include "support/eventually.hpp"
+
+#include <csignal>
+#include <fstream>
+
 namespace holdfast::test {
+
+int command_result::code() const {
+    return status && status->signal == 0 ? status->code : -1;
+}
 
 std::string command_result::text() const {
     std::string all;
@@ -26,9 +35,7 @@ std::string program_path(std::string_view name) {
 
 command_result run_command(std::string_view name, const std::vector<std::string>& arguments,
                            const command_options& options) {
-    process::options what;
-    what.argv.push_back(program_path(name));
-    what.argv.insert(what.argv.end(), arguments.begin(), arguments.end());
+    auto what = command_of(name, arguments);
     what.environment = options.environment;
     what.directory = options.directory;
     what.standard_input = options.on_terminal ? process::input::terminal : process::input::pipe;
@@ -49,6 +56,28 @@ command_result run_command(std::string_view name, const std::vector<std::string>
     result.output = child.lines(process::stream::output);
     result.errors = child.lines(process::stream::errors);
     return result;
+}
+
+process::options command_of(std::string_view name, const std::vector<std::string>& arguments) {
+    process::options what;
+    what.argv.push_back(program_path(name));
+    what.argv.insert(what.argv.end(), arguments.begin(), arguments.end());
+    what.environment = current_environment();
+    what.standard_input = process::input::pipe;
+    return what;
+}
+
+bool wait_signal_handler(pid_t id, std::chrono::milliseconds deadline) {
+    const auto handled = [id] {
+        std::ifstream status("/proc/" + std::to_string(id) + "/status");
+        for (std::string line; std::getline(status, line);) {
+            if (line.starts_with("SigCgt:")) {
+                return (std::stoull(line.substr(7), nullptr, 16) >> (SIGTERM - 1) & 1) != 0;
+            }
+        }
+        return false;
+    };
+    return eventually(handled, deadline);
 }
 
 } // namespace holdfast::test

@@ -24,6 +24,9 @@ struct command_result {
     std::vector<std::string> errors;   ///< empty on a terminal, where they are in `output`
     std::optional<exit_status> status; ///< nothing: killed at the deadline
 
+    /// The exit code; -1 when a signal or the deadline ended it.
+    [[nodiscard]] int code() const;
+
     /// All of it, for a failed test's message.
     [[nodiscard]] std::string text() const;
 };
@@ -34,5 +37,12 @@ std::string program_path(std::string_view name);
 /// Runs `name` of this build with these arguments. Throws std::system_error when it cannot be started.
 command_result run_command(std::string_view name, const std::vector<std::string>& arguments,
                            const command_options& options = {});
+
+/// How to start `name` of this build, its input a pipe, for a test that wants to meet it while it runs.
+process::options command_of(std::string_view name, const std::vector<std::string>& arguments);
+
+/// Waits until the process has a handler for SIGTERM: before that, a signal ends it unheard.
+/// @return whether that came within the deadline.
+bool wait_signal_handler(pid_t id, std::chrono::milliseconds deadline = std::chrono::seconds(20));
 
 } // namespace holdfast::test

@@ -22,9 +22,21 @@ opencode::server_config quick_config() {
     config.policy.base_delay = milliseconds(100);
     config.policy.max_delay = milliseconds(500);
     config.policy.max_attempts = 1000;
-    config.turns.start_grace = seconds(3); // a first prompt may take more than a second to begin
+    config.turns.start_grace = seconds(3);
     config.turns.quiet_after = seconds(5);
     return config;
+}
+
+opencode::server_config patient_config() {
+    auto config = quick_config();
+    config.turns.start_grace = patience;
+    return config;
+}
+
+void warm_up(opencode_server& server) {
+    held_server held(server.url(), patient_config());
+    auto turn = held.prompt(held.new_session(server.directory()), "warm-up #plain");
+    check_end(turn, opencode::outcome::completed, opencode::rule::message_finished, "Hello from the mock model.");
 }
 
 opencode::prompt text_prompt(std::string text) {
@@ -127,6 +139,11 @@ void check_part(const std::string& told, const opencode::part& part, bool may_be
 void held_turn::wait_posted() const {
     if (!record_->wait([&] { return record_->given; }, patience))
         throw std::runtime_error("the prompt was not posted in time");
+}
+
+bool held_turn::is_posted() const {
+    const std::lock_guard lock(record_->mutex);
+    return record_->given;
 }
 
 std::string held_turn::message_id() const {
@@ -457,6 +474,7 @@ held_world* the_world = nullptr;
 
 held_world::held_world() : held_(opencode_world::server().url()) {
     the_world = this;
+    warm_up(opencode_world::server());
 }
 
 held_world::~held_world() {

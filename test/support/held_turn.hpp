@@ -33,6 +33,9 @@ inline constexpr std::chrono::seconds patience{60};
 /// A configuration for tests: short grace and backoff, and no giving up.
 [[nodiscard]] opencode::server_config quick_config();
 
+/// The same, but with a grace that covers the first prompt of a server: seconds on a busy machine.
+[[nodiscard]] opencode::server_config patient_config();
+
 class held_server;
 
 /// One turn, its events collected as they come. A handle: copies are the same turn.
@@ -44,6 +47,7 @@ public:
 
     /// Waits until the prompt was posted, or could not be.
     void wait_posted() const;
+    [[nodiscard]] bool is_posted() const;
     /// The prompt's id; waits as wait_posted() does.
     [[nodiscard]] std::string message_id() const;
     [[nodiscard]] const std::string& session_id() const;
@@ -175,7 +179,8 @@ private:
     std::unique_ptr<io_thread> thread_;
 };
 
-/// One server and one library for all tests of a program, as a program would have them: a Boost.Test global fixture.
+/// One server, warmed up, and one library for all tests of a program, as a program would have them: a Boost.Test
+/// global fixture.
 class held_world {
 public:
     held_world();
@@ -189,6 +194,10 @@ private:
     opencode_world world_;
     held_server held_;
 };
+
+/// Makes a prompt that may take long to begin, as the first of a server or of an instance does, so that the next one
+/// begins at once.
+void warm_up(opencode_server& server);
 
 /// A prompt of one text.
 [[nodiscard]] opencode::prompt text_prompt(std::string text);

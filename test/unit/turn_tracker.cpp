@@ -436,6 +436,20 @@ BOOST_AUTO_TEST_CASE(a_compaction_that_fails_fails_the_turn) {
     BOOST_TEST(s.settlements("p1")[0].error->cls == "server");
 }
 
+BOOST_AUTO_TEST_CASE(a_prompt_that_was_aborted_before_its_answer_is_not_answered_by_a_later_one) {
+    story s;
+    s.prompt("p1");
+    s.tracker.abort_requested(s.now);
+    s.idles();
+    s.prompt("p2", 5);
+    s.status(busy);
+    s.says(answer("a2", "p2", 6));
+    BOOST_TEST(s.end("p1") == "aborted abort_requested");
+    s.says(finished(answer("a2", "p2", 6), "stop"));
+    s.idles();
+    BOOST_TEST(s.end("p2") == "completed message_finished");
+}
+
 BOOST_AUTO_TEST_CASE(another_text_after_a_compaction_is_a_prompt_of_its_own) {
     story s;
     s.prompt("p1");

@@ -178,11 +178,11 @@ net::awaitable<result<void>> session_core::read_directory_again() {
 net::awaitable<result<void>> session_core::become_live() {
     const auto self = shared_from_this();
     gave_up_.reset();
-    while (!live_) {
-        if (gave_up_)
-            co_return *gave_up_;
+    while (!live_ || server_->stopping().requested()) {
         if (server_->stopping().requested())
             co_return retry::make_failure(errc::closed, "the server was stopped");
+        if (gave_up_)
+            co_return *gave_up_;
         // Each time: a stream that is just being given up for others' sake is followed by a new one for us.
         server_->follow(info_.directory, self);
         co_await changed_.wait();

@@ -536,6 +536,13 @@ struct turn_tracker::state {
         return !later || !said.compacted_between(*last, *later);
     }
 
+    /// Aborted before it had an answer, while what is answered now was asked for after that: the later turn's
+    /// answer is none to it.
+    bool given_up_by_abort(const turn& t) const {
+        const auto* later = t.covered_by.empty() ? nullptr : find_turn(t.covered_by);
+        return later && t.abort_asked && !later->abort_asked && !said.last_own_answer(t.id);
+    }
+
     bool any_unfinished_answer() const {
         return std::any_of(turns.begin(), turns.end(), [&](const turn& t) {
             const auto* last = said.last_answer(t.id);
@@ -550,6 +557,8 @@ struct turn_tracker::state {
             v.why = rule::superseded;
             return v;
         }
+        if (given_up_by_abort(t))
+            return verdict{outcome::aborted, rule::abort_requested, {}};
         if (!t.covered_by.empty() || !idle())
             return std::nullopt;
         const auto* last = said.last_answer(t.id);
