@@ -219,7 +219,7 @@ BOOST_AUTO_TEST_CASE(a_turn_settles_by_rest_while_the_stream_is_refused) {
 
 BOOST_AUTO_TEST_CASE(a_turn_settles_by_rest_while_the_stream_is_answered_with_an_error) {
     through_proxy world;
-    auto turn = world.prompt_and_wait_for_text("rest-503-key #slow:30");
+    auto turn = world.prompt_and_wait_for_text("rest-error-key #slow:30");
     world.proxy.answer_streams(500);
     world.proxy.cut(fault_proxy::ending::reset, fault_proxy::scope::streams);
     check_survived(turn, words(30));

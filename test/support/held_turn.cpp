@@ -127,6 +127,20 @@ void check_each_told_once(const held_turn::events& told) {
         }
 }
 
+/// Nothing is said between the end of one stream and the repair by the next.
+void check_no_text_before_a_repair(const held_turn::events& told) {
+    bool broken = false;
+    for (const auto& each : told) {
+        const bool text = std::holds_alternative<opencode::text_event>(each) ||
+                          std::holds_alternative<opencode::reasoning_event>(each);
+        BOOST_TEST(!(broken && text), "told before the repair: " << describe(each));
+        if (std::holds_alternative<opencode::interrupted_event>(each))
+            broken = true;
+        else if (std::holds_alternative<opencode::gap_event>(each))
+            broken = false;
+    }
+}
+
 void check_part(const std::string& told, const opencode::part& part, bool may_be_cut) {
     if (may_be_cut)
         BOOST_TEST(part.text.starts_with(told), "part " << part.id << " told '" << told << "' of '" << part.text << "'");
@@ -273,6 +287,7 @@ opencode::settlement held_turn::settled(std::chrono::milliseconds deadline) {
     if (!ended)
         throw std::runtime_error("no settlement; log:\n" + server_->log());
     check_one_settlement_that_is_last(told);
+    check_no_text_before_a_repair(told);
     check_each_told_once<opencode::permission_event>(told);
     check_each_told_once<opencode::question_event>(told);
     const auto how = std::get<opencode::settlement>(told.back());

@@ -82,8 +82,8 @@ public:
     void detach();
 
     /// Waits for the settlement and for the end of the events, then checks what holds for every turn: one settlement,
-    /// the last event; each ask told once; each part's text as the server has it, with no hole and no repeat unless a
-    /// gap says so. Throws when no settlement comes.
+    /// the last event; each ask told once; no text between an interruption and its gap; each part's text as the server
+    /// has it, with no hole and no repeat unless a gap says so. Throws when no settlement comes.
     opencode::settlement settled(std::chrono::milliseconds deadline = patience);
 
 private:

@@ -1,0 +1,144 @@
+// The queue of one turn: bounded for a slow owner, and yet no text, ask or settlement is lost.
+#define BOOST_TEST_MODULE turn_queue
+#include <boost/test/unit_test.hpp>
+
+#include <holdfast/opencode/turn_queue.hpp>
+
+#include <map>
+#include <random>
+#include <string>
+
+using namespace holdfast;
+using namespace holdfast::opencode;
+
+namespace {
+
+text_event text(std::string part, std::string delta) {
+    return {std::move(part), std::move(delta)};
+}
+
+tool_event tool(int n) {
+    tool_event e;
+    e.id = "call_" + std::to_string(n);
+    e.state = "running";
+    return e;
+}
+
+permission_event ask(int n) {
+    permission_event e;
+    e.request.id = "per_" + std::to_string(n);
+    return e;
+}
+
+template <class E>
+std::size_t count(turn_queue& queue) {
+    std::size_t found = 0;
+    while (const auto event = queue.pop())
+        found += std::holds_alternative<E>(*event);
+    return found;
+}
+
+} // namespace
+
+BOOST_AUTO_TEST_CASE(within_its_bound_everything_comes_out_as_it_went_in) {
+    turn_queue queue(100, 1 << 20);
+    for (int i = 0; i < 50; ++i)
+        queue.push(text("p", std::to_string(i)));
+    for (int i = 0; i < 50; ++i)
+        BOOST_TEST((*queue.pop() == agent_event(text("p", std::to_string(i)))));
+    BOOST_TEST(queue.empty());
+    BOOST_TEST(queue.bytes() == 0u);
+}
+
+BOOST_AUTO_TEST_CASE(past_its_bound_text_of_one_part_coalesces) {
+    turn_queue queue(4, 1 << 20);
+    std::string said;
+    for (int i = 0; i < 1000; ++i) {
+        said += std::to_string(i) + ' ';
+        queue.push(text("p", std::to_string(i) + ' '));
+        BOOST_TEST(queue.size() <= 4u);
+    }
+    std::string heard;
+    while (const auto event = queue.pop())
+        heard += std::get<text_event>(*event).delta;
+    BOOST_TEST(heard == said);
+}
+
+BOOST_AUTO_TEST_CASE(past_its_bound_progress_is_thinned_oldest_first_and_counted) {
+    turn_queue queue(3, 1 << 20);
+    for (int i = 0; i < 10; ++i)
+        queue.push(tool(i));
+    BOOST_TEST(queue.size() == 3u);
+    BOOST_TEST(queue.thinned() == 7u);
+    BOOST_TEST(std::get<tool_event>(*queue.pop()).id == "call_7");
+}
+
+BOOST_AUTO_TEST_CASE(asks_and_settlements_are_never_dropped) {
+    turn_queue queue(2, 64);
+    for (int i = 0; i < 20; ++i) {
+        queue.push(tool(i));
+        queue.push(ask(i));
+    }
+    queue.push(settlement{});
+    BOOST_TEST(count<permission_event>(queue) == 20u);
+    turn_queue again(2, 64);
+    again.push(settlement{});
+    for (int i = 0; i < 20; ++i)
+        again.push(ask(i));
+    BOOST_TEST(count<settlement>(again) == 1u);
+}
+
+BOOST_AUTO_TEST_CASE(text_does_not_coalesce_across_a_gap) {
+    turn_queue queue(2, 1 << 20);
+    queue.push(text("p", "before"));
+    queue.push(gap_event{});
+    queue.push(text("p", "after"));
+    BOOST_TEST(std::get<text_event>(*queue.pop()).delta == "before");
+    BOOST_TEST(std::holds_alternative<gap_event>(*queue.pop()));
+    BOOST_TEST(std::get<text_event>(*queue.pop()).delta == "after");
+}
+
+BOOST_AUTO_TEST_CASE(one_item_larger_than_the_bound_is_admitted_alone) {
+    turn_queue queue(10, 100);
+    queue.push(text("p", std::string(1000, 'x')));
+    BOOST_TEST(queue.size() == 1u);
+}
+
+BOOST_AUTO_TEST_CASE(after_an_abort_only_the_settlement_is_kept) {
+    turn_queue queue(10, 1000);
+    queue.push(text("p", "said"));
+    queue.push(settlement{});
+    queue.keep_settlement();
+    BOOST_TEST(queue.size() == 1u);
+    BOOST_TEST(count<settlement>(queue) == 1u);
+}
+
+BOOST_AUTO_TEST_CASE(for_any_mixture_each_parts_text_is_whole_and_in_order) {
+    for (unsigned seed = 1; seed <= 300; ++seed) {
+        std::mt19937 random(seed);
+        turn_queue queue(1 + random() % 8, 1 + random() % 200);
+        std::map<std::string, std::string> said, heard;
+        const auto take = [&] {
+            if (const auto event = queue.pop())
+                if (const auto* t = std::get_if<text_event>(&*event))
+                    heard[t->part] += t->delta;
+        };
+        for (int i = 0; i < 200; ++i) {
+            const std::string part(1, static_cast<char>('a' + random() % 3));
+            const auto what = random() % 6;
+            if (what < 3) {
+                said[part] += std::to_string(i) + ' ';
+                queue.push(text(part, std::to_string(i) + ' '));
+            } else if (what == 3) {
+                queue.push(tool(i));
+            } else if (what == 4) {
+                queue.push(ask(i));
+            } else {
+                take();
+            }
+        }
+        while (!queue.empty())
+            take();
+        BOOST_TEST((heard == said), "seed " << seed);
+    }
+}
