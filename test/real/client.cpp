@@ -90,15 +90,19 @@ BOOST_AUTO_TEST_CASE(children_are_listed_under_their_parent) {
 
 BOOST_AUTO_TEST_CASE(status_lists_the_sessions_that_are_busy) {
     const auto info = made({});
-    BOOST_TEST(held().await(rest().prompt_async(info.id, [] {
-        auto what = text_prompt("status-key #hang");
-        what.message_id = "msg_000000000003StatusOfBusy03";
-        what.parts[0].id = "prt_000000000003StatusOfBusy03";
-        return what;
-    }())).has_value());
+    BOOST_TEST(held()
+                   .await(rest().prompt_async(info.id,
+                                              [] {
+                                                  auto what = text_prompt("status-key #hang");
+                                                  what.message_id = "msg_000000000003StatusOfBusy03";
+                                                  what.parts[0].id = "prt_000000000003StatusOfBusy03";
+                                                  return what;
+                                              }()))
+                   .has_value());
     const auto is_busy = [&] {
         const auto all = held().await(rest().status(directory()));
-        return all && all->contains(info.id) && all->at(info.id).state == opencode::session_status::kind::busy;
+        return all && all->contains(info.id) &&
+               all->at(info.id).state == opencode::session_status::kind::busy;
     };
     BOOST_TEST(eventually(is_busy, patience));
     BOOST_TEST(held().await(rest().abort(info.id)).has_value());
@@ -180,7 +184,8 @@ BOOST_AUTO_TEST_CASE(a_prompt_may_hold_a_file_and_a_system_text) {
     what.raw_json = R"({"tools":{"bash":false}})";
     auto turn = held().prompt(session, what);
     check_end(turn, outcome::completed, rule::message_finished, hello);
-    BOOST_TEST(opencode_world::model().last_request().find("Answer as the script says.") != std::string::npos);
+    BOOST_TEST(opencode_world::model().last_request().find("Answer as the script says.") !=
+               std::string::npos);
 }
 
 BOOST_AUTO_TEST_CASE(asks_are_listed_while_they_are_open) {
@@ -207,7 +212,8 @@ BOOST_AUTO_TEST_CASE(errors_of_every_shape_are_told_in_the_servers_words) {
     BOOST_REQUIRE(unknown_session.has_error());
     check_failure(unknown_session.error(), 404, "NotFoundError");
 
-    const auto unknown_ask = held().await(rest().reply_permission("per_000000000000", "once", {}, directory()));
+    const auto unknown_ask =
+        held().await(rest().reply_permission("per_000000000000", "once", {}, directory()));
     BOOST_REQUIRE(unknown_ask.has_error());
     check_failure(unknown_ask.error(), 404, "PermissionNotFoundError");
 

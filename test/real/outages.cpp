@@ -1,5 +1,5 @@
-// Turns through outages of the stream and of a real server: what is told has no hole and no repeat, and each turn is
-// settled once, truthfully.
+// Turns through outages of the stream and of a real server: what is told has no hole and no repeat, and each
+// turn is settled once, truthfully.
 #define BOOST_TEST_MODULE outages
 #include <boost/test/unit_test.hpp>
 
@@ -70,7 +70,8 @@ struct through_proxy {
     held_server held;
     std::string session;
 
-    explicit through_proxy(opencode::server_config config = quick_config()) : held(proxy.url(), std::move(config)) {
+    explicit through_proxy(opencode::server_config config = quick_config())
+        : held(proxy.url(), std::move(config)) {
         session = held.new_session(real().directory());
     }
 
@@ -135,8 +136,9 @@ BOOST_AUTO_TEST_CASE(an_answer_goes_on_after_its_stream_was_cut_again_and_again)
     through_proxy world;
     auto turn = world.prompt_and_wait_for_text("again-key #slow:120");
     for (int i = 0; i < 5; ++i) {
-        BOOST_TEST(eventually([&] { return world.proxy.cut(fault_proxy::ending::reset, fault_proxy::scope::streams) > 0; },
-                              patience));
+        BOOST_TEST(eventually(
+            [&] { return world.proxy.cut(fault_proxy::ending::reset, fault_proxy::scope::streams) > 0; },
+            patience));
     }
     check_survived(turn, words(120));
     BOOST_TEST(runs("again-key") == 1U);
@@ -269,7 +271,7 @@ BOOST_AUTO_TEST_CASE(a_prompt_whose_answer_was_lost_runs_once) {
 }
 
 BOOST_AUTO_TEST_CASE(a_turn_of_a_server_that_was_killed_is_lost_and_the_next_prompt_works) {
-    held_server held(real().url());
+    held_server held(real().url(), impatient_config());
     const auto session = held.new_session(real().directory());
     auto turn = held.prompt(session, "killed-key #slow:200");
     BOOST_TEST(turn.wait_text());
@@ -285,7 +287,9 @@ BOOST_AUTO_TEST_CASE(a_turn_of_a_server_that_was_killed_is_lost_and_the_next_pro
 }
 
 BOOST_AUTO_TEST_CASE(a_prompt_made_while_the_server_is_down_is_answered_when_it_is_back) {
-    held_server held(real().url(), patient_config());
+    auto config = impatient_config();
+    config.turns.start_grace = patience; // the first prompt of a server that has just been started
+    held_server held(real().url(), config);
     const auto session = held.new_session(real().directory());
     auto warm = held.prompt(session, "warm #plain");
     check_end(warm, outcome::completed, rule::message_finished, hello);
@@ -369,7 +373,8 @@ BOOST_AUTO_TEST_CASE(a_server_that_hangs_is_found_by_deadlines_and_had_again_whe
         return broken && broken->failure.cls == failure_class::timeout;
     };
     BOOST_TEST(turn.wait([&](const auto& told) { return std::any_of(told.begin(), told.end(), is_stall); }));
-    BOOST_TEST(turn.wait([&](const auto& told) { return std::any_of(told.begin(), told.end(), is_timeout); }));
+    BOOST_TEST(
+        turn.wait([&](const auto& told) { return std::any_of(told.begin(), told.end(), is_timeout); }));
     real().resume();
     check_survived(turn, words(60));
     BOOST_TEST(runs("frozen-key") == 1U);

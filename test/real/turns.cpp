@@ -1,5 +1,5 @@
-// Turns on a real server, as the library tells them: what each case ends as, by which rule, with which text, and that
-// the model ran exactly once.
+// Turns on a real server, as the library tells them: what each case ends as, by which rule, with which text,
+// and that the model ran exactly once.
 #define BOOST_TEST_MODULE turns
 #include <boost/test/unit_test.hpp>
 
@@ -272,7 +272,8 @@ BOOST_AUTO_TEST_CASE(an_abort_while_a_subagent_asks_ends_the_turn_as_the_server_
     auto turn = prompt("abort-subagent-key #task:bash");
     BOOST_TEST(!turn.wait_permission().id.empty());
     BOOST_TEST(turn.abort().has_value());
-    // The server aborts the child first. Its parent may run on meanwhile, and complete: then that is the truth.
+    // The server aborts the child first. Its parent may run on meanwhile, and complete: then that is the
+    // truth.
     const auto how = turn.settled();
     const bool ran_on = runs("abort-subagent-key") == 2U;
     BOOST_TEST((how.outcome == outcome::aborted || (ran_on && how.outcome == outcome::completed)));

@@ -36,7 +36,8 @@ opencode::server_config patient_config() {
 void warm_up(opencode_server& server) {
     held_server held(server.url(), patient_config());
     auto turn = held.prompt(held.new_session(server.directory()), "warm-up #plain");
-    check_end(turn, opencode::outcome::completed, opencode::rule::message_finished, "Hello from the mock model.");
+    check_end(turn, opencode::outcome::completed, opencode::rule::message_finished,
+              "Hello from the mock model.");
 }
 
 opencode::prompt text_prompt(std::string text) {
@@ -78,8 +79,12 @@ namespace {
 std::string describe(const agent_event& event) {
     struct visitor {
         std::string operator()(const opencode::text_event& e) const { return "text '" + e.delta + "'"; }
-        std::string operator()(const opencode::reasoning_event& e) const { return "reasoning '" + e.delta + "'"; }
-        std::string operator()(const opencode::tool_event& e) const { return "tool " + e.name + ' ' + e.state; }
+        std::string operator()(const opencode::reasoning_event& e) const {
+            return "reasoning '" + e.delta + "'";
+        }
+        std::string operator()(const opencode::tool_event& e) const {
+            return "tool " + e.name + ' ' + e.state;
+        }
         std::string operator()(const opencode::permission_event& e) const {
             return "permission " + e.request.id + ' ' + e.reply.value_or("?");
         }
@@ -92,10 +97,13 @@ std::string describe(const agent_event& event) {
         std::string operator()(const opencode::interrupted_event& e) const {
             return "interrupted " + e.failure.message;
         }
-        std::string operator()(const opencode::gap_event& e) const { return e.missing ? "gap, missing" : "gap"; }
+        std::string operator()(const opencode::gap_event& e) const {
+            return e.missing ? "gap, missing" : "gap";
+        }
         std::string operator()(const opencode::settlement& e) const {
-            return std::string(to_string(e.outcome)) + " by " + std::string(to_string(e.rule)) + " (" + e.event +
-                   ") text '" + e.text + "'" + (e.error ? " error " + e.error->name + ": " + e.error->message : "");
+            return std::string(to_string(e.outcome)) + " by " + std::string(to_string(e.rule)) + " (" +
+                   e.event + ") text '" + e.text + "'" +
+                   (e.error ? " error " + e.error->name + ": " + e.error->message : "");
         }
     };
     return std::visit(visitor{}, event);
@@ -143,9 +151,11 @@ void check_no_text_before_a_repair(const held_turn::events& told) {
 
 void check_part(const std::string& told, const opencode::part& part, bool may_be_cut) {
     if (may_be_cut)
-        BOOST_TEST(part.text.starts_with(told), "part " << part.id << " told '" << told << "' of '" << part.text << "'");
+        BOOST_TEST(part.text.starts_with(told),
+                   "part " << part.id << " told '" << told << "' of '" << part.text << "'");
     else
-        BOOST_TEST(told == part.text, "part " << part.id << " told '" << told << "', it is '" << part.text << "'");
+        BOOST_TEST(told == part.text,
+                   "part " << part.id << " told '" << told << "', it is '" << part.text << "'");
 }
 
 } // namespace
@@ -175,7 +185,8 @@ held_turn::events held_turn::so_far() const {
     return record_->told;
 }
 
-bool held_turn::wait(const std::function<bool(const events&)>& wanted, std::chrono::milliseconds deadline) const {
+bool held_turn::wait(const std::function<bool(const events&)>& wanted,
+                     std::chrono::milliseconds deadline) const {
     bool came = false;
     record_->wait(
         [&] {
@@ -266,7 +277,8 @@ result<void> held_turn::reply_permission(const std::string& id, const std::strin
     return server_->await(record_->handle->reply_permission(id, reply));
 }
 
-result<void> held_turn::reply_question(const std::string& id, const std::vector<std::vector<std::string>>& answers) {
+result<void> held_turn::reply_question(const std::string& id,
+                                       const std::vector<std::vector<std::string>>& answers) {
     return server_->await(record_->handle->reply_question(id, answers));
 }
 
@@ -296,11 +308,13 @@ opencode::settlement held_turn::settled(std::chrono::milliseconds deadline) {
         return how;
     // Where an answer was cut short, the server keeps no text of a part that never ended.
     using opencode::outcome;
-    const bool may_be_cut = record_->cut_off || how.outcome == outcome::lost || how.outcome == outcome::detached;
+    const bool may_be_cut =
+        record_->cut_off || how.outcome == outcome::lost || how.outcome == outcome::detached;
     const auto parts = texts();
     for (const auto& message : there->messages)
         for (const auto& part : message.parts) {
-            if (!message.info.assistant || (part.type != "text" && part.type != "reasoning") || part.text.empty())
+            if (!message.info.assistant || (part.type != "text" && part.type != "reasoning") ||
+                part.text.empty())
                 continue;
             const auto known = parts.find(part.id);
             const bool own = message.info.parent_id == record_->message && !message.info.summary;
@@ -333,7 +347,8 @@ struct held_server::log_lines {
 
 class held_server::io_thread {
 public:
-    explicit io_thread(net::io_context& io) : io_(io), work_(io.get_executor()), thread_([&io] { io.run(); }) {}
+    explicit io_thread(net::io_context& io)
+        : io_(io), work_(io.get_executor()), thread_([&io] { io.run(); }) {}
     ~io_thread() {
         work_.reset();
         io_.stop();
@@ -408,8 +423,9 @@ void held_server::open_session(const std::string& id) {
     keep(await(server_.open_session(id)));
 }
 
-net::awaitable<void> held_server::collect(std::shared_ptr<held_turn::record> into, opencode::session session,
-                                          std::function<net::awaitable<opencode::turn>(opencode::session&)> make) {
+net::awaitable<void>
+held_server::collect(std::shared_ptr<held_turn::record> into, opencode::session session,
+                     std::function<net::awaitable<opencode::turn>(opencode::session&)> make) {
     auto op = make(session);
     into->handle = co_await std::move(op);
     into->change([&] {
@@ -428,7 +444,8 @@ held_turn held_server::begin(const std::string& session,
     inside([&] {
         turns_.push_back(record);
         auto work = collect(record, sessions_.at(session), std::move(make));
-        net::co_spawn(io_, std::move(work), [record](std::exception_ptr) { record->change([&] { record->ended = true; }); });
+        net::co_spawn(io_, std::move(work),
+                      [record](std::exception_ptr) { record->change([&] { record->ended = true; }); });
     });
     return held_turn(*this, std::move(record));
 }

@@ -1,5 +1,5 @@
-// The library at work against a real server: held by a thread of its own, with real clocks, so that a test can stop
-// and break things while it goes on; every call of a test waits for what it asked for.
+// The library at work against a real server: held by a thread of its own, with real clocks, so that a test
+// can stop and break things while it goes on; every call of a test waits for what it asked for.
 #pragma once
 
 #include "support/opencode_server.hpp"
@@ -54,7 +54,8 @@ public:
 
     [[nodiscard]] events so_far() const;
     /// Waits until the events so far are as wanted. @return whether that came.
-    bool wait(const std::function<bool(const events&)>& wanted, std::chrono::milliseconds deadline = patience) const;
+    bool wait(const std::function<bool(const events&)>& wanted,
+              std::chrono::milliseconds deadline = patience) const;
     /// Waits for some text of the answer.
     bool wait_text() const;
     /// Waits for an ask that nobody has answered. Throws when none comes.
@@ -81,15 +82,17 @@ public:
     result<void> reject_question(const std::string& id);
     void detach();
 
-    /// Waits for the settlement and for the end of the events, then checks what holds for every turn: one settlement,
-    /// the last event; each ask told once; no text between an interruption and its gap; each part's text as the server
-    /// has it, with no hole and no repeat unless a gap says so. Throws when no settlement comes.
+    /// Waits for the settlement and for the end of the events, then checks what holds for every turn: one
+    /// settlement, the last event; each ask told once; no text between an interruption and its gap; each
+    /// part's text as the server has it, with no hole and no repeat unless a gap says so. Throws when no
+    /// settlement comes.
     opencode::settlement settled(std::chrono::milliseconds deadline = patience);
 
 private:
     friend class held_server;
     struct record;
-    held_turn(held_server& server, std::shared_ptr<record> record) : server_(&server), record_(std::move(record)) {}
+    held_turn(held_server& server, std::shared_ptr<record> record)
+        : server_(&server), record_(std::move(record)) {}
 
     held_server* server_;
     std::shared_ptr<record> record_;
@@ -129,7 +132,8 @@ public:
     /// What the library logged so far, one record a line.
     [[nodiscard]] std::string log() const;
 
-    /// Runs an operation of the library to its end. Throws what it throws, and std::runtime_error when it does not end.
+    /// Runs an operation of the library to its end. Throws what it throws, and std::runtime_error when it
+    /// does not end.
     template <class T>
     T await(net::awaitable<T> operation) {
         const auto promise = std::make_shared<std::promise<T>>();
@@ -147,7 +151,8 @@ private:
 
     // Asio's own future needs results that can be made of nothing.
     template <class T>
-    static net::awaitable<void> fulfil(std::shared_ptr<std::promise<T>> promise, net::awaitable<T> operation) {
+    static net::awaitable<void> fulfil(std::shared_ptr<std::promise<T>> promise,
+                                       net::awaitable<T> operation) {
         try {
             if constexpr (std::is_void_v<T>) {
                 co_await std::move(operation);
@@ -160,9 +165,11 @@ private:
         }
     }
 
-    held_turn begin(const std::string& session, std::function<net::awaitable<opencode::turn>(opencode::session&)> make);
-    [[nodiscard]] net::awaitable<void> collect(std::shared_ptr<held_turn::record> into, opencode::session session,
-                                               std::function<net::awaitable<opencode::turn>(opencode::session&)> make);
+    held_turn begin(const std::string& session,
+                    std::function<net::awaitable<opencode::turn>(opencode::session&)> make);
+    [[nodiscard]] net::awaitable<void>
+    collect(std::shared_ptr<held_turn::record> into, opencode::session session,
+            std::function<net::awaitable<opencode::turn>(opencode::session&)> make);
     void keep(result<opencode::session> made);
     /// Runs `what` where the library runs.
     void inside(std::function<void()> what);
@@ -179,8 +186,8 @@ private:
     std::unique_ptr<io_thread> thread_;
 };
 
-/// One server, warmed up, and one library for all tests of a program, as a program would have them: a Boost.Test
-/// global fixture.
+/// One server, warmed up, and one library for all tests of a program, as a program would have them: a
+/// Boost.Test global fixture.
 class held_world {
 public:
     held_world();
@@ -195,8 +202,8 @@ private:
     held_server held_;
 };
 
-/// Makes a prompt that may take long to begin, as the first of a server or of an instance does, so that the next one
-/// begins at once.
+/// Makes a prompt that may take long to begin, as the first of a server or of an instance does, so that the
+/// next one begins at once.
 void warm_up(opencode_server& server);
 
 /// A prompt of one text.
