@@ -286,7 +286,7 @@ private:
 
     // The story ended before it had a turn. A prompt that was perhaps posted is aborted, too.
     net::awaitable<void> settle_cut_short() {
-        if (!session_) {
+        if (!session_ || session_->last_sent().empty()) {
             settle(opencode::outcome::aborted, opencode::rule::abort_requested, std::nullopt,
                    opencode::reprompt::yes);
         } else {

@@ -481,7 +481,6 @@ std::vector<unanswered> unanswered_cases() {
          "failed not_accepted", reprompt::yes},
         {"the error has no session id", [](story& s) { s.error("UnknownError", ""); }, nothing,
          "failed not_accepted", reprompt::yes},
-        {"no prompt, no error", [](story&) {}, nothing, "lost never_answered", reprompt::yes},
         {"unknown model", [&](story& s) { seen(s), s.error("UnknownError"); }, prompt_alone,
          "failed session_error", reprompt::yes},
         {"somebody's error without a session id", [&](story& s) { seen(s), s.error("UnknownError", ""); },
@@ -515,6 +514,39 @@ BOOST_AUTO_TEST_CASE(a_turn_without_an_end_is_decided_by_a_snapshot_after_the_gr
             BOOST_TEST(s.settlements("p1")[0].event == "snapshot");
         }
     }
+}
+
+// Seen on a cold server under load: the prompt was accepted, and its message appeared 3 s later.
+BOOST_AUTO_TEST_CASE(an_accepted_prompt_that_the_server_does_not_know_is_posted_once_more_before_it_is_lost) {
+    story s;
+    s.open("p1");
+    s.status(idle);
+    s.pass(seconds(5));
+    s.snap(snap_of(idle, {}));
+    BOOST_TEST(s.end("p1") == "open");
+    BOOST_TEST(s.tracker.take_reposts() == std::vector<std::string>{"p1"}, boost::test_tools::per_element());
+    s.pass(seconds(4));
+    BOOST_TEST(!s.tracker.wants_snapshot());
+    s.pass(seconds(1));
+    s.snap(snap_of(idle, {}));
+    BOOST_TEST(s.tracker.take_reposts().empty());
+    BOOST_TEST(s.end("p1") == "lost never_answered");
+    BOOST_TEST((s.settlements("p1")[0].safe_to_reprompt == reprompt::unknown));
+}
+
+BOOST_AUTO_TEST_CASE(a_prompt_that_was_posted_once_more_goes_on_as_any_other) {
+    story s;
+    s.open("p1");
+    s.status(idle);
+    s.pass(seconds(5));
+    s.snap(snap_of(idle, {}));
+    BOOST_TEST(s.tracker.take_reposts().size() == 1u);
+    s.says(user("p1"));
+    s.says(text("p1", "x", "ask", false));
+    s.status(busy);
+    s.answers_whole("a1", "p1", "well");
+    s.idles();
+    BOOST_TEST(s.end("p1") == "completed message_finished");
 }
 
 BOOST_AUTO_TEST_CASE(the_grace_period_ends_exactly_and_begins_anew_with_news) {

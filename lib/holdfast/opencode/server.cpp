@@ -270,6 +270,57 @@ void server_core::wake() {
 
 // --- the handles
 
+namespace {
+
+// Coroutines begin when they are first awaited: each holds what it needs itself, since the handle, and the server, may
+// be gone by then.
+
+net::awaitable<std::optional<agent_event>> next_of(std::shared_ptr<detail::turn_core> core) {
+    co_return co_await core->events.take();
+}
+
+net::awaitable<result<void>> abort_of(std::shared_ptr<detail::turn_core> core) {
+    core->mute();
+    co_return co_await core->owner->abort();
+}
+
+template <class Call>
+net::awaitable<result<void>> with_rest(std::shared_ptr<detail::turn_core> core, Call call) {
+    auto server = core->owner->rest();
+    co_return co_await call(server, core->owner->info().directory);
+}
+
+net::awaitable<turn> prompt_in(std::shared_ptr<detail::session_lease> lease, prompt what) {
+    co_return co_await lease->core->prompt(std::move(what));
+}
+
+net::awaitable<turn> adopt_in(std::shared_ptr<detail::session_lease> lease, std::string message) {
+    co_return co_await lease->core->adopt(std::move(message));
+}
+
+net::awaitable<result<void>> abort_in(std::shared_ptr<detail::session_lease> lease) {
+    co_return co_await lease->core->abort();
+}
+
+net::awaitable<void> run_of(std::shared_ptr<detail::server_core> core) {
+    co_await core->run();
+}
+
+net::awaitable<result<server_info>> ready_of(std::shared_ptr<detail::server_core> core) {
+    co_return co_await core->ready();
+}
+
+net::awaitable<result<session>> create_session_at(std::shared_ptr<detail::server_core> core, session_request what,
+                                                  std::string directory) {
+    co_return co_await core->create_session(std::move(what), std::move(directory));
+}
+
+net::awaitable<result<session>> open_session_at(std::shared_ptr<detail::server_core> core, std::string id) {
+    co_return co_await core->open_session(std::move(id));
+}
+
+} // namespace
+
 const std::string& turn::message_id() const noexcept {
     return core_->message;
 }
@@ -283,8 +334,7 @@ bool turn::posted() const noexcept {
 }
 
 net::awaitable<std::optional<agent_event>> turn::next() {
-    const auto core = core_;
-    co_return co_await core->events.take();
+    return next_of(core_);
 }
 
 std::optional<agent_event> turn::try_next() {
@@ -292,27 +342,25 @@ std::optional<agent_event> turn::try_next() {
 }
 
 net::awaitable<result<void>> turn::abort() {
-    const auto core = core_;
-    core->mute();
-    co_return co_await core->owner->abort();
+    return abort_of(core_);
 }
 
 net::awaitable<result<void>> turn::reply_permission(std::string id, std::string reply) {
-    const auto core = core_;
-    auto server = core->owner->rest();
-    co_return co_await server.reply_permission(std::move(id), std::move(reply), {}, core->owner->info().directory);
+    return with_rest(core_, [id = std::move(id), reply = std::move(reply)](client& server, const std::string& directory) {
+        return server.reply_permission(id, reply, {}, directory);
+    });
 }
 
 net::awaitable<result<void>> turn::reply_question(std::string id, std::vector<std::vector<std::string>> answers) {
-    const auto core = core_;
-    auto server = core->owner->rest();
-    co_return co_await server.reply_question(std::move(id), std::move(answers), core->owner->info().directory);
+    return with_rest(core_, [id = std::move(id), answers = std::move(answers)](client& server, const std::string& directory) {
+        return server.reply_question(id, answers, directory);
+    });
 }
 
 net::awaitable<result<void>> turn::reject_question(std::string id) {
-    const auto core = core_;
-    auto server = core->owner->rest();
-    co_return co_await server.reject_question(std::move(id), core->owner->info().directory);
+    return with_rest(core_, [id = std::move(id)](client& server, const std::string& directory) {
+        return server.reject_question(id, directory);
+    });
 }
 
 void turn::detach() {
@@ -334,9 +382,12 @@ const std::string& session::directory() const noexcept {
     return lease_->core->info().directory;
 }
 
+const std::string& session::last_sent() const noexcept {
+    return lease_->core->last_sent();
+}
+
 net::awaitable<turn> session::prompt(opencode::prompt what) {
-    const auto lease = lease_;
-    co_return co_await lease->core->prompt(std::move(what));
+    return prompt_in(lease_, std::move(what));
 }
 
 net::awaitable<turn> session::prompt(std::string text) {
@@ -344,17 +395,15 @@ net::awaitable<turn> session::prompt(std::string text) {
     prompt_part part;
     part.text = std::move(text);
     what.parts.push_back(std::move(part));
-    return prompt(std::move(what));
+    return prompt_in(lease_, std::move(what));
 }
 
 net::awaitable<turn> session::adopt(std::string message_id) {
-    const auto lease = lease_;
-    co_return co_await lease->core->adopt(std::move(message_id));
+    return adopt_in(lease_, std::move(message_id));
 }
 
 net::awaitable<result<void>> session::abort() {
-    const auto lease = lease_;
-    co_return co_await lease->core->abort();
+    return abort_in(lease_);
 }
 
 server::server(runtime& world, http::url base, server_config config)
@@ -366,8 +415,7 @@ server::server(runtime& world, std::string_view base, server_config config)
 server::~server() = default;
 
 net::awaitable<void> server::run() {
-    const auto core = core_;
-    co_await core->run();
+    return run_of(core_);
 }
 
 void server::stop() {
@@ -375,19 +423,19 @@ void server::stop() {
 }
 
 net::awaitable<result<server_info>> server::ready() {
-    return core_->ready();
+    return ready_of(core_);
 }
 
 net::awaitable<result<session>> server::create_session(session_request what, std::string directory) {
-    return core_->create_session(std::move(what), std::move(directory));
+    return create_session_at(core_, std::move(what), std::move(directory));
 }
 
 net::awaitable<result<session>> server::create_session() {
-    return create_session({}, {});
+    return create_session_at(core_, {}, {});
 }
 
 net::awaitable<result<session>> server::open_session(std::string id) {
-    return core_->open_session(std::move(id));
+    return open_session_at(core_, std::move(id));
 }
 
 client server::rest() const {

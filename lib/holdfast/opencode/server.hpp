@@ -90,6 +90,8 @@ class session {
 public:
     [[nodiscard]] const std::string& id() const noexcept;
     [[nodiscard]] const std::string& directory() const noexcept;
+    /// The message id of the prompt that was sent last, also when its answer did not come; empty: none yet.
+    [[nodiscard]] const std::string& last_sent() const noexcept;
 
     /// Posts a prompt once the session's stream is acknowledged and repaired, so that nothing of its turn is missed.
     /// The session's directory is read again first. Always gives a turn: one that could not be posted is settled as

@@ -122,6 +122,7 @@ net::awaitable<turn> session_core::adopt(std::string message) {
     else
         settle_unposted(*core, live.error());
     pump();
+    changed_.notify_all();
     co_return turn(core);
 }
 
@@ -197,6 +198,7 @@ net::awaitable<void> session_core::post_until_known(std::shared_ptr<turn_core> c
     retry::schedule schedule(config().policy);
     auto server = rest();
     while (tracker_.is_open(core->message)) {
+        last_sent_ = core->message;
         const auto done = co_await server.prompt_async(info_.id, what);
         bool accepted = done.has_value();
         if (!accepted && done.error().connected && !retry::is_final(done.error())) {
@@ -206,6 +208,7 @@ net::awaitable<void> session_core::post_until_known(std::shared_ptr<turn_core> c
         }
         if (accepted) {
             core->posted = true;
+            core->sent = std::move(what);
             tracker_.posted(core->message, world().now());
             changed_.notify_all();
             co_return;
@@ -334,6 +337,22 @@ net::awaitable<void> session_core::take_snapshot() {
             break;
     }
     pump();
+    co_await post_again();
+}
+
+// A server that accepted a prompt and then knows nothing of it has perhaps not come to it yet. With the same ids, once
+// more does no harm.
+net::awaitable<void> session_core::post_again() {
+    const auto self = shared_from_this();
+    for (const auto& message : tracker_.take_reposts()) {
+        const auto found = turns_.find(message);
+        const auto core = found == turns_.end() ? nullptr : found->second.lock();
+        if (!core || !core->sent)
+            continue;
+        auto server = rest();
+        const auto done = co_await server.prompt_async(info_.id, *core->sent);
+        static_cast<void>(done); // whatever it says, the next snapshot tells
+    }
 }
 
 // Status first: what the messages then show is at least as new.

@@ -39,6 +39,7 @@ public:
 
     const std::shared_ptr<session_core> owner;
     const std::string message;
+    std::optional<opencode::prompt> sent; ///< what was posted, to be posted again
     bool posted = false;     ///< the server has the prompt
     bool maybe_posted = false; ///< a POST was sent whose answer was lost
     mailbox<agent_event, turn_queue> events;
@@ -56,6 +57,7 @@ public:
 
     [[nodiscard]] const session_info& info() const noexcept { return info_; }
     [[nodiscard]] std::shared_ptr<session_lease> lease();
+    [[nodiscard]] const std::string& last_sent() const noexcept { return last_sent_; }
 
     [[nodiscard]] net::awaitable<turn> prompt(opencode::prompt what);
     [[nodiscard]] net::awaitable<turn> adopt(std::string message);
@@ -94,6 +96,7 @@ private:
     [[nodiscard]] net::awaitable<void> post_until_known(std::shared_ptr<turn_core> core, opencode::prompt what);
     void settle_unposted(turn_core& core, const failure& why);
     [[nodiscard]] net::awaitable<void> take_snapshot();
+    [[nodiscard]] net::awaitable<void> post_again();
     [[nodiscard]] net::awaitable<result<snapshot>> fetch_snapshot();
     [[nodiscard]] net::awaitable<result<void>> fetch_messages(snapshot& into);
     [[nodiscard]] net::awaitable<result<void>> fetch_children(snapshot& into);
@@ -112,6 +115,7 @@ private:
     bool repairing_ = false;
     bool ask_rest_ = false;
     std::optional<failure> gave_up_;
+    std::string last_sent_;
     abort_source::registration stopping_;
 };
 

@@ -25,6 +25,7 @@ struct turn {
     bool cut_short = false;   ///< it ends without anybody knowing what was missed
     bool gap_pending = false; ///< its stream broke, and that it was repaired is still to be told
 
+    bool repost_asked = false; ///< it was, or is to be, posted once more
     std::optional<time_point> idle_since; ///< unanswered, the session not busy, and nothing new
     std::optional<std::uint64_t>
         grace_over; ///< number of the grace period, of those that passed, that was its own
@@ -136,6 +137,7 @@ struct turn_tracker::state {
 
     std::string trigger; ///< what is being looked at: an event's type, or "snapshot"
     std::vector<output> outputs;
+    std::vector<std::string> reposts;
 
     // --- turns
 
@@ -367,8 +369,6 @@ struct turn_tracker::state {
             return reprompt::no;
         if (r == rule::session_deleted || ran_a_tool(t))
             return reprompt::no; // a deleted session's loop goes on
-        if (!server_knows(t))
-            return reprompt::yes;
         return o == outcome::lost ? reprompt::unknown : reprompt::yes;
     }
 
@@ -594,7 +594,7 @@ struct turn_tracker::state {
                     continue;
                 auto v = decide(t);
                 if (!v && asked && t.grace_over && *t.grace_over <= asked->graces && idle() &&
-                    is_unanswered(t))
+                    is_unanswered(t) && !asks_for_repost(t.id, now))
                     v = decide_unanswered(t);
                 if (!v)
                     continue;
@@ -605,6 +605,19 @@ struct turn_tracker::state {
             }
         }
         watch_unanswered(now);
+    }
+
+    /// An accepted prompt that the server does not know, without an error or an abort to explain it, is posted
+    /// once more, and waited for anew.
+    bool asks_for_repost(const std::string& id, time_point now) {
+        auto& t = *find_turn(id);
+        if (server_knows(t) || t.error || t.abort_asked || t.abort_seen || t.repost_asked)
+            return false;
+        t.repost_asked = true;
+        t.idle_since = now;
+        t.grace_over.reset();
+        reposts.push_back(id);
+        return true;
     }
 
     bool is_unanswered(const turn& t) const {
@@ -1415,6 +1428,10 @@ std::optional<time_point> turn_tracker::next_deadline() const noexcept {
 
 std::vector<turn_tracker::output> turn_tracker::take_outputs() {
     return std::exchange(state_->outputs, {});
+}
+
+std::vector<std::string> turn_tracker::take_reposts() {
+    return std::exchange(state_->reposts, {});
 }
 
 bool turn_tracker::has_open_turns() const noexcept {

@@ -92,6 +92,9 @@ public:
     [[nodiscard]] bool wants_snapshot() const noexcept;
     [[nodiscard]] std::optional<time_point> next_deadline() const noexcept; ///< when to tick()
     [[nodiscard]] std::vector<output> take_outputs();
+    /// Prompts that the server accepted, and knows nothing of after their grace, without having reported an error:
+    /// each is to be posted once more, with the same ids, before it is called lost. Told once a turn.
+    [[nodiscard]] std::vector<std::string> take_reposts();
 
     // --- what is known
     [[nodiscard]] bool has_open_turns() const noexcept;
