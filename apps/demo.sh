@@ -12,7 +12,7 @@ while [ $# -gt 0 ]; do
   case $1 in
     --seconds) [ $# -gt 1 ] || { echo "holdfast: --seconds wants a number" >&2; exit 2; }; seconds=$2; shift 2 ;;
     --replace-boost) replace_boost=yes; shift ;;
-    -h|--help) sed -n '2,5s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    -h|--help) sed -n '2,5s/^# \{0,1\}//p' apps/demo.sh; exit 0 ;;
     *) echo "holdfast: unknown option $1" >&2; exit 2 ;;
   esac
 done
@@ -21,10 +21,6 @@ case $seconds in *[!0-9]*|'') echo "holdfast: --seconds wants a number" >&2; exi
 # shellcheck disable=SC2086
 need_packages $build_packages
 say "build: the holdfast command, optimised (a few minutes the first time)"
-cmake --preset release -DHOLDFAST_BUILD_TESTS=OFF >/dev/null
-cmake --build --preset release --target holdfast -j "$jobs" | tail -n 1
-bin=build/release/bin/holdfast
-
 scratch=$(mktemp -d)
 server=
 cleanup() {
@@ -34,6 +30,10 @@ cleanup() {
 trap cleanup EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
+
+{ cmake --preset release -B build/demo -DHOLDFAST_BUILD_TESTS=OFF && cmake --build build/demo --target holdfast -j "$jobs"; } \
+  > "$scratch/build" 2>&1 || { cat "$scratch/build"; die "the build failed"; }
+bin=build/demo/bin/holdfast
 
 start_server() { # faults...
   [ -z "$server" ] || { kill "$server" 2>/dev/null || true; wait "$server" 2>/dev/null || true; }

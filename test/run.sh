@@ -8,14 +8,14 @@ cd "$(dirname "$0")/.."
 . apps/setup.sh
 
 opencode_version=1.18.33
-opencode_dir=${XDG_CACHE_HOME:-$HOME/.cache}/holdfast/opencode/$opencode_version
+opencode_dir=${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/holdfast/opencode/$opencode_version
 
 setup_only=no
 while [ $# -gt 0 ]; do
   case $1 in
     --setup) setup_only=yes; shift ;;
     --replace-boost) replace_boost=yes; shift ;;
-    -h|--help) sed -n '2,5s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    -h|--help) sed -n '2,5s/^# \{0,1\}//p' test/run.sh; exit 0 ;;
     *) echo "holdfast: unknown option $1" >&2; exit 2 ;;
   esac
 done

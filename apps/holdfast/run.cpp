@@ -29,6 +29,7 @@
 #include <string>
 #include <utility>
 #include <variant>
+#include <unistd.h>
 
 namespace holdfast::app {
 namespace {
@@ -217,7 +218,7 @@ private:
         if (result_.code != exit_done) {
             if (how.outcome == outcome::failed || how.outcome == outcome::lost)
                 result_.why = why_not_completed(how);
-        } else if (how.outcome != outcome::completed || timed_out_) {
+        } else if (how.outcome != outcome::completed) {
             result_ = failed((timed_out_ ? "the turn timeout was over; " : "") + why_not_completed(how));
         }
     }
@@ -286,7 +287,7 @@ private:
 
     // The story ended before it had a turn. A prompt that was perhaps posted is aborted, too.
     net::awaitable<void> settle_cut_short() {
-        if (!session_ || session_->last_sent().empty()) {
+        if (!session_ || (options_.adopt.empty() && session_->last_sent().empty())) {
             settle(opencode::outcome::aborted, opencode::rule::abort_requested, std::nullopt,
                    opencode::reprompt::yes);
         } else {
@@ -317,6 +318,9 @@ private:
 
     void take_ask(pending_ask ask) {
         const bool permission = std::holds_alternative<opencode::permission_request>(ask);
+        const auto* question = std::get_if<opencode::question_request>(&ask);
+        if (question && question->questions.empty())
+            return answer(std::move(ask), "reject"); // there is nothing to say to it
         if (options_.permissions == asks::ask) {
             asks_.push_back(std::move(ask));
             if (asks_.size() == 1)
@@ -341,6 +345,11 @@ private:
 
     // Shows what is to be answered next, and sees to it that there will be an answer.
     void present() {
+        if (!early_lines_.empty()) {
+            auto line = std::move(early_lines_.front());
+            early_lines_.pop_front();
+            return on_line(std::move(line));
+        }
         if (input_ended_)
             return reject_for_want_of_input();
         if (context_.format == output_format::text)
@@ -373,8 +382,11 @@ private:
             prompt_ += *line + '\n';
             return;
         }
-        if (asks_.empty() || over_)
-            return; // typed when nothing was asked
+        if (asks_.empty() || over_) {
+            if (::isatty(STDIN_FILENO) == 0)
+                early_lines_.push_back(std::move(*line)); // a program may answer before it is asked
+            return;
+        }
         text_.answered();
         const auto text = trimmed(*line);
         if (text == "reject" || text == "r")
@@ -494,6 +506,7 @@ private:
     std::vector<std::vector<std::string>> answers_; // of the first ask, a question each
     command_result result_;
     std::exception_ptr error_;
+    std::deque<std::string> early_lines_; // of a stdin that is no terminal: for asks to come
     bool input_ended_ = false;
     bool ended_by_us_ = false;
     bool timed_out_ = false;

@@ -537,3 +537,123 @@ CO_TEST_CASE(cancelling_a_prompt_in_any_phase_leaves_nothing_behind, held_server
     co_await world.rt().sleep_for(seconds(60));
     co_await end();
 }
+
+// --- what a hostile reader found
+
+CO_TEST_CASE(a_prompt_taken_up_twice_is_one_turn_and_ends_for_both_holders, held_server) {
+    start();
+    auto session = co_await new_session();
+    auto first = co_await session.prompt("#slow:20");
+    auto second = co_await session.adopt(first.message_id());
+    told all;
+    while (auto event = co_await second.next())
+        all.events.push_back(std::move(*event));
+    BOOST_TEST(to_string(all.end().outcome) == "completed", all.ending());
+    BOOST_TEST(!(co_await first.next()).has_value());
+    co_await end();
+}
+
+CO_TEST_CASE(adopting_what_the_server_does_not_know_ends_as_lost, held_server) {
+    start();
+    auto session = co_await new_session();
+    (void)co_await run_turn(session, "#plain");
+    co_await world.rt().sleep_for(seconds(90));
+    auto turn = co_await session.adopt("msg_0123456789ab00000000000000");
+    const auto all = co_await hear(turn);
+    BOOST_TEST(to_string(all.end().outcome) == "lost", all.ending());
+    co_await end();
+}
+
+CO_TEST_CASE(stopping_ends_the_wait_for_a_server_that_is_not_ready, held_server) {
+    config.policy.max_attempts = retry::unlimited;
+    start();
+    host->model().kill(world.time().now());
+    host->pump();
+    tasks->spawn([](runtime& rt, opencode::server& one) -> net::awaitable<void> {
+        co_await rt.sleep_for(seconds(100));
+        one.stop();
+    }(world.rt(), *server));
+    const auto begun = world.time().now();
+    const auto ready = co_await server->ready();
+    BOOST_TEST(!ready.has_value());
+    BOOST_TEST((world.time().now() - begun == seconds(100)));
+    co_await end();
+}
+
+CO_TEST_CASE(waking_ends_the_wait_for_a_server_that_is_back, held_server) {
+    start();
+    host->model().kill(world.time().now());
+    host->pump();
+    tasks->spawn([](held_server& me) -> net::awaitable<void> {
+        co_await me.world.rt().sleep_for(seconds(20)); // in the middle of a backoff of 16 s
+        me.host->model().start(me.world.time().now());
+        me.host->pump();
+        co_await me.world.rt().sleep_for(seconds(3));
+        me.server->wake();
+    }(*this));
+    const auto begun = world.time().now();
+    const auto ready = co_await server->ready();
+    BOOST_TEST(ready.has_value());
+    BOOST_TEST((world.time().now() - begun < seconds(24)), "after " << to_ms(world.time().now() - begun) << " ms");
+    co_await end();
+}
+
+CO_TEST_CASE(stopping_ends_a_prompt_that_waits_to_be_posted_again, held_server) {
+    config.policy.base_delay = seconds(30);
+    start();
+    auto session = co_await new_session();
+    (void)co_await run_turn(session, "#plain");
+    tasks->spawn([](held_server& me) -> net::awaitable<void> {
+        co_await me.world.rt().sleep_for(seconds(5));
+        me.server->stop();
+    }(*this));
+    host->model().inject(testing::parse_fault("api-status@503*").value());
+    const auto begun = world.time().now();
+    auto turn = co_await session.prompt("#plain");
+    BOOST_TEST((world.time().now() - begun <= seconds(6)), "after " << to_ms(world.time().now() - begun) << " ms");
+    const auto all = co_await hear(turn);
+    BOOST_TEST(all.all<settlement>().size() == 1u);
+    co_await tasks->join();
+}
+
+CO_TEST_CASE(credentials_that_change_at_each_asking_hinder_nothing, held_server) {
+    int asked = 0;
+    config.locate = [&asked] {
+        stream::location told;
+        told.url = url_of(here);
+        told.url.user = "opencode";
+        told.url.password = std::to_string(++asked);
+        told.url.has_userinfo = true;
+        return told;
+    };
+    start();
+    auto session = co_await new_session();
+    const auto all = co_await run_turn(session, "#plain");
+    BOOST_TEST(to_string(all.end().outcome) == "completed", all.ending());
+    BOOST_TEST(asked < 100);
+    co_await end();
+}
+
+CO_TEST_CASE(an_error_status_before_the_prompt_does_not_keep_it_from_being_posted, held_server) {
+    start();
+    auto session = co_await new_session();
+    (void)co_await run_turn(session, "#plain");
+    host->model().inject(testing::parse_fault("api-status@502").value());
+    const auto all = co_await run_turn(session, "#plain");
+    BOOST_TEST(to_string(all.end().outcome) == "completed", all.ending());
+    co_await end();
+}
+
+CO_TEST_CASE(at_give_up_no_next_try_is_told, held_server) {
+    config.policy.max_attempts = 1;
+    start();
+    auto session = co_await new_session();
+    auto turn = co_await session.prompt("#slow:100");
+    co_await world.rt().sleep_for(milliseconds(200));
+    host->model().kill(world.time().now());
+    host->pump();
+    const auto all = co_await hear(turn);
+    BOOST_TEST(all.all<opencode::interrupted_event>().size() == 1u);
+    BOOST_TEST(to_string(all.end().outcome) == "lost", all.ending());
+    co_await end();
+}

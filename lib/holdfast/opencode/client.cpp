@@ -147,8 +147,11 @@ client::client(runtime& world, http::url base, client_config config)
 net::awaitable<result<http::response>> client::exchange(http::request what) {
     const auto world = world_;
     auto pass = co_await world->pass_gate(base_.where, retry::gate::kind::call, world->now(), false);
-    if (pass.ridden())
-        co_return *pass.ridden();
+    if (pass.ridden()) {
+        auto why = *pass.ridden();
+        why.connected = false; // another was; this call was not even sent
+        co_return why;
+    }
     auto got = co_await http::fetch(*world, base_, std::move(what), config_.deadlines, config_.limits);
     if (!got) {
         pass.failed(got.error());

@@ -40,7 +40,9 @@ stream::routing directory_stream::route(std::string_view data) {
         const auto* created = event ? std::get_if<session_created>(&*event) : nullptr;
         if (created && !created->info.parent_id.empty()) {
             const auto parent = roots.find(created->info.parent_id);
-            roots[head.session_id] = parent == roots.end() ? created->info.parent_id : parent->second;
+            const auto& root = parent == roots.end() ? created->info.parent_id : parent->second;
+            if (hub->has(root))
+                roots[head.session_id] = root;
         }
     }
     const auto root = roots.find(head.session_id);
@@ -60,16 +62,10 @@ server_core::server_core(runtime& w, http::url b, server_config c)
                  record.level = log_level::error;
                  record.event = "server.task_failed";
                  record.tag = config.tag;
-                 try {
-                     std::rethrow_exception(error);
-                 } catch (const std::exception& e) {
-                     record.error_message = e.what();
-                 } catch (...) {
-                     record.error_message = "not a std::exception";
-                 }
+                 record.error_message = what_of(error);
                  world.log(record);
              }),
-      stopped_(w) {}
+      changed_(w), last_up_(base) {}
 
 stream::location server_core::locate() const {
     stream::location here;
@@ -77,13 +73,16 @@ stream::location server_core::locate() const {
     if (!config.locate)
         return here;
     try {
-        return config.locate();
-    } catch (const std::exception& e) {
+        here = config.locate();
+        if (here.what == stream::location::state::up)
+            last_up_ = here.url;
+        return here;
+    } catch (...) {
         log_record record;
         record.level = log_level::error;
         record.event = "server.locate_threw";
         record.tag = config.tag;
-        record.error_message = e.what();
+        record.error_message = what_of(std::current_exception());
         world.log(record);
         here.what = stream::location::state::down;
         return here;
@@ -94,10 +93,14 @@ std::string server_core::stream_key(const std::string& directory) const {
     return config.global_stream ? std::string() : directory;
 }
 
+// While it is down, calls go to where it was last, not to where it was first: another server may be there by now.
 client server_core::rest() const {
-    auto where = locate();
-    const bool known = where.what == stream::location::state::up;
-    return client(world, known ? std::move(where.url) : base, config.rest);
+    const auto where = locate();
+    return client(world, where.what == stream::location::state::up ? where.url : last_up_, config.rest);
+}
+
+net::awaitable<void> server_core::pause(duration d) {
+    co_await changed_.wait(later(world.now(), d));
 }
 
 net::awaitable<void> server_core::run() {
@@ -111,10 +114,10 @@ net::awaitable<void> server_core::run() {
 net::awaitable<void> server_core::run_root() {
     const auto self = shared_from_this();
     co_await net::post(world.executor(), net::use_awaitable); // see with_deadline.hpp
-    const auto wake_up = stop_.on_request([this] { stopped_.notify_all(); });
+    const auto wake_up = stop_.on_request([this] { changed_.notify_all(); });
     try {
         while (!stop_.requested())
-            co_await stopped_.wait();
+            co_await changed_.wait();
     } catch (const boost::system::system_error&) {
         stop_.request();
     }
@@ -154,7 +157,9 @@ net::awaitable<result<server_info>> server_core::ready() {
         record.action = "retry";
         record.retry_in_ms = to_ms(next.delay);
         world.log(record);
-        co_await world.sleep_for(next.delay);
+        co_await pause(next.delay);
+        if (stop_.requested())
+            co_return retry::make_failure(errc::closed, "the server was stopped");
     }
 }
 
@@ -228,12 +233,20 @@ std::shared_ptr<directory_stream> server_core::start_stream(const std::string& d
 
 net::awaitable<void> server_core::hold_stream(std::shared_ptr<directory_stream> stream) {
     const auto self = shared_from_this();
+    struct ending { // also when it ends by an exception
+        server_core& server;
+        const std::shared_ptr<directory_stream>& stream;
+        ~ending() { server.on_stream_over(stream); }
+    } const ending{*this, stream};
     co_await stream->hub->run();
-    // Over: gave up (its subscribers were told), closed by us, or gone.
+}
+
+// It gave up (its subscribers were told), was closed by us, or its server is gone.
+void server_core::on_stream_over(const std::shared_ptr<directory_stream>& stream) {
     const auto found = streams_.find(stream->key);
     if (found != streams_.end() && found->second == stream)
         streams_.erase(found);
-    const bool gone = locate().what == stream::location::state::gone;
+    const bool gone = locate().what == holdfast::stream::location::state::gone;
     for (const auto& [id, session] : std::map(sessions_)) {
         if (stream_key(session->info().directory) != stream->key)
             continue;
@@ -262,6 +275,7 @@ void server_core::learn_child(const std::string& directory, const std::string& c
 }
 
 void server_core::wake() {
+    changed_.notify_all();
     for (const auto& [key, stream] : streams_)
         stream->hub->wake();
 }

@@ -87,7 +87,10 @@ void session_core::release() {
     server_->release(shared_from_this());
 }
 
+// One handle's state a prompt: whoever takes it up again while it is open shares it.
 std::shared_ptr<turn_core> session_core::make_turn(std::string message) {
+    if (auto held = turns_[message].lock(); held && !held->events.closed())
+        return held;
     auto core = std::make_shared<turn_core>(shared_from_this(), lease(), std::move(message));
     turns_[core->message] = core;
     return core;
@@ -100,6 +103,8 @@ net::awaitable<turn> session_core::prompt(opencode::prompt what) {
         if (part.id.empty())
             part.id = server_->ids.make("prt");
     const auto core = make_turn(what.message_id);
+    if (tracker_.is_open(core->message))
+        co_return turn(core); // it is on its way already
     auto there = co_await read_directory_again();
     if (there)
         there = co_await become_live();
@@ -114,6 +119,8 @@ net::awaitable<turn> session_core::prompt(opencode::prompt what) {
 
 net::awaitable<turn> session_core::adopt(std::string message) {
     const auto core = make_turn(std::move(message));
+    if (tracker_.is_open(core->message))
+        co_return turn(core); // it is held already
     core->posted = core->maybe_posted = true;
     const auto live = co_await become_live();
     tracker_.adopt(core->message, world().now());
@@ -129,6 +136,9 @@ net::awaitable<turn> session_core::adopt(std::string message) {
 net::awaitable<result<void>> session_core::abort() {
     const auto self = shared_from_this();
     tracker_.abort_requested(world().now());
+    for (const auto& [message, weak] : turns_)
+        if (const auto core = weak.lock())
+            core->abort_asked = true; // what is not posted yet shall not be
     auto server = rest();
     auto done = co_await server.abort(info_.id);
     changed_.notify_all();
@@ -151,7 +161,10 @@ void session_core::close_all(outcome o, rule r, std::optional<settlement_error> 
 }
 
 void session_core::forget(const std::string& message) {
-    turns_.erase(message);
+    const auto found = turns_.find(message);
+    if (found == turns_.end() || !found->second.expired())
+        return; // another handle has taken its place
+    turns_.erase(found);
     tracker_.close(message, outcome::detached, rule::detached, std::nullopt, reprompt::no, world().now());
     pump();
 }
@@ -163,9 +176,9 @@ net::awaitable<result<void>> session_core::read_directory_again() {
     const auto now_told = co_await server.get_session(info_.id);
     if (!now_told) {
         // Whether a server that is out of reach stays so is the stream's to find out.
-        if (now_told.error().code == condition::transient)
-            co_return result<void>();
-        co_return now_told.error();
+        if (retry::is_final(now_told.error()))
+            co_return now_told.error();
+        co_return result<void>();
     }
     const auto left = std::exchange(info_.directory, now_told->directory);
     if (left == info_.directory || config().global_stream)
@@ -198,11 +211,18 @@ net::awaitable<void> session_core::post_until_known(std::shared_ptr<turn_core> c
     retry::schedule schedule(config().policy);
     auto server = rest();
     while (tracker_.is_open(core->message)) {
+        if (core->abort_asked)
+            co_return close_turn(core->message, outcome::aborted, rule::abort_requested, std::nullopt,
+                                 core->maybe_posted ? reprompt::unknown : reprompt::yes);
         last_sent_ = core->message;
+        // While it is under way, whoever gives up must not call it safe to repeat.
+        const bool before = std::exchange(core->maybe_posted, true);
         const auto done = co_await server.prompt_async(info_.id, what);
         bool accepted = done.has_value();
-        if (!accepted && done.error().connected && !retry::is_final(done.error())) {
-            core->maybe_posted = true;
+        const bool had_none = !accepted && (!done.error().connected || retry::is_final(done.error()));
+        if (had_none)
+            core->maybe_posted = before;
+        if (!accepted && core->maybe_posted) {
             const auto seen = co_await server.get_message(info_.id, core->message);
             accepted = seen.has_value();
         }
@@ -216,7 +236,7 @@ net::awaitable<void> session_core::post_until_known(std::shared_ptr<turn_core> c
         const auto next = schedule.on_end(done.error(), duration::zero(), world().random());
         if (next.give_up)
             co_return settle_unposted(*core, done.error());
-        co_await world().sleep_for(next.delay);
+        co_await server_->pause(next.delay);
         server = rest();
     }
 }
@@ -268,6 +288,8 @@ void session_core::on_live() {
 
 void session_core::on_interrupted(const stream::item& why) {
     live_ = repairing_ = false;
+    if (why.what == stream::item::kind::gave_up) // on_give_up() asks, and the settlement tells it
+        return tracker_.broken_off(why.failure, world().now());
     tracker_.interrupted(why.failure, why.attempt, why.retry_in, world().now());
     // A stream that cannot be had is not a server that cannot be asked.
     ask_rest_ = why.failure.connected && tracker_.has_open_turns();
@@ -347,7 +369,7 @@ net::awaitable<void> session_core::post_again() {
     for (const auto& message : tracker_.take_reposts()) {
         const auto found = turns_.find(message);
         const auto core = found == turns_.end() ? nullptr : found->second.lock();
-        if (!core || !core->sent)
+        if (!core || !core->sent || core->abort_asked)
             continue;
         auto server = rest();
         const auto done = co_await server.prompt_async(info_.id, *core->sent);
@@ -366,7 +388,7 @@ net::awaitable<result<snapshot>> session_core::fetch_snapshot() {
         seen.status = mine->second;
     auto step = co_await fetch_messages(seen);
     if (step && seen.session_known)
-        step = co_await fetch_children(seen);
+        step = co_await fetch_children(seen, *status);
     if (step && seen.session_known)
         step = co_await fetch_asks(seen);
     if (!step)
@@ -411,7 +433,9 @@ net::awaitable<result<void>> session_core::fetch_messages(snapshot& into) {
     co_return result<void>();
 }
 
-net::awaitable<result<void>> session_core::fetch_children(snapshot& into) {
+// All children, and what is below those that are at work: the others ask for nothing.
+net::awaitable<result<void>> session_core::fetch_children(snapshot& into,
+                                                          const std::map<std::string, session_status>& at_work) {
     auto server = rest();
     std::vector<std::string> to_ask{info_.id};
     while (!to_ask.empty()) {
@@ -422,7 +446,8 @@ net::awaitable<result<void>> session_core::fetch_children(snapshot& into) {
             co_return got.error();
         for (auto& child : *got) {
             server_->learn_child(info_.directory, child.id, info_.id);
-            to_ask.push_back(child.id);
+            if (at_work.contains(child.id))
+                to_ask.push_back(child.id);
             into.children.push_back(std::move(child));
         }
     }

@@ -41,7 +41,8 @@ public:
     const std::string message;
     std::optional<opencode::prompt> sent; ///< what was posted, to be posted again
     bool posted = false;     ///< the server has the prompt
-    bool maybe_posted = false; ///< a POST was sent whose answer was lost
+    bool maybe_posted = false; ///< a POST is under way, or its answer was lost
+    bool abort_asked = false;  ///< before it was posted: it shall not be
     mailbox<agent_event, turn_queue> events;
 
 private:
@@ -99,7 +100,8 @@ private:
     [[nodiscard]] net::awaitable<void> post_again();
     [[nodiscard]] net::awaitable<result<snapshot>> fetch_snapshot();
     [[nodiscard]] net::awaitable<result<void>> fetch_messages(snapshot& into);
-    [[nodiscard]] net::awaitable<result<void>> fetch_children(snapshot& into);
+    [[nodiscard]] net::awaitable<result<void>> fetch_children(snapshot& into,
+                                                              const std::map<std::string, session_status>& at_work);
     [[nodiscard]] net::awaitable<result<void>> fetch_asks(snapshot& into);
     void pump();
     void log_settlement(const std::string& message, const settlement& how) const;
@@ -149,6 +151,8 @@ public:
     void unfollow(const std::string& directory, const std::string& session);
     void learn_child(const std::string& directory, const std::string& child, const std::string& root);
     void release(const std::shared_ptr<session_core>& session);
+    /// A backoff that stop() and wake() end.
+    [[nodiscard]] net::awaitable<void> pause(duration d);
     [[nodiscard]] abort_source& stopping() noexcept { return stop_; }
 
     runtime& world;
@@ -162,11 +166,13 @@ private:
     [[nodiscard]] session hold(session_info info);
     [[nodiscard]] net::awaitable<void> run_root();
     [[nodiscard]] net::awaitable<void> hold_stream(std::shared_ptr<directory_stream> stream);
+    void on_stream_over(const std::shared_ptr<directory_stream>& stream);
     [[nodiscard]] std::shared_ptr<directory_stream> start_stream(const std::string& directory);
 
     task_scope scope_;
     abort_source stop_;
-    condition_variable stopped_;
+    condition_variable changed_; ///< stopped, or woken
+    mutable http::url last_up_;  ///< where it was when it was up last
     std::map<std::string, std::shared_ptr<session_core>> sessions_;
     std::map<std::string, std::shared_ptr<directory_stream>> streams_;
     bool running_ = false;

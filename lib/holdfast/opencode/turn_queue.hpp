@@ -18,7 +18,7 @@ public:
     void push(agent_event event);
     [[nodiscard]] std::optional<agent_event> pop();
 
-    /// Drops everything but a settlement and what was reported missing: after an abort.
+    /// Drops everything but a settlement: after an abort.
     void keep_settlement();
 
     [[nodiscard]] bool empty() const noexcept { return items_.empty(); }

@@ -1107,13 +1107,16 @@ struct turn_tracker::state {
     }
 
     void on_interrupted(const retry::failure& why, unsigned next_attempt, duration retry_in, time_point now) {
+        on_broken_off(why, now);
+        tell_all(interrupted_event{why, next_attempt, retry_in});
+    }
+
+    void on_broken_off(const retry::failure& why, time_point now) {
         if (last_outage.over)
             last_outage = {why.cls, now, {}, false};
         break_stream();
-        for (auto& t : turns) {
+        for (auto& t : turns)
             t.gap_pending = !t.silent;
-            tell(t, interrupted_event{why, next_attempt, retry_in});
-        }
     }
 
     void on_attached() {
@@ -1396,6 +1399,10 @@ void turn_tracker::attached(time_point) {
 void turn_tracker::interrupted(const retry::failure& why, unsigned next_attempt, duration retry_in,
                                time_point now) {
     state_->on_interrupted(why, next_attempt, retry_in, now);
+}
+
+void turn_tracker::broken_off(const retry::failure& why, time_point now) {
+    state_->on_broken_off(why, now);
 }
 
 void turn_tracker::on_event(const event& e, time_point now) {

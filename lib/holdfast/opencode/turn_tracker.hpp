@@ -71,6 +71,8 @@ public:
     // --- what the stream does
     void attached(time_point now);                          ///< an unbroken stream begins
     void interrupted(const retry::failure& why, unsigned next_attempt, duration retry_in, time_point now);
+    /// The same, when no further attempt is made: the settlements tell it.
+    void broken_off(const retry::failure& why, time_point now);
     void on_event(const event& e, time_point now);          ///< of the root session, of a child, or without a session
     /// Merges a snapshot, taken after attached(). `taken` is what begin_snapshot() returned before the first request.
     /// False: the session became busy meanwhile, nothing was merged, take another.

@@ -3,6 +3,7 @@
 
 #include <holdfast/time.hpp>
 
+#include <exception>
 #include <functional>
 #include <optional>
 #include <string>
@@ -28,6 +29,9 @@ struct log_record {
     std::optional<long long> retry_in_ms;
     unsigned suppressed = 0;   ///< equal records not written before this one
 };
+
+/// What an exception says of itself, for `log_record::error_message`.
+[[nodiscard]] std::string what_of(const std::exception_ptr& error) noexcept;
 
 /// Called on the executor of the object that logs; must not block or throw.
 using log_sink = std::function<void(const log_record&)>;

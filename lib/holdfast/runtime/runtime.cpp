@@ -64,6 +64,16 @@ std::string_view to_string(log_level level) noexcept {
     return "?";
 }
 
+std::string what_of(const std::exception_ptr& error) noexcept {
+    try {
+        std::rethrow_exception(error);
+    } catch (const std::exception& e) {
+        return e.what();
+    } catch (...) {
+        return "not a std::exception";
+    }
+}
+
 // --- runtime.hpp
 
 struct runtime::attempt::shared_gate {
@@ -94,6 +104,8 @@ net::awaitable<void> runtime::sleep_until(time_point when) {
 
 net::awaitable<runtime::attempt> runtime::pass_gate(endpoint where, retry::gate::kind who, time_point due,
                                                     bool held) {
+    // Gates that nobody is at, and that have nothing to tell, are let go of.
+    std::erase_if(gates_, [](const auto& each) { return each.second.use_count() == 1 && !each.second->gate.suspect(); });
     auto& shared = gates_[where];
     if (!shared)
         shared = std::make_shared<attempt::shared_gate>(*this);

@@ -18,7 +18,8 @@
 
 namespace holdfast {
 
-/// What the library takes from the world. Pass one to everything; it must outlive all that uses it.
+/// What the library takes from the world. Pass one to everything; it must outlive all that uses it, also the
+/// coroutines that wait: let what was started with it end (server::stop(), then run() returns) before it is destroyed.
 ///
 /// Thread safety: a runtime, and all objects made with it, are confined to its executor (a single-threaded
 /// io_context, or a strand). Several threads use several runtimes.

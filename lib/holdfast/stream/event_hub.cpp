@@ -226,13 +226,7 @@ void event_hub::report(std::string_view what, const std::exception_ptr& thrown) 
     record.event = "hub.handler_threw";
     record.tag = config_.source.tag;
     record.action = what;
-    try {
-        std::rethrow_exception(thrown);
-    } catch (const std::exception& e) {
-        record.error_message = e.what();
-    } catch (...) {
-        record.error_message = "not a std::exception";
-    }
+    record.error_message = what_of(thrown);
     world_.log(record);
 }
 

@@ -100,18 +100,22 @@ net::awaitable<void> event_source::read_more() {
 location event_source::ask_location() {
     try {
         return config_.locate();
-    } catch (const std::exception& e) {
-        log(log_level::error, "stream.locate_threw", retry::make_failure(errc::local, e.what()), "wait",
-            std::nullopt);
+    } catch (...) {
+        log(log_level::error, "stream.locate_threw",
+            retry::make_failure(errc::local, what_of(std::current_exception())), "wait", std::nullopt);
         location nowhere;
         nowhere.what = location::state::down;
         return nowhere;
     }
 }
 
+// Also takes up fresh credentials.
 bool event_source::has_moved() {
-    const auto here = ask_location();
-    return here.what != location::state::up || !(here.url == *url_);
+    auto here = ask_location();
+    if (here.what != location::state::up || here.url.where != url_->where)
+        return true;
+    url_ = std::move(here.url);
+    return false;
 }
 
 net::awaitable<bool> event_source::find_location() {
