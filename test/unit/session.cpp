@@ -657,3 +657,64 @@ CO_TEST_CASE(at_give_up_no_next_try_is_told, held_server) {
     BOOST_TEST(to_string(all.end().outcome) == "lost", all.ending());
     co_await end();
 }
+
+// --- a session that moves
+
+CO_TEST_CASE(a_session_that_was_moved_between_turns_is_followed_to_its_new_directory, held_server) {
+    start();
+    auto session = (co_await server->create_session({}, "/one")).value();
+    (void)co_await run_turn(session, "#plain");
+    host->model().move_session(session.id(), "/two");
+    const auto all = co_await run_turn(session, "#plain");
+    BOOST_TEST(to_string(all.end().outcome) == "completed", all.ending());
+    BOOST_TEST(all.text() == "Hello from the simulated model.");
+    BOOST_TEST(session.directory() == "/two");
+    co_await world.rt().sleep_for(seconds(1));
+    BOOST_TEST(host->model().stats().open_streams == 1u); // the old one was left
+    co_await end();
+}
+
+CO_TEST_CASE(a_session_that_is_moved_in_mid_turn_is_found_again_at_the_next_subscribe, held_server) {
+    start();
+    auto session = (co_await server->create_session({}, "/one")).value();
+    auto turn = co_await session.prompt("#slow:60");
+    co_await world.rt().sleep_for(milliseconds(300));
+    host->model().move_session(session.id(), "/two");
+    co_await world.rt().sleep_for(milliseconds(200));
+    host->model().cut_streams(world.time().now());
+    host->pump();
+    const auto all = co_await hear(turn);
+    BOOST_TEST(to_string(all.end().outcome) == "completed", all.ending());
+    BOOST_TEST(all.text() == words(60));
+    co_await world.rt().sleep_for(seconds(1));
+    BOOST_TEST(host->model().stats().open_streams == 1u);
+    co_await end();
+}
+
+CO_TEST_CASE(a_session_that_is_moved_in_mid_turn_is_missed_and_found_again_when_it_falls_silent, held_server) {
+    start();
+    auto session = (co_await server->create_session({}, "/one")).value();
+    auto turn = co_await session.prompt("#slow:3000"); // a minute's answer
+    co_await world.rt().sleep_for(milliseconds(300));
+    host->model().move_session(session.id(), "/two");
+    const auto all = co_await hear(turn);
+    BOOST_TEST(to_string(all.end().outcome) == "completed", all.ending());
+    BOOST_TEST(all.text() == words(3000));
+    co_await end();
+}
+
+CO_TEST_CASE(one_of_two_sessions_moves_and_the_other_stays, held_server) {
+    start();
+    auto moving = (co_await server->create_session({}, "/one")).value();
+    auto staying = (co_await server->create_session({}, "/one")).value();
+    auto stays = co_await staying.prompt("#slow:40");
+    auto moves = co_await moving.prompt("#slow:40");
+    co_await world.rt().sleep_for(milliseconds(300));
+    host->model().move_session(moving.id(), "/two");
+    host->model().cut_streams(world.time().now());
+    host->pump();
+    BOOST_TEST((co_await hear(moves)).text() == words(40));
+    BOOST_TEST((co_await hear(stays)).text() == words(40));
+    BOOST_TEST(host->model().stats().open_streams == 2u);
+    co_await end();
+}

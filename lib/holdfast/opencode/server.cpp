@@ -197,12 +197,14 @@ void server_core::release(const std::shared_ptr<session_core>& session) {
     scope_.cancel(session->supervisor);
     sessions_.erase(found);
     unfollow(session->info().directory, session->info().id);
+    if (!session->left().empty())
+        unfollow(session->left(), session->info().id);
 }
 
 void server_core::follow(const std::string& directory, const std::shared_ptr<session_core>& who) {
     auto stream = start_stream(directory);
     if (!stream->hub->has(who->info().id))
-        stream->hub->subscribe(who->info().id, who);
+        stream->hub->subscribe(who->info().id, std::make_shared<session_link>(who, directory));
 }
 
 std::shared_ptr<directory_stream> server_core::start_stream(const std::string& directory) {

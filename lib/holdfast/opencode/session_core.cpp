@@ -169,7 +169,7 @@ void session_core::forget(const std::string& message) {
     pump();
 }
 
-// A session's directory may have been changed by others since the last turn: its events then come elsewhere.
+// A session's directory may be changed by others: its events then come elsewhere.
 net::awaitable<result<void>> session_core::read_directory_again() {
     const auto self = shared_from_this();
     auto server = rest();
@@ -180,13 +180,20 @@ net::awaitable<result<void>> session_core::read_directory_again() {
             co_return now_told.error();
         co_return result<void>();
     }
-    const auto left = std::exchange(info_.directory, now_told->directory);
+    static_cast<void>(move_to(now_told->directory));
+    co_return result<void>();
+}
+
+// Goes over to another directory's stream; the old one is left when the new one is acknowledged. False: it is there.
+bool session_core::move_to(const std::string& directory) {
+    const auto left = std::exchange(info_.directory, directory);
     if (left == info_.directory || config().global_stream)
-        co_return result<void>();
-    live_ = false;
-    const auto moved = co_await become_live(); // there before we leave here
-    server_->unfollow(left, info_.id);
-    co_return moved;
+        return false;
+    left_ = left;
+    live_ = repairing_ = false;
+    server_->follow(info_.directory, shared_from_this());
+    changed_.notify_all();
+    return true;
 }
 
 net::awaitable<result<void>> session_core::become_live() {
@@ -252,6 +259,8 @@ void session_core::settle_unposted(turn_core& core, const failure& why) {
 // --- session_core: what the stream does
 
 void session_core::on_attached() {
+    if (const auto left = std::exchange(left_, {}); !left.empty())
+        server_->unfollow(left, info_.id);
     repairing_ = true;
     tracker_.attached(world().now());
 }
@@ -326,6 +335,44 @@ void session_core::on_gone() {
     changed_.notify_all();
 }
 
+// --- session_link
+
+bool session_link::counts() const {
+    return to_->config().global_stream || to_->info().directory == directory_;
+}
+
+void session_link::on_attached() {
+    if (counts())
+        to_->on_attached();
+}
+
+net::awaitable<void> session_link::repair() {
+    const auto to = to_;
+    if (counts())
+        co_await to->repair();
+}
+
+void session_link::on_event(std::string_view data) {
+    if (counts())
+        to_->on_event(data);
+}
+
+void session_link::on_live() {
+    if (counts())
+        to_->on_live();
+}
+
+void session_link::on_interrupted(const stream::item& why) {
+    if (counts())
+        to_->on_interrupted(why);
+}
+
+net::awaitable<void> session_link::on_give_up(const stream::item& why) {
+    const auto to = to_;
+    if (counts())
+        co_await to->on_give_up(why);
+}
+
 // --- session_core: asking the server
 
 net::awaitable<void> session_core::supervise() {
@@ -348,6 +395,11 @@ net::awaitable<void> session_core::supervise() {
 
 net::awaitable<void> session_core::take_snapshot() {
     const auto self = shared_from_this();
+    const auto directory = info_.directory;
+    const auto known = co_await read_directory_again();
+    static_cast<void>(known); // a session that is no more shows in the snapshot itself
+    if (info_.directory != directory)
+        co_return; // elsewhere now, and repaired there
     for (unsigned i = 0; i < max_snapshot_tries; ++i) {
         const auto mark = tracker_.begin_snapshot();
         const auto seen = co_await fetch_snapshot();

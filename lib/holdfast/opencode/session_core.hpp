@@ -51,12 +51,13 @@ private:
 };
 
 /// One root session: its tracker, its turns, and the coroutine that asks the server when events cannot tell.
-class session_core final : public stream::subscriber, public std::enable_shared_from_this<session_core> {
+class session_core final : public std::enable_shared_from_this<session_core> {
 public:
     session_core(std::shared_ptr<server_core> server, session_info info);
-    ~session_core() override;
+    ~session_core();
 
     [[nodiscard]] const session_info& info() const noexcept { return info_; }
+    [[nodiscard]] const std::string& left() const noexcept { return left_; }
     [[nodiscard]] std::shared_ptr<session_lease> lease();
     [[nodiscard]] const std::string& last_sent() const noexcept { return last_sent_; }
 
@@ -78,13 +79,13 @@ public:
     [[nodiscard]] net::awaitable<void> supervise();
     task_scope::id supervisor = 0;
 
-    // stream::subscriber
-    void on_attached() override;
-    net::awaitable<void> repair() override;
-    void on_event(std::string_view data) override;
-    void on_live() override;
-    void on_interrupted(const stream::item& why) override;
-    net::awaitable<void> on_give_up(const stream::item& why) override;
+    // What the stream of its directory tells, through a session_link.
+    void on_attached();
+    [[nodiscard]] net::awaitable<void> repair();
+    void on_event(std::string_view data);
+    void on_live();
+    void on_interrupted(const stream::item& why);
+    [[nodiscard]] net::awaitable<void> on_give_up(const stream::item& why);
     /// The stream's loop has ended.
     void on_stream_over();
     /// The location is gone for good.
@@ -93,6 +94,7 @@ public:
 private:
     [[nodiscard]] std::shared_ptr<turn_core> make_turn(std::string message);
     [[nodiscard]] net::awaitable<result<void>> read_directory_again();
+    [[nodiscard]] bool move_to(const std::string& directory);
     [[nodiscard]] net::awaitable<result<void>> become_live();
     [[nodiscard]] net::awaitable<void> post_until_known(std::shared_ptr<turn_core> core, opencode::prompt what);
     void settle_unposted(turn_core& core, const failure& why);
@@ -108,6 +110,7 @@ private:
 
     std::shared_ptr<server_core> server_;
     session_info info_;
+    std::string left_; ///< the directory whose stream it leaves once that of its new one is acknowledged
     turn_tracker tracker_;
     std::map<std::string, std::weak_ptr<turn_core>> turns_;
     std::weak_ptr<session_lease> lease_;
@@ -119,6 +122,26 @@ private:
     std::optional<failure> gave_up_;
     std::string last_sent_;
     abort_source::registration stopping_;
+};
+
+/// A session's place on one directory's stream. While the session moves from one to another it has two, and only that
+/// of its present directory counts.
+class session_link final : public stream::subscriber {
+public:
+    session_link(std::shared_ptr<session_core> to, std::string directory)
+        : to_(std::move(to)), directory_(std::move(directory)) {}
+
+    void on_attached() override;
+    net::awaitable<void> repair() override;
+    void on_event(std::string_view data) override;
+    void on_live() override;
+    void on_interrupted(const stream::item& why) override;
+    net::awaitable<void> on_give_up(const stream::item& why) override;
+
+private:
+    [[nodiscard]] bool counts() const;
+    std::shared_ptr<session_core> to_;
+    std::string directory_;
 };
 
 /// The failure as a settlement tells it.

@@ -157,6 +157,13 @@ public:
         dispose_instance(directory);
     }
 
+    void move_session(const std::string& id, std::string directory) {
+        if (auto* moved = engine_.find(id)) {
+            moved->info["directory"] = directory;
+            moved->directory = std::move(directory);
+        }
+    }
+
     void inject(fault f) {
         faults_.push_back(f);
         if (!has_offset(f))
@@ -578,6 +585,9 @@ void opencode_sim::refuse(duration d, time_point now) {
 }
 void opencode_sim::dispose_instance(std::string_view directory, time_point now) {
     impl_->dispose(std::string(directory), now);
+}
+void opencode_sim::move_session(std::string_view session, std::string directory) {
+    impl_->move_session(std::string(session), std::move(directory));
 }
 void opencode_sim::inject(fault f) {
     impl_->inject(f);

@@ -142,6 +142,8 @@ public:
     void refuse(duration d, time_point now);
     /// POST /instance/dispose of a directory.
     void dispose_instance(std::string_view directory, time_point now);
+    /// A session is moved to another directory by somebody else: its events then belong to that one's streams.
+    void move_session(std::string_view session, std::string directory);
     /// Adds a fault; the offsets of streams already open count.
     void inject(fault f);
 
