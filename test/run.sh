@@ -43,7 +43,7 @@ ctest --preset asan -j "$jobs"
 
 say "build: the stream core, with TSan"
 cmake --preset tsan -DHOLDFAST_WERROR=ON >/dev/null
-cmake --build --preset tsan -j "$jobs" --target unit-event_hub unit-event_source unit-runtime
+cmake --build --preset tsan -j "$jobs" --target unit-event_hub unit-event_source unit-runtime unit-session
 say "test: the stream core, with TSan"
-ctest --preset tsan -R '^unit/(event_hub|event_source|runtime)$'
+ctest --preset tsan -R '^unit/(event_hub|event_source|runtime|session)$'
 say "all passed"
