@@ -142,7 +142,7 @@ std::string id_maker::make(std::string_view prefix) {
 }
 
 client::client(runtime& world, http::url base, client_config config)
-    : world_(&world), base_(std::move(base)), config_(config) {}
+    : world_(&world), base_(std::move(base)), config_(std::move(config)) {}
 
 net::awaitable<result<http::response>> client::exchange(http::request what) {
     const auto world = world_;
@@ -152,6 +152,8 @@ net::awaitable<result<http::response>> client::exchange(http::request what) {
         why.connected = false; // another was; this call was not even sent
         co_return why;
     }
+    for (auto& each : credentials())
+        what.headers.push_back(std::move(each));
     auto got = co_await http::fetch(*world, base_, std::move(what), config_.deadlines, config_.limits);
     if (!got) {
         pass.failed(got.error());
@@ -365,6 +367,13 @@ net::awaitable<result<void>> client::reject_question(std::string id, std::string
 
 net::awaitable<result<void>> client::dispose(std::string directory) {
     return command("POST", with_directory("/instance/dispose", directory), {});
+}
+
+std::vector<http::header> client::credentials() const {
+    std::vector<http::header> headers;
+    if (!config_.bearer.empty())
+        headers.push_back({"Authorization", "Bearer " + config_.bearer});
+    return headers;
 }
 
 http::url client::event_url(std::string_view directory) const {

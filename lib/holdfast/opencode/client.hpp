@@ -19,6 +19,7 @@ namespace holdfast::opencode {
 struct client_config {
     http::deadlines deadlines;
     http::response_limits limits;
+    std::string bearer; ///< a token for Authorization, instead of the URL's user and password
 };
 
 /// What GET /global/health tells.
@@ -130,6 +131,8 @@ public:
     /// Ends the directory's instance: its turns are aborted, its streams end.
     [[nodiscard]] net::awaitable<result<void>> dispose(std::string directory);
 
+    /// What every request carries: the Authorization of a bearer token, or nothing (the URL's own is added later).
+    [[nodiscard]] std::vector<http::header> credentials() const;
     /// The URL of the directory's event stream.
     [[nodiscard]] http::url event_url(std::string_view directory) const;
     /// The URL of the stream of all directories.

@@ -220,6 +220,7 @@ std::shared_ptr<directory_stream> server_core::start_stream(const std::string& d
         where.url = config.global_stream ? server.global_event_url() : server.event_url(key);
         return where;
     };
+    hub.source.headers = rest().credentials();
     hub.source.policy = config.policy;
     hub.source.deadlines = config.rest.deadlines;
     hub.source.stall_timeout = config.stall_timeout;

@@ -1,0 +1,49 @@
+// What calls and streams say of who we are.
+#define BOOST_TEST_MODULE client
+#include <boost/test/unit_test.hpp>
+
+#include "support/coroutine.hpp"
+#include "support/scripted_server.hpp"
+
+#include <holdfast/opencode/server.hpp>
+#include <holdfast/runtime/task_scope.hpp>
+
+using namespace holdfast;
+
+namespace {
+
+struct asked_server : test::in_simulated_world {
+    test::scripted_server answers{world, endpoint("http", "127.0.0.1", 4096)};
+
+    asked_server() {
+        answers.play_ever_after({test::send(test::response(200, "application/json", R"({"healthy":true,"version":"1.18.33"})"))});
+    }
+
+    net::awaitable<std::string> authorization_of(std::string url, opencode::client_config config) {
+        opencode::client server(world.rt(), http::parse_url(url).value(), std::move(config));
+        const auto seen = co_await server.health();
+        BOOST_TEST(seen.has_value());
+        co_return answers.requests().back().header("Authorization");
+    }
+};
+
+} // namespace
+
+CO_TEST_CASE(a_bearer_token_is_sent_instead_of_the_urls_credentials, asked_server) {
+    opencode::client_config config;
+    config.bearer = "token";
+    const auto sent = co_await authorization_of("http://user:secret@127.0.0.1:4096", config);
+    BOOST_TEST(sent == "Bearer token");
+}
+
+CO_TEST_CASE(without_a_token_the_urls_credentials_are_sent, asked_server) {
+    opencode::client_config config;
+    const auto sent = co_await authorization_of("http://user:secret@127.0.0.1:4096", config);
+    BOOST_TEST(sent == http::basic_authorization("user", "secret"));
+}
+
+CO_TEST_CASE(without_any_nothing_is_sent, asked_server) {
+    opencode::client_config config;
+    const auto sent = co_await authorization_of("http://127.0.0.1:4096", config);
+    BOOST_TEST(sent.empty());
+}
