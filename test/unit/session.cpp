@@ -81,7 +81,7 @@ struct held_server : test::in_simulated_world {
     }
 
     net::awaitable<opencode::session> new_session() {
-        auto made = co_await server->create_session({}, {});
+        auto made = co_await server->create_session();
         BOOST_TEST_REQUIRE(made.has_value());
         co_return std::move(*made);
     }

@@ -180,20 +180,19 @@ net::awaitable<result<void>> session_core::read_directory_again() {
             co_return now_told.error();
         co_return result<void>();
     }
-    static_cast<void>(move_to(now_told->directory));
+    move_to(now_told->directory);
     co_return result<void>();
 }
 
-// Goes over to another directory's stream; the old one is left when the new one is acknowledged. False: it is there.
-bool session_core::move_to(const std::string& directory) {
+// Goes over to another directory's stream; the old one is left when the new one is acknowledged.
+void session_core::move_to(const std::string& directory) {
     const auto left = std::exchange(info_.directory, directory);
     if (left == info_.directory || config().global_stream)
-        return false;
+        return;
     left_ = left;
     live_ = repairing_ = false;
     server_->follow(info_.directory, shared_from_this());
     changed_.notify_all();
-    return true;
 }
 
 net::awaitable<result<void>> session_core::become_live() {

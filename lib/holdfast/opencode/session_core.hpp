@@ -94,7 +94,7 @@ public:
 private:
     [[nodiscard]] std::shared_ptr<turn_core> make_turn(std::string message);
     [[nodiscard]] net::awaitable<result<void>> read_directory_again();
-    [[nodiscard]] bool move_to(const std::string& directory);
+    void move_to(const std::string& directory);
     [[nodiscard]] net::awaitable<result<void>> become_live();
     [[nodiscard]] net::awaitable<void> post_until_known(std::shared_ptr<turn_core> core, opencode::prompt what);
     void settle_unposted(turn_core& core, const failure& why);
