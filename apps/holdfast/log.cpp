@@ -1,6 +1,7 @@
 #include "log.hpp"
 
 #include "output.hpp"
+#include "signals.hpp"
 
 #include <holdfast/sse/utf8.hpp>
 
@@ -85,7 +86,7 @@ log_sink stderr_log(log_format format, log_level lowest) {
         logger->set_pattern("%H:%M:%S.%e %^%l%$ %v");
     return [logger, format](const log_record& record) {
         const auto level = spdlog_level(record.level);
-        if (logger->should_log(level))
+        if (logger->should_log(level) && wait_until_writable(STDERR_FILENO))
             logger->log(level, format == log_format::json ? json_tail(record) : text_line(record));
     };
 }

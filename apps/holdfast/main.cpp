@@ -1,5 +1,6 @@
 // holdfast: keeps hold of the event streams of agent servers, from the command line.
 #include "command.hpp"
+#include "signals.hpp"
 
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
@@ -10,6 +11,7 @@
 #include <exception>
 #include <string>
 #include <unistd.h>
+#include <utility>
 
 namespace {
 
@@ -19,7 +21,8 @@ constexpr auto version = "holdfast " HOLDFAST_VERSION;
 
 void write_line_on_stderr(std::string_view why) {
     const std::string line = "holdfast: " + printable_line(why) + '\n';
-    std::fwrite(line.data(), 1, line.size(), stderr);
+    if (wait_until_writable(STDERR_FILENO))
+        std::fwrite(line.data(), 1, line.size(), stderr);
 }
 
 // --help and --version arrive here too, as errors that are none.
@@ -41,9 +44,10 @@ command_result run(const command_context& context) {
 // A reader that went away wanted no more, so all is well, unless a signal asked for the end; any other
 // trouble with stdout is a failure, even of a command that got everything right.
 command_result judged(command_result result, const output& out) {
-    const bool by_signal = result.code >= exit_interrupted;
-    if (out.ok() || by_signal)
+    if (out.ok())
         return result;
+    if (const int signal = signal_received())
+        return {exit_code_of(signal), std::move(result.why)};
     if (out.closed())
         return {};
     return failed("cannot write to stdout: " + out.error().message());

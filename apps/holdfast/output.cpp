@@ -1,14 +1,17 @@
 #include "output.hpp"
 
+#include "signals.hpp"
+
 #include <holdfast/sse/utf8.hpp>
 
 #include <boost/json/serialize.hpp>
 #include <boost/system/system_category.hpp>
 
+#include <algorithm>
 #include <cerrno>
+#include <climits>
 #include <cstdio>
 #include <cstdlib>
-#include <poll.h>
 #include <unistd.h>
 
 namespace holdfast::app {
@@ -84,11 +87,6 @@ std::string_view sgr(style s) {
     return "";
 }
 
-void wait_until_writable(int descriptor) {
-    pollfd wanted{descriptor, POLLOUT, 0};
-    ::poll(&wanted, 1, -1);
-}
-
 } // namespace
 
 std::string printable(std::string_view untrusted) {
@@ -131,12 +129,16 @@ bool output::closed() const noexcept {
 
 void output::write(std::string_view bytes) {
     while (!bytes.empty() && ok()) {
-        const ssize_t written = ::write(descriptor_, bytes.data(), bytes.size());
+        if (!wait_until_writable(descriptor_)) {
+            error_ = make_error_code(boost::system::errc::timed_out);
+            return;
+        }
+        // A pipe that is writable takes so many bytes without blocking: the waiting is done above.
+        const std::size_t slice = std::min<std::size_t>(bytes.size(), PIPE_BUF);
+        const ssize_t written = ::write(descriptor_, bytes.data(), slice);
         if (written >= 0)
             bytes.remove_prefix(static_cast<std::size_t>(written));
-        else if (errno == EAGAIN)
-            wait_until_writable(descriptor_); // somebody made the terminal, which we share, non-blocking
-        else if (errno != EINTR)
+        else if (errno != EINTR && errno != EAGAIN) // somebody may make a terminal non-blocking, which we share
             error_.assign(errno, boost::system::system_category());
     }
 }

@@ -26,8 +26,9 @@ enum class style { bold, dim, red, green, yellow, cyan };
 [[nodiscard]] bool wants_colour(int descriptor);
 
 /// Writes to a descriptor that it does not own; SIGPIPE must be ignored. What is given is written at once,
-/// all of it, also when the descriptor is non-blocking. After an error it writes nothing more: a command asks
-/// ok() now and then, to end early, and main() makes the exit code of it.
+/// all of it, also when the descriptor is non-blocking; a reader who does not read is waited for, but no longer
+/// than a second once a signal asked for the end (see signals.hpp). After an error it writes nothing more: a
+/// command asks ok() now and then, to end early, and main() makes the exit code of it.
 ///
 /// Thread safety: distinct objects safe (on distinct descriptors), shared objects unsafe.
 class output {

@@ -111,7 +111,7 @@ private:
             side_work_.spawn(watch_turn_timeout());
         while (auto event = co_await turn_->next()) {
             handle(*event);
-            if (!context_.out.ok())
+            if (!context_.out.ok() && signal_received() == 0) // else the turn is still to be aborted
                 co_return;
         }
     }

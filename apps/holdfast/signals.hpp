@@ -1,43 +1,43 @@
-// SIGINT and SIGTERM, as a command takes them.
+// SIGINT and SIGTERM, as a command takes them: each asks for the end, once more means at once. That holds too
+// while the command waits for a reader of its output who does not read.
 #pragma once
 
 #include "command.hpp"
 
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/signal_set.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
 
-#include <csignal>
 #include <functional>
-#include <utility>
 
 namespace holdfast::app {
 
-[[nodiscard]] inline exit_code exit_code_of(int signal) {
-    return signal == SIGTERM ? exit_terminated : exit_interrupted;
-}
+[[nodiscard]] exit_code exit_code_of(int signal) noexcept;
 
-/// Calls `on_signal` for each SIGINT and SIGTERM until stop(). Keeps the io_context busy meanwhile.
+/// Calls `on_signal` for each SIGINT and SIGTERM until stop(). Keeps the io_context busy meanwhile. One at a
+/// time in a process, as signals are the process's.
 class signals {
 public:
-    signals(boost::asio::io_context& io, std::function<void(int)> on_signal)
-        : set_(io, SIGINT, SIGTERM), on_signal_(std::move(on_signal)) {
-        wait();
-    }
+    signals(boost::asio::io_context& io, std::function<void(int)> on_signal);
+    ~signals();
+    signals(const signals&) = delete;
+    signals& operator=(const signals&) = delete;
 
-    void stop() { set_.cancel(); }
+    void stop() { arriving_.cancel(); }
 
 private:
-    void wait() {
-        set_.async_wait([this](boost::system::error_code ec, int number) {
-            if (ec)
-                return;
-            wait();
-            on_signal_(number);
-        });
-    }
+    void wait();
 
-    boost::asio::signal_set set_;
+    boost::asio::posix::stream_descriptor arriving_;
+    char number_ = 0;
     std::function<void(int)> on_signal_;
 };
+
+/// The signal that asked for the end, the last one; 0: none did.
+[[nodiscard]] int signal_received() noexcept;
+
+/// Waits until `descriptor` takes bytes: as long as that takes while nobody asked for the end, then one second
+/// more. At a second signal the program ends in here, as nobody is there to be told.
+/// @return false: the end was asked for, and the reader does not read
+[[nodiscard]] bool wait_until_writable(int descriptor) noexcept;
 
 } // namespace holdfast::app

@@ -17,10 +17,16 @@
 #include <algorithm>
 #include <array>
 #include <csignal>
+#include <fcntl.h>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <thread>
+#include <unistd.h>
+#include <utility>
 #include <vector>
 
 namespace {
@@ -731,6 +737,77 @@ BOOST_AUTO_TEST_CASE(a_second_signal_leaves_at_once) {
     BOOST_TEST((child.wait(10s) == exit_status{130, 0}));
     BOOST_TEST(child.wait_end_of_output(2s));
     BOOST_TEST(outcome_of(child.lines()) == "detached");
+}
+
+namespace {
+
+/// A pipe that is read only when the test wants to, and a `holdfast run` that has filled it.
+class unread_run {
+public:
+    unread_run() : sim_({"--pace", "1"}) {
+        BOOST_REQUIRE(::mkfifo(path_.c_str(), 0600) == 0);
+        reader_ = ::open(path_.c_str(), O_RDWR | O_NONBLOCK | O_CLOEXEC);
+        BOOST_REQUIRE(reader_ >= 0);
+        process::options what;
+        what.argv = {"/bin/bash", "-c", "exec \"$1\" run --server \"$2\" --format ndjson '#slow:100000' > \"$3\"",
+                     "bash", program_path("holdfast"), sim_.url(), path_};
+        what.environment = current_environment();
+        child_.emplace(what);
+        const auto start = std::chrono::steady_clock::now();
+        for (int before = -1, held = 0; held < 60000 || held != before;) {
+            BOOST_REQUIRE((std::chrono::steady_clock::now() - start < 30s));
+            std::this_thread::sleep_for(50ms);
+            before = std::exchange(held, bytes_held());
+        }
+    }
+    ~unread_run() {
+        ::close(reader_);
+        ::unlink(path_.c_str());
+    }
+
+    process& child() { return *child_; }
+
+    /// What the server says of the turn's last message.
+    boost::json::value last_error() {
+        std::string held(static_cast<std::size_t>(bytes_held()), '\0');
+        BOOST_REQUIRE(::read(reader_, held.data(), held.size()) == static_cast<ssize_t>(held.size()));
+        const auto turn = parse_row(held.substr(0, held.find('\n')));
+        const auto answer = http_call(sim_.port(), "GET", "/session/" + text_of(turn, "session") + "/message");
+        const auto messages = boost::json::parse(answer.body);
+        const auto& info = messages.as_array().back().at("info").as_object();
+        return info.contains("error") ? info.at("error").at("name") : boost::json::value();
+    }
+
+private:
+    int bytes_held() const {
+        int count = 0;
+        ::ioctl(reader_, FIONREAD, &count);
+        return count;
+    }
+
+    sim_process sim_;
+    std::string path_ = "/tmp/holdfast-unread-" + std::to_string(::getpid());
+    int reader_ = -1;
+    std::optional<process> child_;
+};
+
+} // namespace
+
+BOOST_AUTO_TEST_CASE(a_signal_aborts_the_turn_also_when_nobody_reads_the_output) {
+    unread_run run;
+    run.child().signal(SIGTERM);
+    BOOST_TEST((run.child().wait(8s) == exit_status{143, 0}));
+    BOOST_TEST(run.last_error() == "MessageAbortedError");
+}
+
+BOOST_AUTO_TEST_CASE(a_second_signal_leaves_at_once_also_when_nobody_reads_the_output) {
+    unread_run run;
+    const auto first = std::chrono::steady_clock::now();
+    run.child().signal(SIGINT);
+    std::this_thread::sleep_for(200ms); // so that two signals are not taken as one
+    run.child().signal(SIGINT);
+    BOOST_TEST((run.child().wait(8s) == exit_status{130, 0}));
+    BOOST_TEST((std::chrono::steady_clock::now() - first < 800ms));
 }
 
 BOOST_AUTO_TEST_CASE(a_closed_pipe_ends_it_quietly) {

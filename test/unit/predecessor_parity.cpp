@@ -498,7 +498,7 @@ CO_TEST_CASE(failure_10_an_event_without_a_session_goes_to_observers_not_to_ever
 
 BOOST_AUTO_TEST_SUITE_END()
 
-// The pure parts; the captures' own schedule comes with the captures.
+// The pure parts.
 BOOST_AUTO_TEST_SUITE(capture_throttle)
 
 using retry::gate;
@@ -531,14 +531,38 @@ BOOST_AUTO_TEST_CASE(the_first_failure_sets_the_state_and_consecutive_ones_count
     }
 }
 
-BOOST_AUTO_TEST_CASE(the_delay_of_the_first_failure_its_growth_and_its_cap_are_the_policys) {
-    auto policy = retry::session_stream();
-    policy.base_delay = seconds(10);
-    policy.max_delay = seconds(60);
-    policy.max_attempts = retry::unlimited;
-    const std::vector<seconds> delays{seconds(10), seconds(20), seconds(40), seconds(60), seconds(60)};
-    for (unsigned failures = 1; failures <= delays.size(); ++failures)
-        BOOST_TEST((retry::delay_after(policy, failures) == delays[failures - 1]), failures);
+// Delays before the next attempt, as a schedule decides them when every attempt fails with `why`.
+std::vector<duration> delays_after(errc why, std::size_t failures) {
+    retry::schedule schedule(retry::capture());
+    std::vector<duration> delays;
+    while (delays.size() < failures)
+        delays.push_back(schedule.on_end(make_failure(why), duration::zero(), 0).delay);
+    return delays;
+}
+
+BOOST_AUTO_TEST_CASE(a_capture_waits_10_20_40_60_60_seconds) {
+    const std::vector<duration> expected{seconds(10), seconds(20), seconds(40), seconds(60), seconds(60)};
+    for (const auto why : {errc::header_timeout, errc::cut, errc::unreachable})
+        BOOST_TEST((delays_after(why, 5) == expected), make_failure(why).message);
+}
+
+BOOST_AUTO_TEST_CASE(a_refused_connection_is_doubled_and_capped_again_20_40_60_60_seconds) {
+    const std::vector<duration> expected{seconds(20), seconds(40), seconds(60), seconds(60)};
+    BOOST_TEST((delays_after(errc::refused, 4) == expected));
+}
+
+BOOST_AUTO_TEST_CASE(the_class_of_the_last_failure_decides_whether_it_is_doubled) {
+    retry::schedule schedule(retry::capture());
+    const auto wait_after = [&](errc why) {
+        return schedule.on_end(make_failure(why), duration::zero(), 0).delay;
+    };
+    BOOST_TEST((wait_after(errc::refused) == seconds(20)));
+    BOOST_TEST((wait_after(errc::cut) == seconds(20)));
+    BOOST_TEST((wait_after(errc::refused) == seconds(60)));
+}
+
+BOOST_AUTO_TEST_CASE(a_capture_never_gives_up) {
+    BOOST_TEST((delays_after(errc::cut, 1000).back() == seconds(60)));
 }
 
 BOOST_AUTO_TEST_CASE(a_success_clears_all) {

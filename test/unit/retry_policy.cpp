@@ -75,6 +75,17 @@ BOOST_AUTO_TEST_CASE(the_exponent_saturates_for_any_policy_and_any_count) {
     }
 }
 
+BOOST_AUTO_TEST_CASE(a_refused_connection_waits_the_factor_times_as_long_but_never_longer_than_the_cap) {
+    policy p = unlimited_policy();
+    p.refused_factor = 3;
+    for (unsigned failures = 1; failures < 100; ++failures) {
+        const auto plain = delay_after(p, failures).value();
+        const auto refused = delay_after(p, failures, failure_class::refused).value();
+        BOOST_TEST_REQUIRE((refused == std::min(p.max_delay, plain * 3)));
+        BOOST_TEST_REQUIRE((delay_after(p, failures, failure_class::timeout) == plain));
+    }
+}
+
 BOOST_AUTO_TEST_CASE(zero_failures_wait_the_base_delay_and_never_give_up) {
     policy p;
     p.max_attempts = 0;

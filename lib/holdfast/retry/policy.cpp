@@ -5,13 +5,18 @@
 namespace holdfast::retry {
 namespace {
 
+/// min(cap, delay * factor), without overflow.
+duration times(duration delay, unsigned factor, duration cap) {
+    if (delay <= duration::zero() || factor == 0)
+        return duration::zero();
+    return delay > cap / factor ? cap : delay * factor;
+}
+
 /// min(p.max_delay, p.base_delay * 2^doublings), without overflow for any number of doublings.
 duration doubled(const policy& p, unsigned doublings) {
-    duration delay = std::min(p.base_delay, p.max_delay);
-    if (delay <= duration::zero())
-        return duration::zero();
-    for (; doublings > 0 && delay < p.max_delay; --doublings)
-        delay = delay > p.max_delay / 2 ? p.max_delay : delay * 2;
+    duration delay = times(p.base_delay, 1, p.max_delay);
+    for (; doublings > 0 && delay > duration::zero() && delay < p.max_delay; --doublings)
+        delay = times(delay, 2, p.max_delay);
     return delay;
 }
 
@@ -27,12 +32,22 @@ policy session_stream() noexcept {
     return {};
 }
 
-std::optional<duration> delay_after(const policy& p, unsigned failures) noexcept {
+policy capture() noexcept {
+    policy p;
+    p.base_delay = seconds(10);
+    p.max_delay = seconds(60);
+    p.max_attempts = unlimited;
+    p.refused_factor = 2;
+    return p;
+}
+
+std::optional<duration> delay_after(const policy& p, unsigned failures, failure_class last) noexcept {
     if (failures == 0)
         return doubled(p, 0);
     if (failures > p.max_attempts)
         return std::nullopt;
-    return doubled(p, failures - 1);
+    const duration delay = doubled(p, failures - 1);
+    return last == failure_class::refused ? times(delay, p.refused_factor, p.max_delay) : delay;
 }
 
 duration spread(duration delay, jitter kind, std::uint64_t random) noexcept {
@@ -59,7 +74,7 @@ schedule::decision schedule::on_end(const failure& f, duration lived, std::uint6
     if (f.cls != failure_class::ended && failures_ < unlimited - 1)
         ++failures_;
 
-    const std::optional<duration> computed = delay_after(policy_, failures_);
+    const std::optional<duration> computed = delay_after(policy_, failures_, f.cls);
     if (is_final(f) || !computed)
         return {true, duration::zero(), failures_};
     duration delay = spread(*computed, policy_.jitter, random);

@@ -23,6 +23,7 @@ inline constexpr unsigned unlimited = std::numeric_limits<unsigned>::max();
 struct policy {
     duration base_delay = seconds(1); ///< before the first retry; doubled for each further one
     duration max_delay = seconds(30); ///< no computed delay is longer
+    unsigned refused_factor = 1;      ///< a refused connection waits so many times the delay, then capped again
     unsigned max_attempts = 6;        ///< retries after the first failure; `unlimited` for daemons; 0: none
     retry::jitter jitter = jitter::none;
     /// A clean end this long after the head is `ended`, an earlier one `early_end`.
@@ -36,11 +37,16 @@ struct policy {
 /// 1 2 4 8 16 30 s, then give up when the seventh consecutive attempt fails; no jitter.
 [[nodiscard]] policy session_stream() noexcept;
 
-/// The bare rule: after the n-th consecutive failure (1-based), the delay before the next attempt, or nullopt
-/// to give up. min(max_delay, base_delay * 2^(n-1)) with a saturating exponent; gives up when n >
-/// max_attempts. `failures` 0 stands for a clean, healthy end: the base delay (at most max_delay), and never
-/// a give-up.
-[[nodiscard]] std::optional<duration> delay_after(const policy& p, unsigned failures) noexcept;
+/// For runs that are looked at now and then: 10 20 40 60 60 ... s, after refused connections 20 40 60 60 ... s,
+/// without end; no jitter.
+[[nodiscard]] policy capture() noexcept;
+
+/// The bare rule: after the n-th consecutive failure (1-based), the last one of this class, the delay before the
+/// next attempt, or nullopt to give up. min(max_delay, base_delay * 2^(n-1)) with a saturating exponent, for
+/// `refused` min(max_delay, that * refused_factor); gives up when n > max_attempts. `failures` 0 stands for a
+/// clean, healthy end: the base delay (at most max_delay), and never a give-up.
+[[nodiscard]] std::optional<duration> delay_after(const policy& p, unsigned failures,
+                                                  failure_class last = failure_class::cut) noexcept;
 
 /// `delay` spread by `kind`, never longer than `delay`; `random` is uniform over all 64-bit values.
 [[nodiscard]] duration spread(duration delay, jitter kind, std::uint64_t random) noexcept;
