@@ -35,10 +35,6 @@ std::string sse(std::string_view event, const boost::json::object& data) {
     return "event: " + std::string(event) + "\ndata: " + boost::json::serialize(data) + "\n\n";
 }
 
-std::string settled(std::string_view outcome, const std::string& error) {
-    return sse("settled", {{"outcome", std::string(outcome)}, {"error", error}});
-}
-
 /// What a caller is told of an event; empty: nothing.
 std::string to_sse(const opencode::agent_event& event) {
     if (const auto* text = std::get_if<opencode::text_event>(&event))
@@ -46,7 +42,8 @@ std::string to_sse(const opencode::agent_event& event) {
     if (const auto* ask = std::get_if<opencode::permission_event>(&event); ask && !ask->reply)
         return sse("permission", {{"id", ask->request.id}, {"permission", ask->request.permission}});
     if (const auto* end = std::get_if<opencode::settlement>(&event))
-        return settled(to_string(end->outcome), end->error ? end->error->message : "");
+        return sse("settled", {{"outcome", std::string(to_string(end->outcome))},
+                               {"error", end->error ? end->error->message : ""}});
     return {};
 }
 
@@ -97,10 +94,7 @@ private:
     net::awaitable<void> answer(std::shared_ptr<caller> who, std::string question) {
         co_await write(*who, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
                              "Cache-Control: no-cache\r\nConnection: close\r\n\r\n");
-        auto session = co_await agent_.create_session();
-        if (!session)
-            co_return co_await write(*who, settled("failed", session.error().message));
-        who->turn = co_await session->prompt(std::move(question));
+        who->turn = co_await agent_.prompt(std::move(question));
         tasks_.spawn(abort_on_hang_up(who));
         while (const auto event = co_await who->turn->next())
             co_await write(*who, to_sse(*event));

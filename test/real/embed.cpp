@@ -7,6 +7,7 @@
 #include "support/opencode_server.hpp"
 #include "support/plain_http.hpp"
 #include "support/process.hpp"
+#include "support/raw_server.hpp"
 #include "support/sim_process.hpp"
 
 #include <boost/asio/buffer.hpp>
@@ -272,4 +273,11 @@ BOOST_AUTO_TEST_CASE(the_readme_example_prints_the_answer_and_how_the_turn_ended
     BOOST_TEST((ran.status == exit_status{0, 0}), ran.text());
     const std::vector<std::string> expected{"Hello from the simulated model.", "[completed]"};
     BOOST_TEST(ran.output == expected, boost::test_tools::per_element());
+}
+
+BOOST_AUTO_TEST_CASE(the_readme_example_says_why_when_there_is_no_server) {
+    const auto ran = run_command("readme-example", {dead_url()});
+    BOOST_TEST((ran.status == exit_status{0, 0}), ran.text());
+    BOOST_REQUIRE(ran.output.size() == 2U);
+    BOOST_TEST(ran.output.back().starts_with("[failed: "), ran.text());
 }

@@ -147,6 +147,31 @@ CO_TEST_CASE(a_plain_turn_is_told_once_and_completes, held_server) {
     co_await end();
 }
 
+CO_TEST_CASE(a_prompt_without_a_session_gets_one_of_its_own, held_server) {
+    start();
+    auto turn = co_await server->prompt("#plain");
+    BOOST_TEST(!turn.session_id().empty());
+    const auto all = co_await hear(turn);
+    BOOST_TEST(all.text() == "Hello from the simulated model.");
+    BOOST_TEST(to_string(all.end().outcome) == "completed", all.ending());
+    co_await end();
+}
+
+CO_TEST_CASE(a_prompt_that_can_have_no_session_is_a_turn_that_was_not_posted, held_server) {
+    start();
+    world.net().behave(here, testing::memory_network::behaviour::refuse);
+    auto turn = co_await server->prompt("#plain");
+    BOOST_TEST(turn.session_id().empty());
+    BOOST_TEST(!turn.posted());
+    const auto all = co_await hear(turn);
+    BOOST_TEST(all.events.size() == 1u);
+    BOOST_TEST(to_string(all.end().outcome) == "failed", all.ending());
+    BOOST_TEST((all.end().rule == rule::not_posted));
+    BOOST_TEST((all.end().safe_to_reprompt == reprompt::yes));
+    BOOST_TEST(all.end().error->cls == "refused");
+    co_await end();
+}
+
 CO_TEST_CASE(a_session_holds_one_turn_after_another_on_one_stream, held_server) {
     start();
     auto session = co_await new_session();

@@ -181,6 +181,15 @@ net::awaitable<result<session>> server_core::open_session(std::string id) {
     co_return hold(std::move(*found));
 }
 
+net::awaitable<turn> server_core::prompt(opencode::prompt what) {
+    const auto self = shared_from_this();
+    auto made = co_await create_session({}, {});
+    if (made)
+        co_return co_await made->prompt(std::move(what));
+    const auto nowhere = std::make_shared<session_core>(self, session_info());
+    co_return nowhere->unposted(std::move(what), made.error());
+}
+
 session server_core::hold(session_info info) {
     auto& held = sessions_[info.id];
     if (!held) {
@@ -311,6 +320,18 @@ net::awaitable<turn> prompt_in(std::shared_ptr<detail::session_lease> lease, pro
     co_return co_await lease->core->prompt(std::move(what));
 }
 
+net::awaitable<turn> prompt_at(std::shared_ptr<detail::server_core> core, prompt what) {
+    co_return co_await core->prompt(std::move(what));
+}
+
+prompt text_prompt(std::string text) {
+    prompt what;
+    prompt_part part;
+    part.text = std::move(text);
+    what.parts.push_back(std::move(part));
+    return what;
+}
+
 net::awaitable<turn> adopt_in(std::shared_ptr<detail::session_lease> lease, std::string message) {
     co_return co_await lease->core->adopt(std::move(message));
 }
@@ -408,11 +429,7 @@ net::awaitable<turn> session::prompt(opencode::prompt what) {
 }
 
 net::awaitable<turn> session::prompt(std::string text) {
-    opencode::prompt what;
-    prompt_part part;
-    part.text = std::move(text);
-    what.parts.push_back(std::move(part));
-    return prompt_in(lease_, std::move(what));
+    return prompt_in(lease_, text_prompt(std::move(text)));
 }
 
 net::awaitable<turn> session::adopt(std::string message_id) {
@@ -453,6 +470,14 @@ net::awaitable<result<session>> server::create_session() {
 
 net::awaitable<result<session>> server::open_session(std::string id) {
     return open_session_at(core_, std::move(id));
+}
+
+net::awaitable<turn> server::prompt(opencode::prompt what) {
+    return prompt_at(core_, std::move(what));
+}
+
+net::awaitable<turn> server::prompt(std::string text) {
+    return prompt_at(core_, text_prompt(std::move(text)));
 }
 
 client server::rest() const {

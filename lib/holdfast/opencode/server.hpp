@@ -2,8 +2,7 @@
 //
 //     opencode::server server(world, "http://127.0.0.1:4096");
 //     net::co_spawn(executor, server.run(), net::detached);
-//     auto session = co_await server.create_session();
-//     auto turn = co_await session->prompt("What is in this directory?");
+//     auto turn = co_await server.prompt("What is in this directory?");
 //     while (auto event = co_await turn.next()) ...   // the last one is the settlement
 #pragma once
 
@@ -141,6 +140,11 @@ public:
     [[nodiscard]] net::awaitable<result<session>> create_session();
     /// Holds a session that exists. The same session opened twice is one.
     [[nodiscard]] net::awaitable<result<session>> open_session(std::string id);
+
+    /// A new session in the server's own directory, and its first prompt: session::prompt() with one error path less.
+    /// Always gives a turn; without a session it is settled as failed (not_posted), and its session_id() is empty.
+    [[nodiscard]] net::awaitable<turn> prompt(opencode::prompt what);
+    [[nodiscard]] net::awaitable<turn> prompt(std::string text);
 
     /// Typed calls to this server, at its present location.
     [[nodiscard]] client rest() const;

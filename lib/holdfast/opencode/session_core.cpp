@@ -96,12 +96,25 @@ std::shared_ptr<turn_core> session_core::make_turn(std::string message) {
     return core;
 }
 
-net::awaitable<turn> session_core::prompt(opencode::prompt what) {
+// Its own ids make a prompt harmless to repeat.
+void session_core::name(opencode::prompt& what) {
     if (what.message_id.empty())
         what.message_id = server_->ids.make("msg");
     for (auto& part : what.parts)
         if (part.id.empty())
             part.id = server_->ids.make("prt");
+}
+
+turn session_core::unposted(opencode::prompt what, const failure& why) {
+    name(what);
+    const auto core = make_turn(what.message_id);
+    tracker_.open(core->message, world().now());
+    settle_unposted(*core, why);
+    return turn(core);
+}
+
+net::awaitable<turn> session_core::prompt(opencode::prompt what) {
+    name(what);
     const auto core = make_turn(what.message_id);
     if (tracker_.is_open(core->message))
         co_return turn(core); // it is on its way already

@@ -62,6 +62,8 @@ public:
     [[nodiscard]] const std::string& last_sent() const noexcept { return last_sent_; }
 
     [[nodiscard]] net::awaitable<turn> prompt(opencode::prompt what);
+    /// The turn of a prompt that cannot be posted; settled so.
+    [[nodiscard]] turn unposted(opencode::prompt what, const failure& why);
     [[nodiscard]] net::awaitable<turn> adopt(std::string message);
     [[nodiscard]] net::awaitable<result<void>> abort();
     void close_turn(const std::string& message, outcome o, rule r, std::optional<settlement_error> error, reprompt safe);
@@ -92,6 +94,7 @@ public:
     void on_gone();
 
 private:
+    void name(opencode::prompt& what);
     [[nodiscard]] std::shared_ptr<turn_core> make_turn(std::string message);
     [[nodiscard]] net::awaitable<result<void>> read_directory_again();
     void move_to(const std::string& directory);
@@ -165,6 +168,7 @@ public:
     [[nodiscard]] net::awaitable<result<server_info>> ready();
     [[nodiscard]] net::awaitable<result<session>> create_session(session_request what, std::string directory);
     [[nodiscard]] net::awaitable<result<session>> open_session(std::string id);
+    [[nodiscard]] net::awaitable<turn> prompt(opencode::prompt what);
     [[nodiscard]] client rest() const;
     void wake();
 
