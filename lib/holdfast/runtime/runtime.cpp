@@ -4,9 +4,11 @@
 #include <holdfast/runtime/condition_variable.hpp>
 
 #include <boost/asio/as_tuple.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
 #include <algorithm>
+#include <list>
 #include <utility>
 
 namespace holdfast {
@@ -76,13 +78,31 @@ std::string what_of(const std::exception_ptr& error) noexcept {
 
 // --- runtime.hpp
 
-struct runtime::attempt::shared_gate {
-    explicit shared_gate(runtime& w) : world(w), changed(w) {}
+// Guarded by shared::mutex. Those who wait may be on other strands: each is woken on its own.
+struct runtime::shared_gate {
+    struct waiter {
+        waiter(holdfast::clock& time, net::any_io_executor on) : executor(on), alarm(time, std::move(on)) {}
+        net::any_io_executor executor;
+        timer alarm;
+    };
 
-    runtime& world;
     retry::gate gate;
-    condition_variable changed;
+    std::list<std::shared_ptr<waiter>> waiting;
+
+    void wake_all() const {
+        for (const auto& each : waiting)
+            net::post(each->executor, [each] { each->alarm.cancel(); });
+    }
 };
+
+// Gates that nobody is at, and that have nothing to tell, are let go of.
+std::shared_ptr<runtime::shared_gate> runtime::shared::gate_at(const endpoint& where) {
+    std::erase_if(gates, [](const auto& each) { return each.second.use_count() == 1 && !each.second->gate.suspect(); });
+    auto& found = gates[where];
+    if (!found)
+        found = std::make_shared<shared_gate>();
+    return found;
+}
 
 runtime::runtime(net::any_io_executor executor, log_sink sink)
     : runtime(std::move(executor), make_system_clock(), make_tcp_network(), std::random_device()(),
@@ -90,13 +110,19 @@ runtime::runtime(net::any_io_executor executor, log_sink sink)
 
 runtime::runtime(net::any_io_executor executor, std::unique_ptr<holdfast::clock> time,
                  std::unique_ptr<holdfast::network> wires, std::uint64_t seed, log_sink sink)
-    : executor_(std::move(executor)), clock_(std::move(time)), network_(std::move(wires)), random_(seed),
-      sink_(std::move(sink)) {}
+    : executor_(std::move(executor)), shared_(std::make_shared<shared>()), random_(seed) {
+    shared_->clock = std::move(time);
+    shared_->network = std::move(wires);
+    shared_->sink = std::move(sink);
+}
+
+runtime::runtime(runtime& other, net::any_io_executor executor)
+    : executor_(std::move(executor)), shared_(other.shared_), random_(other.random()) {}
 
 runtime::~runtime() = default;
 
 net::awaitable<void> runtime::sleep_until(time_point when) {
-    timer rest(*clock_, executor_);
+    timer rest(*shared_->clock, executor_);
     rest.expires_at(when);
     co_await rest.async_wait(net::as_tuple(net::use_awaitable));
     co_await throw_if_cancelled();
@@ -104,48 +130,77 @@ net::awaitable<void> runtime::sleep_until(time_point when) {
 
 net::awaitable<runtime::attempt> runtime::pass_gate(endpoint where, retry::gate::kind who, time_point due,
                                                     bool held) {
-    // Gates that nobody is at, and that have nothing to tell, are let go of.
-    std::erase_if(gates_, [](const auto& each) { return each.second.use_count() == 1 && !each.second->gate.suspect(); });
-    auto& shared = gates_[where];
-    if (!shared)
-        shared = std::make_shared<attempt::shared_gate>(*this);
-    // The endpoint came back while this one's owner was busy: it need not wait for its old time.
-    if (held && !shared->gate.suspect())
-        due = std::min(due, now());
+    const auto world = shared_;
+    const auto me = std::make_shared<shared_gate::waiter>(*world->clock, executor_);
     attempt mine;
-    mine.gate_ = shared;
-    mine.ticket_ = shared->gate.enter(who, due, held);
-    const auto gate = shared; // the map may grow meanwhile
-    for (;;) {
-        const auto answer = gate->gate.ask(mine.ticket_, now());
-        using verdict = retry::gate::answer::verdict;
-        if (answer.what == verdict::go)
-            co_return mine;
-        if (answer.what == verdict::ride) {
-            mine.ridden_ = answer.result;
-            co_return mine;
+    mine.world_ = world;
+    {
+        const std::lock_guard lock(world->mutex);
+        mine.gate_ = world->gate_at(where);
+        // The endpoint came back while this one's owner was busy: it need not wait for its old time.
+        if (held && !mine.gate_->gate.suspect())
+            due = std::min(due, now());
+        mine.ticket_ = mine.gate_->gate.enter(who, due, held);
+        mine.gate_->waiting.push_back(me);
+    }
+    // The place in the list goes with the coroutine's frame, also when that is destroyed while it waits.
+    struct departure {
+        shared& world;
+        std::shared_ptr<shared_gate> gate;
+        std::shared_ptr<shared_gate::waiter> me;
+        ~departure() {
+            const std::lock_guard lock(world.mutex);
+            gate->waiting.remove(me);
         }
-        co_await gate->changed.wait(answer.until);
+    } const departure{*world, mine.gate_, me};
+    for (;;) {
+        using verdict = retry::gate::answer::verdict;
+        auto answer = ask(mine);
+        if (answer.what == verdict::ride)
+            mine.ridden_ = std::move(answer.result);
+        if (answer.what != verdict::wait)
+            co_return mine;
+        me->alarm.expires_at(answer.until);
+        co_await me->alarm.async_wait(net::as_tuple(net::use_awaitable));
+        co_await throw_if_cancelled();
     }
 }
 
-void runtime::wake(const endpoint& where) {
-    const auto found = gates_.find(where);
-    if (found == gates_.end())
-        return;
-    found->second->gate.wake(now());
-    found->second->changed.notify_all();
+retry::gate::answer runtime::ask(const attempt& mine) const {
+    const std::lock_guard lock(shared_->mutex);
+    return mine.gate_->gate.ask(mine.ticket_, now());
 }
 
-const retry::gate* runtime::gate_of(const endpoint& where) const noexcept {
-    const auto found = gates_.find(where);
-    return found == gates_.end() ? nullptr : &found->second->gate;
+void runtime::wake(const endpoint& where) {
+    const std::lock_guard lock(shared_->mutex);
+    const auto found = shared_->gates.find(where);
+    if (found == shared_->gates.end())
+        return;
+    found->second->gate.wake(now());
+    found->second->wake_all();
+}
+
+std::optional<runtime::gate_state> runtime::gate_of(const endpoint& where) const {
+    const std::lock_guard lock(shared_->mutex);
+    const auto found = shared_->gates.find(where);
+    if (found == shared_->gates.end())
+        return std::nullopt;
+    const auto& gate = found->second->gate;
+    gate_state state;
+    state.suspect = gate.suspect();
+    state.probing = gate.probing();
+    state.waiting = gate.waiting();
+    state.since = gate.since();
+    state.last = gate.last_failure();
+    return state;
 }
 
 runtime::attempt::attempt(attempt&& other) noexcept
-    : gate_(std::exchange(other.gate_, nullptr)), ticket_(other.ticket_), ridden_(std::move(other.ridden_)) {}
+    : world_(std::move(other.world_)), gate_(std::exchange(other.gate_, nullptr)), ticket_(other.ticket_),
+      ridden_(std::move(other.ridden_)) {}
 
 runtime::attempt& runtime::attempt::operator=(attempt&& other) noexcept {
+    std::swap(world_, other.world_);
     std::swap(gate_, other.gate_);
     std::swap(ticket_, other.ticket_);
     std::swap(ridden_, other.ridden_);
@@ -153,26 +208,27 @@ runtime::attempt& runtime::attempt::operator=(attempt&& other) noexcept {
 }
 
 runtime::attempt::~attempt() {
-    if (!gate_)
-        return;
-    const auto before = gate_->gate.version();
-    gate_->gate.leave(ticket_);
-    if (gate_->gate.version() != before)
-        gate_->changed.notify_all();
+    end([](retry::gate& gate, retry::gate::ticket mine, time_point) { gate.leave(mine); });
 }
 
 void runtime::attempt::succeeded() {
-    if (const auto gate = std::exchange(gate_, nullptr)) {
-        gate->gate.succeeded(ticket_, gate->world.now());
-        gate->changed.notify_all();
-    }
+    end([](retry::gate& gate, retry::gate::ticket mine, time_point now) { gate.succeeded(mine, now); });
 }
 
 void runtime::attempt::failed(const failure& f) {
-    if (const auto gate = std::exchange(gate_, nullptr)) {
-        gate->gate.failed(ticket_, f, gate->world.now());
-        gate->changed.notify_all();
-    }
+    end([&](retry::gate& gate, retry::gate::ticket mine, time_point now) { gate.failed(mine, f, now); });
+}
+
+template <class How>
+void runtime::attempt::end(How how) {
+    if (!gate_)
+        return;
+    const std::lock_guard lock(world_->mutex);
+    const auto gate = std::exchange(gate_, nullptr);
+    const auto before = gate->gate.version();
+    how(gate->gate, ticket_, world_->clock->now());
+    if (gate->gate.version() != before)
+        gate->wake_all();
 }
 
 } // namespace holdfast
