@@ -112,6 +112,25 @@ BOOST_AUTO_TEST_CASE(chunks_are_put_together_whatever_their_extensions_and_trail
     BOOST_TEST(parse(head + "6\r\na\r\n\r\nb\r\n0\r\n\r\n") == ok(200, "a\r\n\r\nb"));
 }
 
+BOOST_AUTO_TEST_CASE(a_body_of_no_chunks_is_empty_wherever_it_is_cut) {
+    const auto head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"s;
+    for (const auto last : {"0\r\n\r\n"sv, "0\r\nA: b\r\n\r\n"sv, "00\r\na: b\r\n\r\n"sv, "0;x\r\n\r\n"sv})
+        BOOST_TEST(parse(head + std::string(last)) == ok(200, ""), last);
+}
+
+BOOST_AUTO_TEST_CASE(a_trailers_fields_are_none_of_the_heads_wherever_it_is_cut) {
+    const auto text = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nRetry-After: 9\r\n\r\n"s;
+    for (std::size_t cut = 0; cut <= text.size(); ++cut) {
+        http::response_parser parser({});
+        std::vector<std::string_view> body;
+        BOOST_TEST(!parser.put(std::string_view(text).substr(0, cut), body));
+        BOOST_TEST(!parser.put(std::string_view(text).substr(cut), body));
+        BOOST_TEST(parser.complete());
+        BOOST_TEST(parser.head().headers.size() == 1u, "cut at " << cut);
+        BOOST_TEST(parser.head().find("Retry-After") == "");
+    }
+}
+
 BOOST_AUTO_TEST_CASE(a_chunks_payload_is_out_as_soon_as_it_is_in) {
     http::response_parser parser({});
     std::vector<std::string_view> body;
@@ -576,4 +595,21 @@ CO_TEST_CASE(an_errors_body_is_read_within_bounds_of_size_and_time, streaming) {
     const auto slow = co_await http::read_error_body(rt, *stream, seconds(1));
     BOOST_TEST(slow == "slow");
     BOOST_TEST(elapsed_ms() == 1000);
+}
+
+BOOST_AUTO_TEST_CASE(a_response_parser_can_be_moved_in_the_middle_of_a_response) {
+    std::vector<std::string_view> body;
+    http::response_parser first({});
+    BOOST_TEST(!first.put("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab", body));
+    http::response_parser second(std::move(first));
+    BOOST_TEST(!second.put("c", body));
+    http::response_parser third({});
+    third = std::move(second);
+    BOOST_TEST(!third.put("de", body));
+    BOOST_TEST(third.complete());
+    BOOST_TEST(!third.put_end()); // whole already
+    std::string all;
+    for (const auto piece : body)
+        all += piece;
+    BOOST_TEST(all == "abcde");
 }

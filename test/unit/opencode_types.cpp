@@ -6,6 +6,13 @@
 #include <boost/json/value.hpp>
 
 #include <cmath>
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 using namespace holdfast;
 using namespace holdfast::opencode;
@@ -163,6 +170,7 @@ BOOST_AUTO_TEST_CASE(lone_surrogates_are_mended_and_pairs_are_kept) {
     for (const auto& [text, expected] : rows)
         BOOST_TEST(string_of(text) == expected, text);
     BOOST_TEST(!parse_json(R"("\ud8)").has_value());
+    BOOST_TEST(!parse_json(R"("\ud800\)").has_value());
     BOOST_TEST(!parse_json(R"("\ud8zz")").has_value());
 }
 
@@ -175,6 +183,23 @@ BOOST_AUTO_TEST_CASE(numbers_of_any_size_are_taken) {
     BOOST_TEST(json_of("[5e-99999999999]").as_array()[0].as_double() == 0);
     const auto beside = json_of(R"(["1e99999999999", 1e99999999999])"); // what stands in a string stays
     BOOST_TEST(beside.as_array()[0].as_string() == "1e99999999999");
+    const auto quoted = json_of(R"(["\"1e99999999999", -1e99999999999])"); // nor does a quote in it end it
+    BOOST_TEST(quoted.as_array()[0].as_string() == "\"1e99999999999");
+    BOOST_TEST(std::isinf(quoted.as_array()[1].as_double()));
+}
+
+BOOST_AUTO_TEST_CASE(zero_with_any_exponent_is_zero_and_a_cost_is_finite) {
+    const auto read = [](std::string_view cost, std::string_view created = "1") {
+        return parse_message_info(
+            json_of(R"({"id":"m","sessionID":"s","role":"assistant","parentID":"u","cost":)" +
+                    std::string(cost) + R"(,"time":{"created":)" + std::string(created) + "}}"),
+            "info");
+    };
+    BOOST_TEST(read("0e400").value().cost == 0); // Boost.JSON makes it 0 times infinity
+    BOOST_TEST(read("-0E400").value().cost == 0);
+    BOOST_TEST(read("1e400").value().cost == std::numeric_limits<double>::max());
+    BOOST_TEST(read("-1e400").value().cost == std::numeric_limits<double>::lowest());
+    BOOST_TEST(read("0.5", "0e400").value().created_ms == 0);
 }
 
 BOOST_AUTO_TEST_CASE(depth_is_bounded_at_512) {
@@ -190,4 +215,164 @@ BOOST_AUTO_TEST_CASE(depth_is_bounded_at_512) {
 BOOST_AUTO_TEST_CASE(what_is_no_json_is_refused) {
     for (const char* text : {"", "{", "{}x", "nul", "01", "\"\n\"", "{\"a\":}", "[1,]"})
         BOOST_TEST(!parse_json(text).has_value(), text);
+}
+
+BOOST_AUTO_TEST_CASE(a_count_is_the_nearest_that_there_is_to_any_number) {
+    constexpr std::uint64_t most = std::numeric_limits<std::int64_t>::max();
+    const std::pair<const char*, std::uint64_t> rows[] = {
+        {"0", 0},
+        {"1", 1},
+        {"7", 7},
+        {"2.9", 2},
+        {"-1", 0},
+        {"-1e300", 0},
+        {"1e300", most},
+        {"9223372036854775807", most},
+        {"9223372036854775808", most},
+        {"18446744073709551615", most},
+        {"true", 0},
+        {R"("5")", 0},
+        {"null", 0},
+    };
+    for (const auto& [number, expected] : rows) {
+        const auto m = parse_message_info(
+            json_of(R"({"id":"m","sessionID":"s","role":"assistant","parentID":"u","time":{"created":1},
+                        "tokens":{"input":)" +
+                    std::string(number) + "}}"),
+            "info");
+        BOOST_TEST_REQUIRE(m.has_value());
+        BOOST_TEST(m->tokens.input == expected, number);
+    }
+}
+
+BOOST_AUTO_TEST_CASE(a_time_is_any_whole_number_and_nothing_else) {
+    const std::pair<const char*, std::optional<std::int64_t>> rows[] = {
+        {"20", 20},
+        {"-20", -20},
+        {"20.5", 20},
+        {"-1e300", std::numeric_limits<std::int64_t>::min()},
+        {R"("20")", std::nullopt},
+        {"null", std::nullopt},
+    };
+    for (const auto& [number, expected] : rows) {
+        const auto m = parse_message_info(
+            json_of(
+                R"({"id":"m","sessionID":"s","role":"assistant","parentID":"u","time":{"created":1,"completed":)" +
+                std::string(number) + "}}"),
+            "info");
+        BOOST_TEST_REQUIRE(m.has_value());
+        BOOST_TEST((m->completed_ms == expected), number);
+    }
+}
+
+BOOST_AUTO_TEST_CASE(a_cost_may_be_a_whole_number_or_absent) {
+    const auto cost = [](std::string_view said) {
+        return parse_message_info(
+                   json_of(
+                       R"({"id":"m","sessionID":"s","role":"assistant","parentID":"u","time":{"created":1})" +
+                       std::string(said) + "}"),
+                   "info")
+            ->cost;
+    };
+    BOOST_TEST(cost("") == 0);
+    BOOST_TEST(cost(R"(,"cost":3)") == 3);
+    BOOST_TEST(cost(R"(,"cost":0.25)") == 0.25);
+    BOOST_TEST(cost(R"(,"cost":"much")") == 0);
+}
+
+BOOST_AUTO_TEST_CASE(an_assistant_message_may_carry_its_error) {
+    const auto message = [](std::string_view error) {
+        return *parse_message_info(
+            json_of(
+                R"({"id":"m","sessionID":"s","role":"assistant","parentID":"u","time":{"created":1},"summary":true,"error":)" +
+                std::string(error) + "}"),
+            "info");
+    };
+    BOOST_TEST(message("null").summary);
+    BOOST_TEST(!message("null").error.has_value());
+    BOOST_TEST(
+        (message(R"({"name":"MessageAbortedError"})").error == api_error{"MessageAbortedError", "", 0}));
+}
+
+BOOST_AUTO_TEST_CASE(the_attempt_of_a_retry_is_bounded_and_its_rest_may_be_absent) {
+    const auto status = [](std::string_view said) {
+        return *parse_status(json_of(R"({"type":"retry")" + std::string(said) + "}"), "status");
+    };
+    BOOST_TEST(status(R"(,"attempt":1e300)").attempt == 1u << 30);
+    BOOST_TEST(status(R"(,"attempt":1073741823)").attempt == (1u << 30) - 1);
+    BOOST_TEST((status("") == session_status{session_status::kind::retry, 0, "", 0}));
+}
+
+BOOST_AUTO_TEST_CASE(what_a_permission_is_for_may_be_one_pattern_or_several_strings) {
+    const auto patterns = [](std::string_view said) {
+        return parse_permission(
+                   json_of(R"({"id":"p","sessionID":"s","permission":"bash")" + std::string(said) + "}"),
+                   "permission")
+            ->patterns;
+    };
+    using strings = std::vector<std::string>;
+    BOOST_TEST((patterns("") == strings{}));
+    BOOST_TEST((patterns(R"(,"pattern":"a")") == strings{"a"}));
+    BOOST_TEST((patterns(R"(,"patterns":["a",5,null,"b"])") == strings{"a", "b"}));
+    BOOST_TEST((patterns(R"(,"patterns":{"a":"b"})") == strings{}));
+    BOOST_TEST(names(complaint(parse_permission(json_of(R"({"id":"p","sessionID":"s"})"), "permission")),
+                     "permission.permission"));
+}
+
+BOOST_AUTO_TEST_CASE(a_question_may_have_no_options_but_must_have_questions) {
+    const auto q = parse_question(
+        json_of(R"({"id":"q","sessionID":"s","questions":[{"question":"Why?"},{"question":"How?",
+                                    "options":[{"label":"Well"},5]}]})"),
+        "question");
+    BOOST_TEST_REQUIRE(q.has_value());
+    BOOST_TEST((q->questions == std::vector<question>{{"Why?", "", false, {}},
+                                                      {"How?", "", false, {{"Well", ""}, {"", ""}}}}));
+    BOOST_TEST(names(complaint(parse_question(json_of(R"({"id":"q","sessionID":"s"})"), "question")),
+                     "question.questions"));
+}
+
+BOOST_AUTO_TEST_CASE(a_tool_part_without_a_state_says_so) {
+    BOOST_TEST(names(
+        complaint(parse_part(
+            json_of(R"({"id":"p","messageID":"m","sessionID":"s","type":"tool","tool":"bash","state":{}})"),
+            "part")),
+        "part.state.status"));
+    BOOST_TEST(names(complaint(parse_part(json_of("5"), "part")), "part"));
+    BOOST_TEST(names(complaint(parse_message(json_of("5"), "message[0]")), "message[0]"));
+}
+
+BOOST_AUTO_TEST_CASE(of_what_is_missing_the_first_is_named) {
+    BOOST_TEST(complaint(parse_session(json_of("{}"), "session")) ==
+               complaint(parse_session(json_of(R"({"directory":5})"), "session")));
+    BOOST_TEST(names(complaint(parse_session(json_of("5"), "")), "an object"));
+}
+
+BOOST_AUTO_TEST_CASE(only_a_status_of_three_digits_is_one) {
+    const std::pair<const char*, int> rows[] = {{"99", 0},   {"100", 100}, {"404", 404}, {"999", 999},
+                                                {"1000", 0}, {"-500", 0},  {"0", 0}};
+    for (const auto& [said, expected] : rows)
+        BOOST_TEST(
+            parse_error_body(R"({"name":"E","data":{"statusCode":)" + std::string(said) + "}}").status ==
+                expected,
+            said);
+}
+
+BOOST_AUTO_TEST_CASE(an_error_is_looked_for_a_few_objects_deep) {
+    std::string body = R"({"name":"E"})";
+    for (int depth = 0; depth < 4; ++depth)
+        body = R"({"error":)" + body + "}";
+    BOOST_TEST(parse_error_body(body).name == "E");
+    body = R"({"error":)" + body + "}";
+    BOOST_TEST((parse_error_body(body) == api_error{"UnknownError", body, 0}));
+    BOOST_TEST((parse_error_body(R"({"error":5})") == api_error{"UnknownError", R"({"error":5})", 0}));
+    BOOST_TEST((parse_error_body("null") == api_error{"UnknownError", "null", 0}));
+    // What has a name of its own is not looked into.
+    BOOST_TEST(parse_error_body(R"({"name":"outer","error":{"name":"inner"}})").name == "outer");
+    BOOST_TEST(parse_error_body(R"({"_tag":"outer","error":{"name":"inner"}})").name == "outer");
+}
+
+BOOST_AUTO_TEST_CASE(the_message_of_an_error_is_that_of_its_data_and_its_name_may_be_its_type) {
+    BOOST_TEST((parse_error_body(R"({"name":"E","message":"outer","data":{"message":"inner"}})") ==
+                api_error{"E", "inner", 0}));
+    BOOST_TEST((parse_error_body(R"({"message":"m"})") == api_error{"UnknownError", "m", 0}));
 }

@@ -40,13 +40,18 @@ void append_escaped(std::string& out, char c) {
     out += digits[byte & 15];
 }
 
+bool is_scheme(std::string_view text) {
+    return std::all_of(text.begin(), text.end(),
+                       [](char c) { return is_alphanumeric(c) || c == '+' || c == '-' || c == '.'; });
+}
+
 /// A malformed URL may hold the "@" anywhere, so all between the scheme and the last one goes.
 std::string without_userinfo(std::string_view text) {
     const auto at = text.rfind('@');
     if (at == std::string_view::npos)
         return std::string(text);
     const auto authority = text.find("://");
-    const bool has_scheme = authority != std::string_view::npos && authority < at;
+    const bool has_scheme = authority < at && is_scheme(text.substr(0, authority));
     return std::string(text.substr(0, has_scheme ? authority + 3 : 0)) + "***" + std::string(text.substr(at));
 }
 

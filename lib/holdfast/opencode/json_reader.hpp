@@ -6,6 +6,7 @@
 
 #include <boost/json/value.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -24,13 +25,25 @@ namespace holdfast::opencode {
     if (v.is_uint64())
         return limits::max();
     const auto* d = v.if_double();
-    if (!d || std::isnan(*d))
+    if (!d)
         return std::nullopt;
+    if (std::isnan(*d)) // see to_double()
+        return 0;
     if (*d >= 9.2e18)
         return limits::max();
     if (*d <= -9.2e18)
         return limits::min();
     return static_cast<std::int64_t>(*d);
+}
+
+/// A finite number of whatever kind of JSON number; what does not fit becomes the nearest that does.
+[[nodiscard]] inline double to_double(const boost::json::value& v) {
+    using limits = std::numeric_limits<double>;
+    const auto* d = v.if_double();
+    if (!d)
+        return static_cast<double>(to_integer(v).value_or(0));
+    // Of "0e400" Boost.JSON makes 0 times infinity, which is the only way to have no number in JSON.
+    return std::isnan(*d) ? 0 : std::clamp(*d, limits::lowest(), limits::max());
 }
 
 class json_reader {
@@ -88,11 +101,7 @@ public:
     }
     [[nodiscard]] double number(std::string_view name) const {
         const auto* v = find(name);
-        if (!v)
-            return 0;
-        if (const auto* d = v->if_double())
-            return *d;
-        return static_cast<double>(to_integer(*v).value_or(0));
+        return v ? to_double(*v) : 0;
     }
     /// A reader of the object under the name; when that is not an object, all its members are absent.
     [[nodiscard]] json_reader nested(std::string_view name) const {
