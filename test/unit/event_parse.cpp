@@ -10,6 +10,7 @@
 
 #include <functional>
 #include <set>
+#include <tuple>
 
 namespace json = boost::json;
 using namespace holdfast;
@@ -203,4 +204,83 @@ BOOST_AUTO_TEST_CASE(whatever_is_changed_or_missing_an_event_parses_or_says_what
             });
         }
     BOOST_TEST(tried > 10000u);
+}
+
+BOOST_AUTO_TEST_CASE(removals_are_read) {
+    const auto m = parsed<message_removed>(
+        R"({"type":"message.removed","properties":{"sessionID":"s","messageID":"m"}})");
+    BOOST_TEST(m.session_id == "s");
+    BOOST_TEST(m.message_id == "m");
+    const auto p = parsed<part_removed>(
+        R"({"type":"message.part.removed","properties":{"sessionID":"s","messageID":"m","partID":"p"}})");
+    BOOST_TEST(p.session_id == "s");
+    BOOST_TEST(p.message_id == "m");
+    BOOST_TEST(p.part_id == "p");
+    BOOST_TEST(names(complaint(R"({"type":"message.removed","properties":{"sessionID":"s"}})"), "messageID"));
+    BOOST_TEST(
+        names(complaint(R"({"type":"message.part.removed","properties":{"sessionID":"s","messageID":"m"}})"),
+              "partID"));
+}
+
+BOOST_AUTO_TEST_CASE(an_event_under_data_is_read_as_one_under_properties) {
+    BOOST_TEST(parsed<session_idle>(R"({"type":"session.idle","data":{"sessionID":"s"}})").session_id == "s");
+    // The newer name alone counts where both are.
+    BOOST_TEST(parsed<session_idle>(
+                   R"({"type":"session.idle","properties":{"sessionID":"s"},"data":{"sessionID":"t"}})")
+                   .session_id == "s");
+}
+
+BOOST_AUTO_TEST_CASE(what_a_reply_lacks_is_named) {
+    BOOST_TEST(
+        names(complaint(R"({"type":"permission.replied","properties":{"sessionID":"s","reply":"once"}})"),
+              "requestID"));
+    BOOST_TEST(
+        names(complaint(R"({"type":"permission.replied","properties":{"sessionID":"s","requestID":"r"}})"),
+              "reply"));
+    BOOST_TEST(
+        names(complaint(R"({"type":"question.replied","properties":{"sessionID":"s"}})"), "requestID"));
+    BOOST_TEST(
+        names(complaint(R"({"type":"question.replied","properties":{"requestID":"r"}})"), "sessionID"));
+}
+
+BOOST_AUTO_TEST_CASE(every_kind_of_event_has_its_type_and_its_session) {
+    message_updated message;
+    message.info.session_id = "s";
+    part_updated part;
+    part.part.session_id = "s";
+    session_created created;
+    created.info.id = "s";
+    session_updated updated;
+    updated.info.id = "s";
+    permission_asked permission;
+    permission.request.session_id = "s";
+    question_asked question;
+    question.request.session_id = "s";
+    const std::tuple<event, const char*, const char*> rows[] = {
+        {other_event{"todo.updated", "s"}, "todo.updated", "s"},
+        {server_connected{}, "server.connected", ""},
+        {server_heartbeat{}, "server.heartbeat", ""},
+        {instance_disposed{"/d"}, "server.instance.disposed", ""},
+        {created, "session.created", "s"},
+        {updated, "session.updated", "s"},
+        {session_deleted{"s"}, "session.deleted", "s"},
+        {status_changed{"s", {}}, "session.status", "s"},
+        {session_idle{"s"}, "session.idle", "s"},
+        {session_error{"s", {}}, "session.error", "s"},
+        {session_compacted{"s"}, "session.compacted", "s"},
+        {message, "message.updated", "s"},
+        {message_removed{"s", "m"}, "message.removed", "s"},
+        {part, "message.part.updated", "s"},
+        {part_delta{"s", "m", "p", "text", "x"}, "message.part.delta", "s"},
+        {part_removed{"s", "m", "p"}, "message.part.removed", "s"},
+        {permission, "permission.asked", "s"},
+        {permission_replied{"s", "r", "once"}, "permission.replied", "s"},
+        {question, "question.asked", "s"},
+        {question_answered{"s", "r", false}, "question.replied", "s"},
+        {question_answered{"s", "r", true}, "question.rejected", "s"},
+    };
+    for (const auto& [e, type, session] : rows) {
+        BOOST_TEST(type_of(e) == type);
+        BOOST_TEST(session_of(e) == session, type);
+    }
 }

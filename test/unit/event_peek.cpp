@@ -247,6 +247,7 @@ BOOST_AUTO_TEST_CASE(what_the_grammar_forbids_is_no_event) {
           "[1,]", "[1 2]", "{\"a\"}", "{\"a\":1,}", "{1:2}", "[}", "'a'"})
         BOOST_TEST(peek(R"({"type":"t","x":)" + std::string(value) + "}").type == "", value);
     BOOST_TEST(peek(R"({"type":"t"} x)").type == "");
+    BOOST_TEST(peek(R"({"type":"t","x":{"a":1,})").type == ""); // no brace ends two objects
     BOOST_TEST(peek(" \n{\"type\":\"t\"}\t ").type == "t");
 }
 
@@ -318,4 +319,53 @@ BOOST_AUTO_TEST_CASE(any_depth_takes_linear_time_and_no_stack) {
     BOOST_TEST(peek(mixed + R"(,"type":"t"})").type == "t");
     mixed.back() = mixed.back() == ']' ? '}' : ']';
     BOOST_TEST(peek(mixed + R"(,"type":"t"})").type == "");
+}
+
+BOOST_AUTO_TEST_CASE(every_escape_stands_for_its_character_and_what_follows_it_stays) {
+    const std::pair<const char*, std::string> rows[] = {
+        {R"(a\\\"b)", "a\\\"b"},
+        {R"(\"\\\/\b\f\n\r\t.)", "\"\\/\b\f\n\r\t."},
+        {R"(\u0041\u0062z)", "Abz"},
+        {R"(\u007f\u0080.)", "\x7f\xc2\x80."},
+        {R"(\u07ff\u0800.)", "\xdf\xbf\xe0\xa0\x80."},
+        {R"(\uFFFF.)", "\xef\xbf\xbf."},
+        {R"(\ud800\udc00.)", "\xf0\x90\x80\x80."},
+        {R"(\uD83D\uDE00x)", "\xf0\x9f\x98\x80x"},
+        {R"(\udbff\udfff)", "\xf4\x8f\xbf\xbf"},
+        {R"(\ud7ff\ue000.)", "\xed\x9f\xbf\xee\x80\x80."},
+        {R"(\ud800x)", "\xef\xbf\xbdx"},
+        {R"(\ud800)", "\xef\xbf\xbd"},
+        {R"(\udc00\ud800.)", "\xef\xbf\xbd\xef\xbf\xbd."},
+        {R"(\udfff.)", "\xef\xbf\xbd."},
+        {R"(\ud800\ue000.)", "\xef\xbf\xbd\xee\x80\x80."},
+        {R"(\ud800\udbff.)", "\xef\xbf\xbd\xef\xbf\xbd."},
+        {R"(\ud800\n.....)", "\xef\xbf\xbd\n....."},
+        {R"(\ud800-udc00)", "\xef\xbf\xbd-udc00"},
+    };
+    for (const auto& [written, meant] : rows)
+        BOOST_TEST(peek(R"({"type":")" + std::string(written) + R"("})").type == meant, written);
+}
+
+BOOST_AUTO_TEST_CASE(every_kind_of_value_is_passed_over) {
+    for (const char* value : {"true",
+                              "false",
+                              "null",
+                              "0",
+                              "-0",
+                              "10",
+                              "-12.5",
+                              "1e5",
+                              "1E+5",
+                              "2.5e-10",
+                              "0.0",
+                              "\"\"",
+                              "[]",
+                              "{}",
+                              "[[],{}]",
+                              " [ 1 , 2 ] ",
+                              "{ \"a\" : { } , \"b\" : [ ] }",
+                              "{\"\\u0061\":1}",
+                              "\"\\u00e4\"",
+                              "\"\\u00AF\""})
+        BOOST_TEST(peek(R"({"x":)" + std::string(value) + R"(,"type":"t"})").type == "t", value);
 }

@@ -83,6 +83,7 @@ const std::vector<status_case> status_cases{
     {404, false, c::http_status, errc::bad_status, true, blame::alive},
     {408, false, c::http_status, errc::bad_status, false, blame::alive},
     {418, false, c::http_status, errc::bad_status, true, blame::alive},
+    {499, false, c::http_status, errc::bad_status, true, blame::alive},
     {425, false, c::http_status, errc::bad_status, false, blame::alive},
     {429, false, c::throttled, errc::throttled, false, blame::alive},
     {429, true, c::throttled, errc::throttled, false, blame::alive},
@@ -187,4 +188,20 @@ BOOST_AUTO_TEST_CASE(asking_a_failed_result_for_its_value_throws_its_code) {
     const result<int> failed = make_failure(errc::gone);
     BOOST_CHECK_EXCEPTION((void)failed.value(), boost::system::system_error,
                           [](const auto& e) { return e.code() == errc::gone; });
+}
+
+BOOST_AUTO_TEST_CASE(what_is_no_code_and_no_class_is_still_named_and_judged) {
+    BOOST_TEST(to_string(static_cast<failure_class>(99)) == "unknown");
+    const error_code none(9999, category());
+    BOOST_TEST((classify(none) == failure_class::local));
+    BOOST_TEST(none.message() == "unknown holdfast error");
+}
+
+BOOST_AUTO_TEST_CASE(the_conditions_say_what_they_mean) {
+    const auto transient = make_error_condition(condition::transient);
+    const auto permanent = make_error_condition(condition::permanent);
+    BOOST_TEST(transient.message().find("again later") != std::string::npos);
+    BOOST_TEST(permanent.message().find("will not help") != std::string::npos);
+    BOOST_TEST(std::string(transient.category().name()) == "holdfast.condition");
+    BOOST_TEST(std::string(category().name()) == "holdfast");
 }

@@ -17,7 +17,7 @@ using verdict = gate::answer::verdict;
 
 namespace {
 
-const time_point t0{};
+const time_point t0{seconds(1000)};
 const failure refused = make_failure(errc::refused);
 const failure cut = make_failure(errc::cut, {}, true);
 const failure early_end = make_failure(errc::early_end, {}, true);
@@ -644,4 +644,16 @@ BOOST_AUTO_TEST_CASE(whatever_happens_one_probes_each_rides_once_and_nobody_wait
             BOOST_TEST(all.idle());
         }
     }
+}
+
+BOOST_FIXTURE_TEST_CASE(a_ticket_that_succeeded_is_over, suspect_gate) {
+    const auto t = pass(kind::stream);
+    g.succeeded(t, t0);
+    BOOST_TEST(!g.suspect());
+    g.failed(t, refused, t0);
+    BOOST_TEST(!g.suspect());
+    const auto call = pass(kind::call); // and of a clear gate, where it is no probe
+    g.succeeded(call, t0);
+    g.failed(call, refused, t0);
+    BOOST_TEST(!g.suspect());
 }

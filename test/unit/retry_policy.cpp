@@ -284,3 +284,21 @@ BOOST_AUTO_TEST_CASE(every_delay_of_a_jittered_schedule_stays_within_the_exact_o
         }
     }
 }
+
+BOOST_AUTO_TEST_CASE(a_delay_is_doubled_exactly_as_long_as_that_does_not_pass_the_cap) {
+    policy p;
+    p.base_delay = seconds(12);
+    p.max_delay = seconds(30);
+    p.max_attempts = unlimited;
+    BOOST_TEST((delay_after(p, 1) == seconds(12)));
+    BOOST_TEST((delay_after(p, 2) == seconds(24)));
+    BOOST_TEST((delay_after(p, 3) == seconds(30)));
+    p.max_delay = seconds(24);
+    BOOST_TEST((delay_after(p, 2) == seconds(24)));
+    p.max_delay = seconds(23);
+    BOOST_TEST((delay_after(p, 2) == seconds(23)));
+}
+
+BOOST_AUTO_TEST_CASE(a_jitter_that_is_none_of_its_kinds_changes_nothing) {
+    BOOST_TEST((spread(seconds(7), static_cast<jitter>(99), 3) == seconds(7)));
+}

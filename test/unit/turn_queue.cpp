@@ -142,3 +142,77 @@ BOOST_AUTO_TEST_CASE(for_any_mixture_each_parts_text_is_whole_and_in_order) {
         BOOST_TEST((heard == said), "seed " << seed);
     }
 }
+
+BOOST_AUTO_TEST_CASE(reasoning_coalesces_as_text_does_and_neither_with_the_other) {
+    turn_queue queue(2, 1 << 20);
+    queue.push(reasoning_event{"p", "one "});
+    queue.push(text("p", "said"));
+    queue.push(reasoning_event{"p", "two"});
+    queue.push(text("p", " more"));
+    BOOST_TEST(queue.size() == 2u);
+    BOOST_TEST((*queue.pop() == agent_event(reasoning_event{"p", "one two"})));
+    BOOST_TEST((*queue.pop() == agent_event(text("p", "said more"))));
+    BOOST_TEST(!queue.pop().has_value());
+}
+
+BOOST_AUTO_TEST_CASE(what_waits_is_measured_by_its_text) {
+    turn_queue queue(2, 1 << 20);
+    queue.push(text("ab", "cde"));
+    BOOST_TEST(queue.bytes() == 5u);
+    queue.push(reasoning_event{"ab", "c"});
+    BOOST_TEST(queue.bytes() == 8u);
+    queue.push(text("ab", "fg")); // coalesces
+    BOOST_TEST(queue.bytes() == 10u);
+    queue.push(reasoning_event{"ab", "d"});
+    BOOST_TEST(queue.bytes() == 11u);
+    static_cast<void>(queue.pop());
+    BOOST_TEST(queue.bytes() == 4u);
+    static_cast<void>(queue.pop());
+    BOOST_TEST(queue.bytes() == 0u);
+
+    turn_queue others(10, 1 << 20);
+    others.push(retry_event{1, "four", 0});
+    BOOST_TEST(others.bytes() == 4u);
+    others.push(tool_event{"id", "name", "state", "title"});
+    BOOST_TEST(others.bytes() == 11u);
+    settlement end;
+    end.text = "text";
+    others.push(end);
+    BOOST_TEST(others.bytes() == 15u);
+    others.push(gap_event{});
+    BOOST_TEST(others.bytes() == 15u + sizeof(gap_event));
+    others.keep_settlement();
+    BOOST_TEST(others.bytes() == 4u);
+}
+
+BOOST_AUTO_TEST_CASE(each_kind_of_progress_may_be_thinned_and_nothing_else) {
+    const std::pair<agent_event, bool> rows[] = {
+        {tool_event{}, true},
+        {retry_event{}, true},
+        {usage_event{}, true},
+        {quiet_event{}, true},
+        {interrupted_event{}, true},
+        {text_event{"p", "x"}, false},
+        {reasoning_event{"p", "x"}, false},
+        {permission_event{}, false},
+        {question_event{}, false},
+        {gap_event{}, false},
+        {settlement{}, false},
+    };
+    for (const auto& [first, thinned] : rows) {
+        turn_queue queue(1, 1 << 20);
+        queue.push(first);
+        queue.push(permission_event{});
+        BOOST_TEST(queue.thinned() == (thinned ? 1u : 0u), first.index());
+        BOOST_TEST(queue.size() == (thinned ? 1u : 2u), first.index());
+    }
+}
+
+BOOST_AUTO_TEST_CASE(the_bound_is_reached_by_items_or_by_bytes) {
+    turn_queue by_bytes(100, 10);
+    by_bytes.push(text("p", "12345678")); // nine with its part
+    by_bytes.push(text("p", "9"));
+    BOOST_TEST(by_bytes.size() == 2u);
+    by_bytes.push(text("p", "0"));
+    BOOST_TEST(by_bytes.size() == 2u);
+}

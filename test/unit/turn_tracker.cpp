@@ -7,6 +7,10 @@
 #include <holdfast/opencode/wire.hpp>
 
 #include <functional>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
 
 using namespace holdfast;
 using namespace holdfast::opencode;
@@ -425,6 +429,40 @@ BOOST_AUTO_TEST_CASE(a_turn_whose_post_is_answered_late_still_ends_with_the_one_
     BOOST_TEST(s.end("p1") == "completed merged");
 }
 
+BOOST_AUTO_TEST_CASE(an_error_of_another_prompt_is_not_that_of_one_that_is_answered) {
+    story s;
+    s.prompt("p1", 1);
+    s.status(busy);
+    s.says(answer("a1", "p1", 2));
+    s.prompt("p2", 3);
+    s.error("ContextOverflowError"); // of the first, which goes on
+    s.error("APIError");
+    s.says(failed(answer("a1", "p1", 2), "APIError"));
+    s.idles();
+    BOOST_TEST(s.end("p1") == "failed message_error");
+    s.tracker.abort_requested(s.now);
+    s.pass(seconds(5));
+    s.snap(snap_of(idle, {{user("p2", 3), {}}}));
+    BOOST_TEST(s.end("p2") == "aborted abort_requested");
+}
+
+BOOST_AUTO_TEST_CASE(a_turn_that_is_let_go_of_and_taken_up_again_is_told_from_its_beginning) {
+    story s;
+    s.prompt("p1", 1); // somebody else waits too
+    s.prompt("p2", 2);
+    s.status(busy);
+    s.says(answer("a2", "p2", 3));
+    s.says(text("a2", "t2", "", false));
+    s.delta("a2", "t2", "one ");
+    s.tracker.close("p2", outcome::detached, rule::detached, std::nullopt, reprompt::no, s.now);
+    s.collect();
+    s.told.clear();
+    s.tracker.adopt("p2", s.now);
+    s.snap(snap_of(busy, {{user("p2", 2), {}}, {answer("a2", "p2", 3), {text("a2", "t2", "", false)}}}));
+    s.delta("a2", "t2", "two");
+    BOOST_TEST(s.said() == "one two");
+}
+
 BOOST_AUTO_TEST_CASE(an_answer_that_a_later_turn_overtook_ends_with_that_turn) {
     for (const bool by_abort : {false, true}) {
         story s;
@@ -438,7 +476,18 @@ BOOST_AUTO_TEST_CASE(an_answer_that_a_later_turn_overtook_ends_with_that_turn) {
         BOOST_TEST(s.end("p1") == "open");
         s.idles();
         BOOST_TEST(s.end("p2") == "completed message_finished");
-        BOOST_TEST(s.end("p1") == (by_abort ? "aborted session_aborted" : "lost unfinished"));
+        if (by_abort) {
+            BOOST_TEST(s.end("p1") == "aborted session_aborted");
+            continue;
+        }
+        // Its end was missed on a stream that did not break: the server is asked.
+        BOOST_TEST(s.end("p1") == "open");
+        BOOST_TEST(s.tracker.wants_snapshot());
+        const auto half = snap_of(idle, {{user("p1"), {}}, {answer("a1", "p1"), {}}});
+        s.snap(half);
+        s.pass(seconds(5));
+        s.snap(half);
+        BOOST_TEST(s.end("p1") == "lost unfinished");
     }
 }
 
@@ -481,7 +530,7 @@ std::vector<unanswered> unanswered_cases() {
          "failed not_accepted", reprompt::yes},
         {"the error has no session id", [](story& s) { s.error("UnknownError", ""); }, nothing,
          "failed not_accepted", reprompt::yes},
-        {"unknown model", [&](story& s) { seen(s), s.error("UnknownError"); }, prompt_alone,
+        {"unknown model", [&](story& s) { seen(s), s.status(busy), s.error("UnknownError"), s.idles(); }, prompt_alone,
          "failed session_error", reprompt::yes},
         {"somebody's error without a session id", [&](story& s) { seen(s), s.error("UnknownError", ""); },
          prompt_alone, "lost never_answered", reprompt::unknown},
@@ -1117,6 +1166,7 @@ BOOST_AUTO_TEST_CASE(no_turn_no_watchdog) {
     s.answers_whole("a1", "p1", "hello");
     s.idles();
     BOOST_TEST(!s.tracker.next_deadline().has_value());
+    BOOST_TEST(!s.tracker.wants_snapshot());
 }
 
 BOOST_AUTO_TEST_CASE(other_sessions_say_nothing_here) {
@@ -1128,4 +1178,854 @@ BOOST_AUTO_TEST_CASE(other_sessions_say_nothing_here) {
     s.hear(session_idle{"ses_other"});
     s.hear(session_deleted{"ses_other"});
     BOOST_TEST(s.end("p1") == "open");
+}
+
+BOOST_AUTO_TEST_CASE(an_ask_that_was_answered_is_not_told_again_by_an_older_snapshot) {
+    story s;
+    s.prompt("p1");
+    s.status(busy);
+    s.says(answer("a1", "p1"));
+    s.says(tool("a1", "c1", "running"));
+    s.hear(permission_asked{permission("per_1", root, "c1")});
+    auto shown = snap_of(busy, {{user("p1"), {}}, {answer("a1", "p1"), {tool("a1", "c1", "running")}}});
+    shown.permissions = {permission("per_1", root, "c1")};
+    const auto mark = s.tracker.begin_snapshot();
+    s.hear(permission_replied{root, "per_1", "once"});
+    BOOST_TEST(s.tracker.on_snapshot(shown, mark, s.now));
+    s.collect();
+    const auto asks = s.all<permission_event>();
+    BOOST_TEST_REQUIRE(asks.size() == 2u);
+    BOOST_TEST(asks[1].reply.value() == "once");
+}
+
+BOOST_AUTO_TEST_CASE(our_own_abort_begins_the_grace_period_anew) {
+    story s;
+    s.open("p1");
+    s.says(user("p1"));
+    s.idles();
+    s.pass(seconds(4));
+    s.tracker.abort_requested(s.now);
+    s.pass(seconds(1) - milliseconds(1));
+    BOOST_TEST(!s.tracker.wants_snapshot());
+    s.pass(milliseconds(1));
+    BOOST_TEST(s.tracker.wants_snapshot());
+}
+
+BOOST_AUTO_TEST_CASE(without_a_grace_period_a_snapshot_that_failed_is_asked_for_again_after_a_second) {
+    tracker_options o;
+    o.start_grace = duration::zero();
+    story s(o);
+    s.prompt("p1");
+    s.break_off();
+    s.attach();
+    BOOST_TEST(s.tracker.wants_snapshot());
+    s.tracker.snapshot_failed(failure_of(failure_class::timeout), s.now);
+    BOOST_TEST(!s.tracker.wants_snapshot());
+    s.pass(seconds(1) - milliseconds(1));
+    BOOST_TEST(!s.tracker.wants_snapshot());
+    s.pass(milliseconds(1));
+    BOOST_TEST(s.tracker.wants_snapshot());
+}
+
+BOOST_AUTO_TEST_CASE(why_a_turn_is_still_open_is_said) {
+    const auto why = [](const story& s) {
+        const auto all = s.tracker.unsettled();
+        BOOST_TEST_REQUIRE(all.size() >= 1u);
+        BOOST_TEST(all[0].message == "p1");
+        return all[0].why;
+    };
+    story s;
+    BOOST_TEST(s.tracker.unsettled().empty());
+    s.tracker.open("p1", s.now);
+    BOOST_TEST(why(s) == "its prompt is not posted");
+    s.tracker.posted("p1", s.now);
+    BOOST_TEST(why(s) == "the prompt was not seen");
+    s.says(user("p1"));
+    BOOST_TEST(why(s) == "no assistant message");
+    s.status(busy);
+    s.says(answer("a1", "p1"));
+    BOOST_TEST(why(s) == "its last assistant message has no end");
+    s.says(finished(answer("a1", "p1"), "stop"));
+    BOOST_TEST(why(s) == "the session is not known to be idle");
+    s.break_off();
+    BOOST_TEST(why(s) == "the stream was interrupted");
+
+    story merged;
+    merged.prompt("p1", 1);
+    merged.prompt("p2", 2);
+    merged.status(busy);
+    merged.says(answer("a2", "p2", 3));
+    BOOST_TEST(why(merged) == "answered together with a later prompt, which has no end");
+    merged.tracker.close("p2", outcome::detached, rule::detached, {}, reprompt::no, merged.now);
+    BOOST_TEST(merged.tracker.unsettled().size() == 1u);
+}
+
+// --- what is safe to prompt again
+
+BOOST_AUTO_TEST_CASE(only_a_tool_that_began_makes_it_unsafe_to_prompt_again) {
+    const std::pair<const char*, reprompt> rows[] = {{"pending", reprompt::yes},
+                                                     {"running", reprompt::no},
+                                                     {"completed", reprompt::no},
+                                                     {"error", reprompt::no}};
+    for (const auto& [state, expected] : rows) {
+        story s;
+        s.prompt("p1");
+        s.status(busy);
+        s.says(answer("a1", "p1"));
+        s.says(tool("a1", "c1", state));
+        s.says(failed(answer("a1", "p1"), "MessageAbortedError"));
+        s.idles();
+        BOOST_TEST(s.end("p1") == "aborted message_error");
+        BOOST_TEST((s.settlements("p1")[0].safe_to_reprompt == expected), state);
+    }
+}
+
+BOOST_AUTO_TEST_CASE(another_turns_tool_makes_nothing_unsafe) {
+    story s;
+    s.prompt("p1", 1);
+    s.status(busy);
+    s.says(answer("a1", "p1", 2));
+    s.says(tool("a1", "c1", "completed"));
+    s.says(finished(answer("a1", "p1", 2), "stop"));
+    s.prompt("p2", 3);
+    s.says(failed(answer("a2", "p2", 4), "APIError"));
+    s.idles();
+    BOOST_TEST((s.settlements("p1")[0].safe_to_reprompt == reprompt::no));
+    BOOST_TEST(s.end("p2") == "failed message_error");
+    BOOST_TEST((s.settlements("p2")[0].safe_to_reprompt == reprompt::yes));
+}
+
+// --- errors
+
+BOOST_AUTO_TEST_CASE(of_several_errors_the_first_is_told) {
+    story s;
+    s.prompt("p1");
+    s.status(busy);
+    s.says(answer("a1", "p1"));
+    s.error("First");
+    s.error("Second");
+    s.says(finished(answer("a1", "p1"), "error"));
+    s.idles();
+    BOOST_TEST(s.end("p1") == "failed message_error");
+    BOOST_TEST((s.settlements("p1")[0].error == settlement_error{"server", "First", "why", 0}));
+
+    story unknown;
+    unknown.open("p1");
+    unknown.status(idle);
+    unknown.error("First", "");
+    unknown.error("Second");
+    unknown.pass(seconds(5));
+    unknown.snap(snap_of(idle, {}));
+    BOOST_TEST(unknown.end("p1") == "failed not_accepted");
+    BOOST_TEST(unknown.settlements("p1")[0].error->name == "First");
+}
+
+BOOST_AUTO_TEST_CASE(an_error_that_a_later_word_of_the_message_lacks_stays) {
+    story s;
+    s.prompt("p1");
+    s.status(busy);
+    s.says(failed(answer("a1", "p1"), "APIError"));
+    s.says(finished(answer("a1", "p1"), "stop"));
+    s.idles();
+    BOOST_TEST(s.end("p1") == "failed message_error");
+}
+
+BOOST_AUTO_TEST_CASE(an_answer_whose_prompt_was_never_seen_shows_that_the_server_knows_it) {
+    story s;
+    s.open("p1");
+    s.status(busy);
+    s.says(answer("a1", "p1"));
+    s.status(idle);
+    s.pass(seconds(5));
+    s.snap(snap_of(idle, {{answer("a1", "p1"), {}}}));
+    BOOST_TEST(s.tracker.take_reposts().empty());
+    BOOST_TEST(s.end("p1") == "lost unfinished");
+}
+
+// --- the status
+
+BOOST_AUTO_TEST_CASE(a_status_told_meanwhile_counts_more_than_that_of_a_snapshot) {
+    for (const bool by_status : {false, true}) {
+        story s;
+        s.prompt("p1");
+        s.status(busy);
+        s.says(answer("a1", "p1"));
+        const auto mark = s.tracker.begin_snapshot();
+        if (by_status)
+            s.status(idle);
+        else
+            s.hear(session_idle{root});
+        BOOST_TEST(
+            s.tracker.on_snapshot(snap_of(busy, {{user("p1"), {}}, {answer("a1", "p1"), {}}}), mark, s.now));
+        s.says(finished(answer("a1", "p1"), "stop"));
+        BOOST_TEST(s.end("p1") == "completed message_finished");
+    }
+}
+
+BOOST_AUTO_TEST_CASE(a_session_that_waits_before_a_retry_is_not_idle) {
+    story s;
+    s.prompt("p1");
+    s.status({session_status::kind::retry, 1, "boom", 10});
+    s.says(finished(answer("a1", "p1"), "tool-calls"));
+    BOOST_TEST(s.end("p1") == "open");
+    const auto mark = s.tracker.begin_snapshot();
+    s.status({session_status::kind::retry, 2, "boom", 20});
+    BOOST_TEST(!s.tracker.on_snapshot(snap_of(idle, {}), mark, s.now)); // it became busy meanwhile
+}
+
+BOOST_AUTO_TEST_CASE(after_the_instance_was_disposed_the_status_is_not_known) {
+    story s;
+    s.prompt("p1");
+    s.status(idle);
+    s.hear(instance_disposed{"/srv"});
+    s.says(finished(answer("a1", "p1"), "stop"));
+    BOOST_TEST(s.end("p1") == "open");
+    s.snap(snap_of(idle, {{user("p1"), {}}, {finished(answer("a1", "p1"), "stop"), {}}}));
+    BOOST_TEST(s.end("p1") == "completed message_finished");
+}
+
+BOOST_AUTO_TEST_CASE(a_session_idle_alone_ends_a_turn_too) {
+    story s;
+    s.prompt("p1");
+    s.status(busy);
+    s.answers_whole("a1", "p1", "hello");
+    s.hear(session_idle{root});
+    BOOST_TEST(s.end("p1") == "completed message_finished");
+    BOOST_TEST(s.settlements("p1")[0].event == "session.idle");
+}
+
+// --- the owner
+
+BOOST_AUTO_TEST_CASE(a_turn_let_go_can_be_opened_again) {
+    story s;
+    s.prompt("p1");
+    s.tracker.close("p1", outcome::detached, rule::detached, {}, reprompt::no, s.now);
+    s.collect();
+    BOOST_TEST(s.end("p1") == "detached detached");
+    BOOST_TEST(!s.tracker.has_open_turns());
+    story two;
+    two.prompt("p1", 1);
+    two.prompt("p2", 2);
+    two.tracker.close("p1", outcome::detached, rule::detached, {}, reprompt::no, two.now);
+    BOOST_TEST(two.tracker.has_open_turns());
+    two.tracker.open("p1", two.now);
+    BOOST_TEST(two.tracker.is_open("p1"));
+    BOOST_TEST(two.tracker.unsettled().size() == 2u);
+}
+
+BOOST_AUTO_TEST_CASE(a_turn_let_go_before_its_prompt_was_seen_is_forgotten) {
+    story s;
+    s.open("p1");
+    s.open("p2");
+    s.tracker.close("p1", outcome::failed, rule::not_posted, {}, reprompt::yes, s.now);
+    s.tracker.close("unknown", outcome::failed, rule::not_posted, {}, reprompt::yes, s.now);
+    s.collect();
+    BOOST_TEST(s.end("p1") == "failed not_posted");
+    BOOST_TEST(s.end("p2") == "open");
+    BOOST_TEST(!s.tracker.is_open("p1"));
+    BOOST_TEST(s.told.size() == 1u);
+}
+
+BOOST_AUTO_TEST_CASE(posting_twice_is_posting_once) {
+    story s;
+    s.tracker.posted("unknown", s.now);
+    s.prompt("p1");
+    s.status(busy);
+    s.pass(seconds(20));
+    s.tracker.posted("p1", s.now); // no progress
+    s.pass(seconds(10));
+    BOOST_TEST(s.tracker.wants_snapshot());
+}
+
+BOOST_AUTO_TEST_CASE(our_decision_carries_what_was_said_and_what_was_held_back) {
+    story s;
+    s.prompt("p1");
+    s.status(busy);
+    s.says(answer("a1", "p1"));
+    s.says(text("a1", "t1", "one", true));
+    s.says(text("a1", "t2", "", false));
+    s.delta("a1", "t2", "two");
+    s.break_off();
+    s.tracker.close("p1", outcome::lost, rule::gave_up, {}, reprompt::unknown, s.now);
+    s.collect();
+    BOOST_TEST(s.settlements("p1")[0].text == "one");
+    BOOST_TEST(s.kinds() == "text text interrupted gap settled");
+    BOOST_TEST(s.all<gap_event>()[0].missing);
+}
+
+BOOST_AUTO_TEST_CASE(the_last_4096_prompts_that_ended_open_nothing_again) {
+    tracker_options o;
+    o.adopt_prompts = true;
+    story s(o);
+    const auto ask = [&](int n) {
+        const auto id = "p" + std::to_string(n);
+        s.says(user(id, n));
+        s.says(text(id, "x", "ask", false));
+        return id;
+    };
+    for (int n = 0; n < 4097; ++n) {
+        const auto id = ask(n);
+        s.tracker.close(id, outcome::detached, rule::detached, {}, reprompt::no, s.now);
+        BOOST_TEST_REQUIRE(!s.tracker.has_open_turns());
+    }
+    ask(1);
+    BOOST_TEST(!s.tracker.has_open_turns());
+    ask(0);
+    BOOST_TEST(s.tracker.is_open("p0"));
+}
+
+// --- between two streams
+
+BOOST_AUTO_TEST_CASE(past_8192_events_held_for_a_snapshot_another_one_is_needed) {
+    for (const int events : {8192, 8193}) {
+        story s;
+        s.prompt("p1");
+        s.status(busy);
+        s.says(answer("a1", "p1"));
+        s.break_off();
+        s.attach();
+        const auto mark = s.tracker.begin_snapshot();
+        for (int i = 0; i < events; ++i)
+            s.hear(session_compacted{root});
+        BOOST_TEST(
+            s.tracker.on_snapshot(snap_of(busy, {{user("p1"), {}}, {answer("a1", "p1"), {}}}), mark, s.now));
+        BOOST_TEST(s.tracker.wants_snapshot() == (events > 8192));
+    }
+}
+
+BOOST_AUTO_TEST_CASE(what_is_held_for_a_snapshot_still_counts_for_it) {
+    story s;
+    s.open("p1");
+    s.break_off();
+    s.attach();
+    const auto mark = s.tracker.begin_snapshot();
+    s.error("UnknownError");
+    s.error("MessageAbortedError"); // is no reason
+    BOOST_TEST(s.tracker.on_snapshot(snap_of(idle, {}), mark, s.now));
+    s.pass(seconds(5));
+    s.snap(snap_of(idle, {}));
+    BOOST_TEST(s.end("p1") == "failed not_accepted");
+
+    story busy_meanwhile;
+    busy_meanwhile.prompt("p1");
+    busy_meanwhile.break_off();
+    busy_meanwhile.attach();
+    const auto before = busy_meanwhile.tracker.begin_snapshot();
+    busy_meanwhile.status(busy);
+    BOOST_TEST(!busy_meanwhile.tracker.on_snapshot(snap_of(idle, {}), before, busy_meanwhile.now));
+
+    story deleted;
+    deleted.prompt("p1");
+    deleted.break_off();
+    deleted.attach();
+    deleted.hear(session_deleted{"ses_other"});
+    BOOST_TEST(deleted.end("p1") == "open");
+    deleted.hear(session_deleted{root});
+    BOOST_TEST(deleted.end("p1") == "lost session_deleted");
+    BOOST_TEST(deleted.kinds() == "interrupted gap gap settled");
+    BOOST_TEST(deleted.all<gap_event>()[1].missing);
+}
+
+BOOST_AUTO_TEST_CASE(what_is_known_to_be_over_does_not_break_with_the_stream) {
+    story s;
+    s.prompt("p1");
+    s.status(busy);
+    s.says(answer("a1", "p1"));
+    s.says(text("a1", "t1", "", false));
+    s.delta("a1", "t1", "one");
+    s.says(text("a1", "t1", "one", true));
+    s.tracker.attached(s.now); // without a word of the one before it
+    BOOST_TEST(s.tracker.wants_snapshot());
+    s.snap(snap_of(
+        idle, {{user("p1"), {}}, {finished(answer("a1", "p1"), "stop"), {text("a1", "t1", "one", true)}}}));
+    BOOST_TEST(s.end("p1") == "completed message_finished");
+    BOOST_TEST(s.kinds() == "text usage settled");
+}
+
+BOOST_AUTO_TEST_CASE(what_breaks_off_for_good_is_told_by_the_settlements_alone) {
+    story s;
+    s.prompt("p1");
+    s.status(busy);
+    s.tracker.broken_off(failure_of(failure_class::refused), s.now);
+    s.collect();
+    BOOST_TEST(s.told.empty());
+    BOOST_TEST(!s.tracker.wants_snapshot());
+}
+
+BOOST_AUTO_TEST_CASE(a_turn_opened_while_the_stream_is_broken_has_missed_nothing_if_it_is_posted_after_it) {
+    story s;
+    s.break_off();
+    s.tracker.open("p1", s.now);
+    s.attach();
+    BOOST_TEST(!s.tracker.wants_snapshot());
+    s.tracker.posted("p1", s.now);
+    s.says(user("p1"));
+    s.status(busy);
+    s.answers_whole("a1", "p1", "hello");
+    s.idles();
+    BOOST_TEST(s.kinds() == "text usage settled");
+}
+
+// --- parts and messages
+
+BOOST_AUTO_TEST_CASE(a_tool_keeps_its_title_and_without_a_call_it_is_named_by_its_part) {
+    story s;
+    s.prompt("p1");
+    s.status(busy);
+    s.says(answer("a1", "p1"));
+    s.says(tool("a1", "c1", "running", "a title"));
+    s.says(tool("a1", "c1", "completed"));
+    auto nameless = tool("a1", "", "running");
+    nameless.id = "prt_9";
+    s.says(nameless);
+    const std::vector<tool_event> expected = {{"c1", "bash", "running", "a title"},
+                                              {"c1", "bash", "completed", "a title"},
+                                              {"prt_9", "bash", "running", ""}};
+    BOOST_TEST((s.all<tool_event>() == expected));
+}
+
+BOOST_AUTO_TEST_CASE(what_was_removed_is_no_part_of_the_answer) {
+    story s;
+    s.prompt("p1");
+    s.status(busy);
+    s.answers_whole("a1", "p1", "one");
+    s.says(text("a1", "t2", "two", true));
+    s.hear(part_removed{root, "a1", "prt_a1"});
+    s.hear(part_removed{root, "unknown", "prt_a1"});
+    s.answers_whole("a2", "p1", "gone", 3);
+    s.hear(message_removed{root, "a2"});
+    s.hear(message_removed{root, "p1"}); // a prompt keeps its place
+    s.idles();
+    BOOST_TEST(s.end("p1") == "completed message_finished");
+    BOOST_TEST(s.settlements("p1")[0].text == "two");
+}
+
+BOOST_AUTO_TEST_CASE(deltas_of_anything_but_text_are_passed_over) {
+    story s;
+    s.prompt("p1");
+    s.status(busy);
+    s.says(answer("a1", "p1"));
+    s.says(text("a1", "t1", "", false));
+    s.hear(part_delta{root, "a1", "t1", "input", "no"});
+    s.delta("a1", "t1", "yes");
+    BOOST_TEST(s.said() == "yes");
+}
+
+BOOST_AUTO_TEST_CASE(the_texts_of_the_last_own_message_alone_are_the_answer) {
+    story s;
+    s.prompt("p1");
+    s.status(busy);
+    s.says(finished(answer("a1", "p1", 2), "tool-calls"));
+    s.says(text("a1", "t1", "before", true));
+    s.says(answer("a2", "p1", 3));
+    auto thought = text("a2", "r1", "hm", true);
+    thought.type = "reasoning";
+    s.says(thought);
+    s.says(text("a2", "t2", "one ", true));
+    s.says(text("a2", "t3", "two", true));
+    s.says(text("a2", "t4", "", false));
+    s.delta("a2", "t4", "unended");
+    s.says(finished(answer("a2", "p1", 3), "stop"));
+    s.idles();
+    BOOST_TEST(s.settlements("p1")[0].text == "one two");
+}
+
+// --- asks
+
+namespace {
+
+/// Two turns at work: p1's tool c1 started the child, p2 is being answered.
+struct two_turns : story {
+    two_turns() {
+        prompt("p1", 1);
+        status(busy);
+        says(answer("a1", "p1", 2));
+        auto starts = tool("a1", "c1", "running");
+        starts.child_session = child;
+        says(starts);
+        prompt("p2", 3);
+        says(answer("a2", "p2", 4));
+        told.clear();
+    }
+    std::string asked(const std::string& session, const std::string& call) {
+        hear(permission_asked{permission("per_" + session + call, session, call)});
+        for (const auto& o : told)
+            if (const auto* e = std::get_if<permission_event>(&o.event); e && e->request.call_id == call)
+                return o.message;
+        return "nobody";
+    }
+};
+
+} // namespace
+
+BOOST_AUTO_TEST_CASE(an_ask_is_told_to_the_turn_whose_tool_waits_and_else_to_the_one_at_work) {
+    two_turns s;
+    s.hear(session_created{{"ses_grandchild", child, "/srv", "", ""}});
+    BOOST_TEST(s.asked(root, "c1") == "p1");
+    BOOST_TEST(s.asked(child, "cc") == "p1");
+    BOOST_TEST(s.asked("ses_grandchild", "gc") == "p1");
+    BOOST_TEST(s.asked(root, "unknown") == "p2");
+    BOOST_TEST(s.asked(root, "") == "p2");
+    BOOST_TEST(s.asked("ses_other", "oc") == "nobody");
+}
+
+BOOST_AUTO_TEST_CASE(at_work_is_the_turn_answered_last_else_the_one_seen_last_else_any) {
+    story s;
+    s.open("p1");
+    s.hear(permission_asked{permission("per_1", root, "")});
+    s.open("p2");
+    s.says(user("p1", 1));
+    s.hear(permission_asked{permission("per_2", root, "")});
+    s.says(user("p2", 2));
+    s.hear(permission_asked{permission("per_3", root, "")});
+    s.says(answer("a1", "p1", 3));
+    s.hear(permission_asked{permission("per_4", root, "")});
+    std::string to;
+    for (const auto& o : s.told)
+        if (std::holds_alternative<permission_event>(o.event))
+            to += o.message + ' ';
+    BOOST_TEST(to == "p1 p1 p2 p1 ");
+}
+
+BOOST_AUTO_TEST_CASE(questions_are_told_answered_rejected_and_withdrawn_as_permissions_are) {
+    for (const auto& [rejected, reply, expected] : std::vector<std::tuple<bool, std::string, std::string>>{
+             {false, "answered", "completed message_finished"},
+             {true, "rejected", "rejected tool_rejected"}}) {
+        story s;
+        s.prompt("p1");
+        s.status(busy);
+        s.says(answer("a1", "p1"));
+        s.says(tool("a1", "c1", "running"));
+        s.hear(question_asked{{"que_1", root, {}, "c1"}});
+        s.hear(question_answered{root, "que_1", rejected});
+        s.hear(question_asked{{"que_2", root, {}, "c1"}});
+        s.says(finished(answer("a1", "p1"), "tool-calls"));
+        s.idles();
+        const auto asks = s.all<question_event>();
+        BOOST_TEST_REQUIRE(asks.size() == 4u);
+        BOOST_TEST(!asks[0].reply.has_value());
+        BOOST_TEST(asks[1].reply.value() == reply);
+        BOOST_TEST(asks[3].reply.value() == "withdrawn");
+        BOOST_TEST(s.end("p1") == expected);
+    }
+}
+
+BOOST_AUTO_TEST_CASE(a_question_that_a_snapshot_lists_is_told_and_withdrawn_when_it_is_listed_no_more) {
+    story s;
+    s.prompt("p1");
+    s.status(busy);
+    auto shown = snap_of(busy, {{user("p1"), {}}, {answer("a1", "p1"), {tool("a1", "c1", "running")}}});
+    shown.questions = {{"que_1", root, {}, "c1"}, {"que_2", "ses_other", {}, "c1"}};
+    s.snap(shown);
+    s.snap(shown);
+    BOOST_TEST(s.all<question_event>().size() == 1u);
+    shown.questions.clear();
+    s.snap(shown);
+    BOOST_TEST(s.all<question_event>().size() == 2u);
+    BOOST_TEST(s.all<question_event>()[1].reply.value() == "withdrawn");
+}
+
+BOOST_AUTO_TEST_CASE(an_ask_of_the_session_itself_may_name_no_call) {
+    story s;
+    s.prompt("p1");
+    s.status(busy);
+    auto shown = snap_of(busy, {{user("p1"), {}}, {answer("a1", "p1"), {}}});
+    shown.permissions = {permission("per_1", root, "")};
+    s.snap(shown);
+    BOOST_TEST(s.all<permission_event>().size() == 1u);
+}
+
+BOOST_AUTO_TEST_CASE(the_rejection_of_a_childs_ask_does_not_reject_the_turn) {
+    two_turns s;
+    s.asked(child, "c2");
+    s.hear(permission_replied{child, "per_" + child + "c2", "reject"});
+    s.says(tool("a2", "c2", "completed"));
+    s.says(finished(answer("a2", "p2", 4), "tool-calls"));
+    s.idles();
+    BOOST_TEST(s.end("p2") == "completed message_finished");
+}
+
+BOOST_AUTO_TEST_CASE(a_deleted_child_is_owned_no_more) {
+    story s;
+    s.prompt("p1");
+    s.hear(session_updated{{child, root, "/srv", "", ""}});
+    BOOST_TEST(s.tracker.owns_session(child));
+    s.hear(session_deleted{child});
+    BOOST_TEST(!s.tracker.owns_session(child));
+    BOOST_TEST(s.end("p1") == "open");
+}
+
+// --- quiet
+
+BOOST_AUTO_TEST_CASE(what_counts_as_progress_puts_off_the_quiet_check) {
+    struct row {
+        const char* name;
+        event what;
+        bool progress;
+    };
+    auto theirs = answer("ca", "cp");
+    theirs.session_id = child;
+    const row rows[] = {
+        {"a delta", part_delta{root, "a1", "t1", "text", "x"}, true},
+        {"a part", part_updated{text("a1", "t1", "", false)}, true},
+        {"a message", message_updated{answer("a1", "p1")}, true},
+        {"a part removed", part_removed{root, "a1", "t1"}, true},
+        {"a message removed", message_removed{root, "a9"}, true},
+        {"a compaction", session_compacted{root}, true},
+        {"an error", session_error{root, {"APIError", "", 0}}, true},
+        {"a new status", status_changed{root, {session_status::kind::retry, 1, "", 0}}, true},
+        {"the same status", status_changed{root, busy}, false},
+        {"an ask", permission_asked{permission("per_1", root, "c1")}, true},
+        {"a reply", permission_replied{root, "per_1", "once"}, true},
+        {"a question", question_asked{{"que_1", root, {}, "c1"}}, true},
+        {"an answer", question_answered{root, "que_1", false}, true},
+        {"another event of the session", other_event{"todo.updated", root}, false},
+        {"a child's message", message_updated{theirs}, true},
+        {"a child's new status", status_changed{child, {session_status::kind::retry, 1, "", 0}}, true},
+        {"a child's old status", status_changed{child, busy}, false},
+        {"a child's idle", session_idle{child}, false},
+        {"another event of a child", other_event{"todo.updated", child}, false},
+        {"a child's end", session_deleted{child}, true},
+        {"a heartbeat", server_heartbeat{}, false},
+        {"a stranger's message", message_updated{[&] {
+             auto m = theirs;
+             m.session_id = "ses_other";
+             return m;
+         }()},
+         false},
+    };
+    for (const auto& r : rows) {
+        story s;
+        s.prompt("p1");
+        s.status(busy);
+        s.says(answer("a1", "p1"));
+        s.hear(session_created{{child, root, "/srv", "", ""}});
+        s.hear(status_changed{child, busy});
+        s.pass(seconds(29));
+        s.hear(r.what);
+        s.pass(seconds(1));
+        BOOST_TEST(s.tracker.wants_snapshot() == !r.progress, r.name);
+    }
+}
+
+BOOST_AUTO_TEST_CASE(the_quiet_check_says_what_the_server_says) {
+    const std::pair<session_status, const char*> rows[] = {
+        {busy, "busy"}, {{session_status::kind::retry, 1, "", 0}, "retry"}};
+    for (const auto& [status, expected] : rows) {
+        story s;
+        s.prompt("p1");
+        s.status(status);
+        s.says(answer("a1", "p1"));
+        s.pass(seconds(30));
+        s.snap(snap_of(status, {{user("p1"), {}}, {answer("a1", "p1"), {}}}));
+        BOOST_TEST((s.all<quiet_event>() == std::vector<quiet_event>{{seconds(30), expected}}));
+    }
+}
+
+BOOST_AUTO_TEST_CASE(without_a_quiet_time_nothing_is_asked) {
+    tracker_options o;
+    o.quiet_after = duration::zero();
+    story s(o);
+    s.prompt("p1");
+    s.status(busy);
+    s.says(answer("a1", "p1"));
+    BOOST_TEST(!s.tracker.next_deadline().has_value());
+    s.pass(minutes(10));
+    BOOST_TEST(!s.tracker.wants_snapshot());
+}
+
+BOOST_AUTO_TEST_CASE(a_prompt_that_is_not_posted_is_not_quiet) {
+    story s;
+    s.tracker.open("p1", s.now);
+    s.status(busy);
+    BOOST_TEST(!s.tracker.next_deadline().has_value());
+    s.pass(minutes(1));
+    BOOST_TEST(!s.tracker.wants_snapshot());
+}
+
+BOOST_AUTO_TEST_CASE(a_snapshot_that_fails_in_time_is_not_quiet) {
+    story s;
+    s.prompt("p1");
+    s.status(busy);
+    s.break_off();
+    s.attach();
+    s.tracker.snapshot_failed(failure_of(failure_class::timeout), s.now);
+    s.collect();
+    BOOST_TEST(s.all<quiet_event>().empty());
+}
+
+BOOST_AUTO_TEST_CASE(the_next_deadline_is_the_first_of_all) {
+    story s;
+    s.prompt("p1");
+    s.status(busy);
+    s.says(answer("a1", "p1"));
+    BOOST_TEST((s.tracker.next_deadline() == s.now + seconds(30)));
+    s.status(idle); // its grace
+    BOOST_TEST((s.tracker.next_deadline() == s.now + seconds(5)));
+    s.tracker.abort_requested(s.now);
+    BOOST_TEST((s.tracker.next_deadline() == s.now + seconds(1)));
+}
+
+// --- in unusual order
+
+BOOST_AUTO_TEST_CASE(a_quiet_session_may_be_idle_while_its_answer_is_waited_for) {
+    tracker_options o;
+    o.start_grace = minutes(2);
+    story s(o);
+    s.prompt("p1");
+    s.status(idle);
+    s.pass(seconds(30));
+    s.snap(snap_of(idle, {{user("p1"), {}}}));
+    BOOST_TEST((s.all<quiet_event>() == std::vector<quiet_event>{{seconds(30), "idle"}}));
+}
+
+BOOST_AUTO_TEST_CASE(an_ask_without_a_turn_is_told_to_nobody) {
+    story s;
+    s.hear(permission_asked{permission("per_1", root, "c1")});
+    s.hear(permission_replied{root, "per_1", "once"});
+    BOOST_TEST(s.told.empty());
+}
+
+BOOST_AUTO_TEST_CASE(after_a_summary_that_succeeded_the_answer_before_it_decides) {
+    for (const bool answered : {false, true}) {
+        story s;
+        s.prompt("p1");
+        s.status(busy);
+        if (answered)
+            s.says(finished(answer("a1", "p1"), ""));
+        s.says(user("u2", 3));
+        s.says(compaction("u2"));
+        s.says(finished(summary(answer("a2", "u2", 4)), "stop"));
+        s.idles();
+        BOOST_TEST(s.end("p1") == (answered ? "aborted message_interrupted" : "completed message_finished"));
+    }
+}
+
+BOOST_AUTO_TEST_CASE(an_answer_that_an_abort_cut_and_that_never_ended_is_aborted_after_its_grace) {
+    story s;
+    s.prompt("p1");
+    s.status(busy);
+    s.says(answer("a1", "p1"));
+    s.error("MessageAbortedError");
+    s.idles();
+    s.pass(seconds(5));
+    s.snap(snap_of(idle, {{user("p1"), {}}, {answer("a1", "p1"), {}}}));
+    BOOST_TEST(s.end("p1") == "aborted session_aborted");
+}
+
+BOOST_AUTO_TEST_CASE(deltas_of_an_unknown_message_are_withheld_and_those_of_a_strangers_dropped) {
+    story s;
+    s.prompt("p1");
+    s.status(busy);
+    s.delta("a1", "t1", "early");
+    s.says(answer("a1", "p1"));
+    s.says(text("a1", "t1", "early and late", true));
+    BOOST_TEST(s.said() == "early and late");
+    s.says(answer("b1", "unknown", 3));
+    s.says(text("b1", "t1", "", false));
+    s.delta("b1", "t1", "theirs");
+    s.says(text("b1", "t1", "theirs", true));
+    BOOST_TEST(s.said() == "early and late");
+    s.says(finished(answer("a1", "p1"), "stop"));
+    s.idles();
+    BOOST_TEST(s.kinds() == "text usage settled");
+}
+
+BOOST_AUTO_TEST_CASE(an_answer_may_come_before_its_prompts_own_words) {
+    story s;
+    s.open("p1");
+    s.says(text("p1", "x", "ask", false));
+    s.status(busy);
+    s.says(answer("a1", "p1"));
+    s.says(user("p1"));
+    s.says(text("a1", "t1", "hello", true));
+    s.says(finished(answer("a1", "p1"), "stop"));
+    s.idles();
+    BOOST_TEST(s.end("p1") == "completed message_finished");
+    BOOST_TEST(s.settlements("p1")[0].text == "hello");
+}
+
+BOOST_AUTO_TEST_CASE(a_strangers_prompt_may_be_answered_before_its_first_part) {
+    story s;
+    s.prompt("p1", 1);
+    s.says(user("theirs", 2));
+    s.status(busy);
+    s.says(answer("a", "theirs", 3));
+    s.says(text("a", "t", "both", true));
+    s.says(finished(answer("a", "theirs", 3), "stop"));
+    s.idles();
+    BOOST_TEST(s.end("p1") == "completed merged");
+    BOOST_TEST(s.settlements("p1")[0].merged_into == "theirs");
+}
+
+BOOST_AUTO_TEST_CASE(an_answer_finds_its_prompt_in_a_snapshot) {
+    story s;
+    s.prompt("p1", 1);
+    s.status(busy);
+    s.says(answer("a", "theirs", 3)); // whose prompt was never heard of
+    s.says(finished(answer("a", "theirs", 3), "stop"));
+    s.idles();
+    BOOST_TEST(s.end("p1") == "open");
+    s.snap(snap_of(idle, {{user("p1", 1), {}},
+                          {user("theirs", 2), {text("theirs", "x", "their words", false)}},
+                          {finished(answer("a", "theirs", 3), "stop"), {}}}));
+    BOOST_TEST(s.end("p1") == "completed merged");
+}
+
+BOOST_AUTO_TEST_CASE(a_snapshot_names_the_children_and_a_new_one_is_news) {
+    story s;
+    s.prompt("p1");
+    s.status(busy);
+    s.says(answer("a1", "p1"));
+    s.pass(seconds(30));
+    auto shown = snap_of(busy, {{user("p1"), {}}, {answer("a1", "p1"), {}}});
+    shown.children = {{child, root, "/srv", "", ""}, {root, "", "/srv", "", ""}};
+    s.snap(shown);
+    BOOST_TEST(s.tracker.owns_session(child));
+    BOOST_TEST(s.all<quiet_event>().empty());
+    s.pass(seconds(30));
+    s.snap(shown); // known by now
+    BOOST_TEST(s.all<quiet_event>().size() == 1u);
+}
+
+BOOST_AUTO_TEST_CASE(our_abort_is_not_asked_for_a_turn_let_go) {
+    story s;
+    s.prompt("p1", 1);
+    s.prompt("p2", 2);
+    s.tracker.close("p1", outcome::detached, rule::detached, {}, reprompt::no, s.now);
+    s.tracker.abort_requested(s.now);
+    s.tracker.adopt("p1", s.now);
+    s.snap(snap_of(idle, {{user("p1", 1), {}}, {user("p2", 2), {}}}));
+    s.pass(seconds(1));
+    s.snap(snap_of(idle, {{user("p1", 1), {}}, {user("p2", 2), {}}}));
+    BOOST_TEST(s.end("p2") == "aborted abort_requested");
+    BOOST_TEST(s.tracker.is_open("p1"));
+}
+
+BOOST_AUTO_TEST_CASE(a_tracker_can_be_moved) {
+    story s;
+    s.prompt("p1");
+    turn_tracker other("ses_other");
+    other = std::move(s.tracker);
+    BOOST_TEST(other.is_open("p1"));
+    const turn_tracker third(std::move(other));
+    BOOST_TEST(third.is_open("p1"));
+    BOOST_TEST(third.owns_session(root));
+}
+
+BOOST_AUTO_TEST_CASE(a_turn_answered_together_with_a_foreign_prompt_ends_when_that_one_never_does) {
+    story s;
+    s.prompt("p1");
+    s.status(busy);
+    s.says(user("foreign", 2)); // somebody else prompts meanwhile, and is answered together with p1
+    s.says(text("foreign", "prt_foreign", "mine", false));
+    s.says(answer("a1", "foreign", 3));
+    s.idles(); // restarted in the middle: the answer never ends
+    const auto now = snap_of(idle, {{user("p1"), {}}, {user("foreign", 2), {}}, {answer("a1", "foreign", 3), {}}});
+    for (int n = 0; n < 50 && s.end("p1") == "open"; ++n) {
+        s.pass(seconds(1));
+        if (s.tracker.wants_snapshot())
+            s.snap(now);
+    }
+    BOOST_TEST(s.end("p1") == "lost merged");
 }

@@ -161,3 +161,47 @@ BOOST_AUTO_TEST_CASE(random_bytes_come_out_valid_and_mending_twice_changes_nothi
         BOOST_TEST_REQUIRE(is_valid(bytes) == (text == bytes));
     }
 }
+
+namespace {
+
+/// Slow and obvious: what the bytes would stand for is encoded again.
+bool is_one_character(std::string_view bytes) {
+    char32_t c = static_cast<unsigned char>(bytes[0]);
+    if (bytes.size() > 1)
+        c &= 0x7Fu >> bytes.size();
+    for (const char b : bytes.substr(1))
+        c = c << 6 | (static_cast<unsigned char>(b) & 0x3Fu);
+    const bool is_scalar = c < 0xD800 || (c > 0xDFFF && c <= 0x10FFFF);
+    return is_scalar && encode(c) == bytes;
+}
+
+bool is_valid_slowly(std::string_view bytes) {
+    while (!bytes.empty()) {
+        std::size_t size = 1;
+        while (size <= std::min<std::size_t>(4, bytes.size()) && !is_one_character(bytes.substr(0, size)))
+            ++size;
+        if (size > std::min<std::size_t>(4, bytes.size()))
+            return false;
+        bytes.remove_prefix(size);
+    }
+    return true;
+}
+
+} // namespace
+
+BOOST_AUTO_TEST_CASE(whatever_stands_at_the_edge_of_a_range_is_judged_as_by_encoding_it_again) {
+    static constexpr std::string_view edges = "\x00\x7F\x80\x8F\x90\x9F\xA0\xBF\xC0\xC1\xC2\xDF\xE0\xE1\xEC"
+                                              "\xED\xEE\xEF\xF0\xF1\xF3\xF4\xF5\xFF"sv;
+    std::size_t wrong = 0, valid = 0;
+    for (const char a : edges)
+        for (const char b : edges)
+            for (const char c : edges)
+                for (const char d : edges) {
+                    const std::string bytes{a, b, c, d};
+                    const bool expected = is_valid_slowly(bytes);
+                    valid += expected;
+                    wrong += holdfast::sse::is_valid_utf8(bytes) != expected;
+                }
+    BOOST_TEST(wrong == 0u);
+    BOOST_TEST(valid > 100u);
+}

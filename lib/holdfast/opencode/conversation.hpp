@@ -6,6 +6,7 @@
 #include <holdfast/opencode/types.hpp>
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -66,6 +67,7 @@ struct message_record {
 
     std::vector<part_record> parts;
     bool usage_told = false;
+    std::uint64_t heard = 0; ///< the stream on which something of it was heard last, counted from 1
 
     [[nodiscard]] bool answers() const noexcept { return known && info.assistant; }
     [[nodiscard]] bool is_summary() const noexcept;

@@ -313,7 +313,18 @@ net::awaitable<result<void>> abort_of(std::shared_ptr<detail::turn_core> core) {
 template <class Call>
 net::awaitable<result<void>> with_rest(std::shared_ptr<detail::turn_core> core, Call call) {
     auto server = core->owner->rest();
-    co_return co_await call(server, core->owner->info().directory);
+    result<void> done;
+    for (bool again : {false, true}) {
+        if (again)
+            static_cast<void>(co_await core->owner->read_directory_again()); // it may have been moved meanwhile
+        const auto directories = core->owner->ask_directories();
+        for (const auto& directory : directories) {
+            done = co_await call(server, directory);
+            if (done || done.error().code != errc::not_found)
+                co_return done;
+        }
+    }
+    co_return done;
 }
 
 net::awaitable<turn> prompt_in(std::shared_ptr<detail::session_lease> lease, prompt what) {

@@ -203,9 +203,22 @@ void session_core::move_to(const std::string& directory) {
     if (left == info_.directory || config().global_stream)
         return;
     left_ = left;
+    if (!tracker_.has_open_turns())
+        former_.clear();
+    else if (std::find(former_.begin(), former_.end(), left) == former_.end())
+        former_.push_back(left);
     live_ = repairing_ = false;
     server_->follow(info_.directory, shared_from_this());
     changed_.notify_all();
+}
+
+// A turn that runs stays with the instance in which it began, and so do its asks.
+std::vector<std::string> session_core::ask_directories() const {
+    std::vector<std::string> all{info_.directory};
+    for (const auto& each : former_)
+        if (each != info_.directory)
+            all.push_back(each);
+    return all;
 }
 
 net::awaitable<result<void>> session_core::become_live() {
@@ -524,18 +537,21 @@ net::awaitable<result<void>> session_core::fetch_asks(snapshot& into) {
         return session == info_.id || tracker_.owns_session(session) ||
                std::any_of(into.children.begin(), into.children.end(), [&](const auto& c) { return c.id == session; });
     };
-    auto permissions = co_await server.permissions(info_.directory);
-    if (!permissions)
-        co_return permissions.error();
-    for (auto& each : *permissions)
-        if (ours(each.session_id))
-            into.permissions.push_back(std::move(each));
-    auto questions = co_await server.questions(info_.directory);
-    if (!questions)
-        co_return questions.error();
-    for (auto& each : *questions)
-        if (ours(each.session_id))
-            into.questions.push_back(std::move(each));
+    const auto directories = ask_directories();
+    for (const auto& directory : directories) {
+        auto permissions = co_await server.permissions(directory);
+        if (!permissions)
+            co_return permissions.error();
+        for (auto& each : *permissions)
+            if (ours(each.session_id))
+                into.permissions.push_back(std::move(each));
+        auto questions = co_await server.questions(directory);
+        if (!questions)
+            co_return questions.error();
+        for (auto& each : *questions)
+            if (ours(each.session_id))
+                into.questions.push_back(std::move(each));
+    }
     co_return result<void>();
 }
 

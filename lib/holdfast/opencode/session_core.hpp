@@ -12,6 +12,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace holdfast::opencode::detail {
 
@@ -58,6 +59,10 @@ public:
 
     [[nodiscard]] const session_info& info() const noexcept { return info_; }
     [[nodiscard]] const std::string& left() const noexcept { return left_; }
+    /// Where asks of its turns may be: its directory, and those from which it was moved while turns were open.
+    [[nodiscard]] std::vector<std::string> ask_directories() const;
+    /// Asks the server for its directory, and goes there.
+    [[nodiscard]] net::awaitable<result<void>> read_directory_again();
     [[nodiscard]] std::shared_ptr<session_lease> lease();
     [[nodiscard]] const std::string& last_sent() const noexcept { return last_sent_; }
 
@@ -96,7 +101,6 @@ public:
 private:
     void name(opencode::prompt& what);
     [[nodiscard]] std::shared_ptr<turn_core> make_turn(std::string message);
-    [[nodiscard]] net::awaitable<result<void>> read_directory_again();
     void move_to(const std::string& directory);
     [[nodiscard]] net::awaitable<result<void>> become_live();
     [[nodiscard]] net::awaitable<void> post_until_known(std::shared_ptr<turn_core> core, opencode::prompt what);
@@ -114,6 +118,7 @@ private:
     std::shared_ptr<server_core> server_;
     session_info info_;
     std::string left_; ///< the directory whose stream it leaves once that of its new one is acknowledged
+    std::vector<std::string> former_; ///< directories that it was moved from while turns were open
     turn_tracker tracker_;
     std::map<std::string, std::weak_ptr<turn_core>> turns_;
     std::weak_ptr<session_lease> lease_;

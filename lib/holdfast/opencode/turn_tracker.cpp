@@ -16,6 +16,7 @@ using user_kind = message_record::user_kind;
 
 struct turn {
     std::string id;
+    bool adopted = false; ///< it has a past that was told to nobody here
     bool silent =
         false; ///< somebody else's prompt, or one that we let go: followed only for the sake of others
     bool posted = false;
@@ -32,6 +33,8 @@ struct turn {
 
     std::optional<api_error> error;     ///< the first one since it was opened, also without a session id
     std::optional<api_error> own_error; ///< the first one with its session's id
+    bool error_came_first = false;      ///< that one, before the session was aborted
+    bool over_by_error = false;         ///< and then the session was idle, with no answer begun
     bool abort_asked = false;
     bool abort_seen = false;
     std::string covered_by; ///< the later turn whose answer also answers this one
@@ -60,6 +63,21 @@ settlement_error from_server(const api_error& e) {
 bool says_rejected(const part& p) {
     return p.state == wire::tool::error && (p.error.starts_with(wire::permission_rejected_text) ||
                                             p.error.starts_with(wire::question_dismissed_text));
+}
+
+bool same_but_for_space(std::string_view a, std::string_view b) {
+    const auto is_space = [](char c) {
+        return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+    };
+    auto from = b.begin();
+    for (const char c : a) {
+        if (is_space(c))
+            continue;
+        from = std::find_if_not(from, b.end(), is_space);
+        if (from == b.end() || *from++ != c)
+            return false;
+    }
+    return std::all_of(from, b.end(), is_space);
 }
 
 int progress_of(std::string_view tool_state) {
@@ -117,6 +135,7 @@ struct turn_tracker::state {
     std::vector<event> held; ///< of a stream whose gap is not repaired yet
 
     bool attached = false;
+    bool out_of_reach = false; ///< the server did not answer since it last told anything by a snapshot
     mark seen;
     std::uint64_t news = 0; ///< things that were new
 
@@ -417,8 +436,17 @@ struct turn_tracker::state {
             if (t.covered_by == by)
                 covered.push_back(t.id);
         for (const auto& id : covered) {
-            const auto& t = *find_turn(id);
+            const auto* found = find_turn(id);
+            if (!found)
+                continue; // with the last turn that anybody waits for, all others are forgotten
+            const auto& t = *found;
             const auto* last = said.last_own_answer(id);
+            if (last && !last->info.finished() && !t.abort_seen && trigger != "snapshot") {
+                // Its end was missed, though the stream did not break: the server is asked.
+                find_turn(id)->trusted = false;
+                find_turn(id)->covered_by.clear();
+                continue;
+            }
             if (last && !last->info.finished()) {
                 const auto v = t.abort_seen ? verdict{outcome::aborted, rule::session_aborted, {}}
                                             : verdict{outcome::lost, rule::unfinished, {}};
@@ -429,6 +457,12 @@ struct turn_tracker::state {
             merged.text.clear();
             merged.rule = rule::merged;
             merged.merged_into = by;
+            // The later one may be looked at first: who has an answer of its own ends by that.
+            if (last && (!last->info.finish.empty() || last->info.error)) {
+                auto own = judge(t, last);
+                own.why = rule::superseded;
+                merged = make_settlement(t, std::move(own));
+            }
             if (t.posted)
                 settle(id, std::move(merged), now);
             else
@@ -494,6 +528,8 @@ struct turn_tracker::state {
             if (const auto* own = said.last_own_answer(t.id))
                 last = own;
         const auto& finish = last->info.finish;
+        if (finish.empty() && t.error_came_first)
+            return {outcome::failed, rule::session_error, t.own_error};
         if (finish.empty())
             return {outcome::aborted, rule::message_interrupted, {}};
         if (finish == wire::finish_error)
@@ -506,7 +542,7 @@ struct turn_tracker::state {
     bool idle() const { return status && status->state == session_status::kind::idle; }
     bool busy() const { return status && status->state != session_status::kind::idle; }
 
-    /// Finds for each turn the later one whose answer, begun after its own last, closes it.
+    /// Finds for each turn the first later one whose answer, begun after its own last, closes it.
     void find_covered() {
         for (auto& t : turns) {
             const auto* prompt = said.find(t.id);
@@ -515,6 +551,8 @@ struct turn_tracker::state {
             const auto* own = said.last_answer(t.id);
             t.covered_by.clear();
             for (const auto& m : said.in_order()) {
+                if (!t.covered_by.empty())
+                    break;
                 if (!m->answers() || m->owner.empty() || m->owner == t.id || (own && m->index < own->index))
                     continue;
                 const auto* under = said.find(m->info.parent_id);
@@ -540,7 +578,15 @@ struct turn_tracker::state {
     /// answer is none to it.
     bool given_up_by_abort(const turn& t) const {
         const auto* later = t.covered_by.empty() ? nullptr : find_turn(t.covered_by);
-        return later && t.abort_asked && !later->abort_asked && !said.last_own_answer(t.id);
+        // One that was taken up again may have been answered together with somebody's long before.
+        const bool is_past = t.adopted && later && later->silent;
+        return later && !is_past && t.abort_asked && !later->abort_asked && !said.last_own_answer(t.id);
+    }
+
+    const message_record* last_answer_of_all() const {
+        const auto& order = said.in_order();
+        const auto last = std::find_if(order.rbegin(), order.rend(), [](const auto& m) { return m->answers(); });
+        return last == order.rend() ? nullptr : last->get();
     }
 
     bool any_unfinished_answer() const {
@@ -557,6 +603,8 @@ struct turn_tracker::state {
             v.why = rule::superseded;
             return v;
         }
+        if (!t.covered_by.empty() && t.over_by_error)
+            return verdict{outcome::failed, rule::session_error, t.own_error};
         if (given_up_by_abort(t))
             return verdict{outcome::aborted, rule::abort_requested, {}};
         if (!t.covered_by.empty() || !idle())
@@ -574,6 +622,8 @@ struct turn_tracker::state {
     verdict decide_unanswered(const turn& t) const {
         if (!server_knows(t) && t.error)
             return {outcome::failed, rule::not_accepted, t.error};
+        if (t.error_came_first)
+            return {outcome::failed, rule::session_error, t.own_error};
         if (t.abort_asked)
             return {outcome::aborted, rule::abort_requested, {}};
         if (t.abort_seen)
@@ -598,6 +648,8 @@ struct turn_tracker::state {
                     v = decide_unanswered(t);
                 if (!v)
                     continue;
+                if (v->why == rule::message_interrupted)
+                    interrupted_by_abort(*said.last_answer(t.id));
                 settle(std::string(t.id), std::move(*v), now);
                 find_covered();
                 again = true;
@@ -620,9 +672,27 @@ struct turn_tracker::state {
         return true;
     }
 
+    /// Answered together with that one, perhaps by way of others.
+    bool ends_with(const turn& t, const std::string& later) const {
+        const auto* next = &t;
+        for (std::size_t steps = 0; next && steps < turns.size(); ++steps) {
+            if (next->covered_by == later)
+                return true;
+            next = find_turn(next->covered_by);
+        }
+        return false;
+    }
+
+    /// Somebody waits for its end: its owner, or that of a turn which ends with it.
+    bool is_waited_for(const turn& t) const {
+        return !t.silent || std::any_of(turns.begin(), turns.end(), [&](const turn& other) {
+            return !other.silent && ends_with(other, t.id);
+        });
+    }
+
     bool is_unanswered(const turn& t) const {
         const auto* last = said.last_answer(t.id);
-        return t.posted && !t.silent && t.covered_by.empty() && (!last || !last->info.finished());
+        return t.posted && is_waited_for(t) && t.covered_by.empty() && (!last || !last->info.finished());
     }
 
     /// Starts or stops the grace period of each turn.
@@ -719,12 +789,32 @@ struct turn_tracker::state {
             ++seen.busy_seen;
     }
 
+    /// An error carries no message id. One of the session's own is about what is at work: the answer that is being
+    /// written, else the prompts that wait for one. While nothing is, it can only be about a prompt that the
+    /// server does not take.
     void note_error(const api_error& error, bool own) {
-        for (auto& t : turns) {
+        for (auto& t : turns)
             if (!t.error)
                 t.error = error;
-            if (own && !t.own_error)
-                t.own_error = error;
+        // The context being full ends no turn: a compaction follows, and its message says how that went.
+        if (!own || !busy() || error.name == overflow_error)
+            return;
+        const auto* writing = last_answer_of_all();
+        // One that stopped with an earlier stream may have died with the server's process.
+        const bool answering = writing && !writing->info.finished() && writing->heard == seen.epoch;
+        // It may also be about one that the server does not take; an answer that fails tells its error itself.
+        const bool one_is_unknown = std::any_of(turns.begin(), turns.end(),
+                                                [&](const turn& t) { return !t.silent && !prompt_seen(t); });
+        if (answering && one_is_unknown)
+            return;
+        for (auto& t : turns) {
+            const auto* last = said.last_answer(t.id);
+            const bool concerned =
+                answering ? last == writing : prompt_seen(t) && (!last || last->info.finished());
+            if (!concerned || t.own_error)
+                continue;
+            t.own_error = error;
+            t.error_came_first = !t.abort_seen;
         }
     }
 
@@ -778,6 +868,13 @@ struct turn_tracker::state {
         evaluate(now);
     }
 
+    /// The session is said to be idle: what failed without an answer was no part of a later prompt's loop.
+    void end_what_failed() {
+        for (auto& t : turns)
+            t.over_by_error =
+                t.over_by_error || (t.error_came_first && prompt_seen(t) && !said.last_answer(t.id));
+    }
+
     void set_status(const session_status& s, time_point now) {
         const bool is_new = !status || *status != s;
         status = s;
@@ -804,6 +901,7 @@ struct turn_tracker::state {
 
     void on_own(const session_idle&, time_point now) {
         ++seen.status_seen;
+        end_what_failed();
         if (!idle())
             set_status({}, now);
         evaluate(now);
@@ -819,6 +917,12 @@ struct turn_tracker::state {
         evaluate(now);
     }
 
+    /// An abort in a retry wait says nothing, but ends what waited behind that turn too.
+    void interrupted_by_abort(const message_record& last) {
+        const auto at = last.info.completed_ms.value_or(last.info.created_ms);
+        mark_aborted([&](const message_record& prompt) { return prompt.info.created_ms < at; });
+    }
+
     /// An abort ends every turn whose prompt the server had by then.
     template <class Predicate>
     void mark_aborted(Predicate had) {
@@ -831,7 +935,9 @@ struct turn_tracker::state {
         if (!follows())
             return;
         progressed(now);
-        merge_info(said.append(e.info.id), e.info, now, false);
+        auto& m = said.append(e.info.id);
+        m.heard = seen.epoch;
+        merge_info(m, e.info, now, false);
         evaluate(now);
     }
 
@@ -847,6 +953,7 @@ struct turn_tracker::state {
             return;
         progressed(now);
         auto& m = said.append(e.part.message_id);
+        m.heard = seen.epoch;
         merge_part(m, e.part, now, true);
         if (e.part.type == wire::part::tool || !m.info.assistant)
             evaluate(now);
@@ -859,6 +966,7 @@ struct turn_tracker::state {
         progressed(now);
         if (!m)
             m = &said.append(e.message_id);
+        m->heard = seen.epoch;
         if (is_foreign(*m))
             return;
         auto& p = m->part(e.part_id);
@@ -1087,8 +1195,8 @@ struct turn_tracker::state {
             record.withheld = false;
             return;
         }
-        // Where all of it was heard, the server merely tidied it up. Else what is missing cannot be placed.
-        record.lost = !record.live;
+        // Where all of it was heard, the server merely tidied its spaces. Else what is missing cannot be placed.
+        record.lost = !record.live || !same_but_for_space(record.text, p.text);
         record.told = p.text.size();
         record.text = p.text;
     }
@@ -1106,7 +1214,15 @@ struct turn_tracker::state {
             t.trusted = false;
     }
 
+    /// The server did not answer when it was asked for a stream. A stall alone says nothing of that: an idle stream
+    /// may be silent for longer than its owner waits.
+    static bool is_silence(retry::failure_class c) {
+        using retry::failure_class;
+        return c == failure_class::timeout || c == failure_class::refused || c == failure_class::unreachable;
+    }
+
     void on_interrupted(const retry::failure& why, unsigned next_attempt, duration retry_in, time_point now) {
+        out_of_reach = out_of_reach || is_silence(why.cls);
         on_broken_off(why, now);
         tell_all(interrupted_event{why, next_attempt, retry_in});
     }
@@ -1165,6 +1281,9 @@ struct turn_tracker::state {
         if (taken.status_seen == seen.status_seen)
             set_status(s.status, now);
         tell_retry();
+        // What it was silent for proves nothing: it may take up what it has only now.
+        if (std::exchange(out_of_reach, false))
+            restart_grace(now);
         evaluate(now, &taken);
         merge_asks(s, taken);
         if (!awaits_repair())
@@ -1201,6 +1320,17 @@ struct turn_tracker::state {
             know_answer(record, now); // its prompt may be known by now
         for (const auto& p : m.parts)
             merge_part(record, p, now, false);
+        if (may_answer_an_earlier(record))
+            become_prompt(record, now);
+    }
+
+    /// A prompt that was settled here before, and with which an earlier one that is still open may have been answered.
+    bool may_answer_an_earlier(const message_record& m) const {
+        return closed_prompts.contains(m.info.id) && m.owner.empty() &&
+               std::any_of(turns.begin(), turns.end(), [&](const turn& t) {
+                   const auto* prompt = said.find(t.id);
+                   return !t.silent && prompt && prompt->index < m.index && !said.last_own_answer(t.id);
+               });
     }
 
     /// After an abort the server lists a request for ever: one whose tool does not wait for it is not told.
@@ -1212,6 +1342,20 @@ struct turn_tracker::state {
         const message_record* where = nullptr;
         const auto* tool = waiting_tool(session, call, &where);
         return tool && progress_of(tool->tool.state) <= 2 && find_turn(where->owner);
+    }
+
+    /// A turn that nobody here follows any more asks; whoever waits behind it must know, as somebody has to answer.
+    bool waits_in(const snapshot& s, std::string_view session, std::string_view call) const {
+        if (!busy() || !owns(session))
+            return false;
+        const std::string child = session == root ? std::string() : top_child(session);
+        const auto waits = [&](const part& p) {
+            const bool it = child.empty() ? !call.empty() && p.call_id == call : p.child_session == child;
+            return it && p.type == wire::part::tool && progress_of(p.state) <= 2;
+        };
+        return std::any_of(s.messages.begin(), s.messages.end(), [&](const message& m) {
+            return m.info.assistant && !m.info.finished() && std::any_of(m.parts.begin(), m.parts.end(), waits);
+        });
     }
 
     void merge_asks(const snapshot& s, const mark& taken) {
@@ -1228,10 +1372,10 @@ struct turn_tracker::state {
                 tell_reply(a, "withdrawn");
         std::erase_if(asks, is_gone);
         for (const auto& r : s.permissions)
-            if (is_awaited(r.session_id, r.call_id))
+            if (is_awaited(r.session_id, r.call_id) || waits_in(s, r.session_id, r.call_id))
                 tell_ask<permission_event>(r);
         for (const auto& r : s.questions)
-            if (is_awaited(r.session_id, r.call_id))
+            if (is_awaited(r.session_id, r.call_id) || waits_in(s, r.session_id, r.call_id))
                 tell_ask<question_event>(r);
     }
 
@@ -1242,6 +1386,7 @@ struct turn_tracker::state {
     }
 
     void snapshot_failed(time_point now) {
+        out_of_reach = true;
         if (quiet_due)
             tell_quiet("unreachable", now);
         no_snapshot_before = later(now, std::max<duration>(options.start_grace, seconds(1)));
@@ -1286,17 +1431,33 @@ struct turn_tracker::state {
         if (!attached || no_snapshot_before)
             return false;
         return quiet_due || std::any_of(turns.begin(), turns.end(), [](const turn& t) {
-                   return !t.silent && (!t.trusted || t.grace_over);
+                   return t.grace_over || (!t.silent && !t.trusted);
                });
     }
 
     // --- the owner
 
+    /// A turn that was let go of is taken up again: what it told before, it told somebody else.
+    void take_up(turn& t) {
+        if (!std::exchange(t.silent, false))
+            return;
+        for (const auto& m : said.in_order()) {
+            if (m->owner != t.id)
+                continue;
+            m->usage_told = false;
+            for (auto& p : m->parts) {
+                p.told = 0;
+                p.tool_told = {};
+                p.lost = false;
+            }
+        }
+    }
+
     void adopt(std::string id, time_point now) {
         auto* known = find_turn(id);
         auto& t = known ? *known : open(std::move(id), now);
-        t.silent = false;
-        t.posted = true;
+        take_up(t);
+        t.posted = t.adopted = true;
         t.trusted = false;
         progressed(now);
     }
@@ -1323,10 +1484,12 @@ struct turn_tracker::state {
         s.text = final_text(*t);
         tell_end(*t, s);
         // Its messages go on, and others may be answered together with it.
-        if (prompt_seen(*t))
+        if (prompt_seen(*t) || t->posted)
             t->silent = t->posted = true;
-        else
+        else {
             forget(id);
+            closed_prompts.erase(id); // should the server have it nevertheless, it is like somebody else's
+        }
         if (!any_visible())
             forget_all();
     }
@@ -1365,7 +1528,7 @@ turn_tracker& turn_tracker::operator=(turn_tracker&&) noexcept = default;
 
 void turn_tracker::open(std::string message_id, time_point now) {
     if (auto* known = state_->find_turn(message_id))
-        known->silent = false;
+        state_->take_up(*known);
     else
         state_->open(std::move(message_id), now);
 }

@@ -24,6 +24,7 @@ struct api_error {
 };
 
 inline constexpr std::string_view aborted_error = "MessageAbortedError";
+inline constexpr std::string_view overflow_error = "ContextOverflowError";
 
 struct token_usage {
     std::uint64_t input = 0;

@@ -9,8 +9,9 @@
 namespace holdfast::retry {
 namespace {
 
+// 429 is a class of its own: throttled.
 bool is_transient_status(int status) {
-    return status >= 500 || status == 408 || status == 425 || status == 429;
+    return status >= 500 || status == 408 || status == 425;
 }
 
 bool is_gateway_status(int status) {

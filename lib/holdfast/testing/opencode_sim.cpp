@@ -6,6 +6,8 @@
 
 #include <algorithm>
 #include <list>
+#include <random>
+#include <set>
 
 namespace holdfast::testing {
 
@@ -173,6 +175,14 @@ public:
                 c.trouble = take_stream_fault();
     }
 
+    void clear_faults() {
+        faults_.clear();
+        for (auto& [id, c] : connections_)
+            c.trouble.reset();
+    }
+
+    void on_event(std::function<void(std::string_view, std::string_view)> tap) { tap_ = std::move(tap); }
+
     std::vector<turn_truth> truth() { return engine_.truth(); }
 
     counters stats() const {
@@ -193,6 +203,7 @@ private:
         bool gone = false; // the client left while the process stood still
         bool stream = false;
         bool global = false;
+        bool api = false; // the experimental stream, which ends by itself when a turn begins
         bool chunked = true;
         bool stalled = false;
         bool muted = false;
@@ -262,8 +273,8 @@ private:
             end_stream(id);
     }
 
-    void dispose_all() {
-        auto directories = engine_.instances();
+    void dispose_all(std::set<std::string> directories) {
+        directories.merge(engine_.instances());
         for (const auto& [id, c] : connections_)
             if (c.stream && !c.global)
                 directories.insert(c.directory);
@@ -320,7 +331,7 @@ private:
             respond(id, *refused);
             return;
         }
-        if (request.method == "GET" && (request.path == "/event" || request.path == "/global/event")) {
+        if (request.method == "GET" && is_stream_path(request.path)) {
             open_stream(id, request);
             return;
         }
@@ -335,7 +346,13 @@ private:
             respond(id, detail::rest_true());
         } else if (request.path == "/global/dispose" ||
                    (request.method == "PATCH" && request.path == "/config")) {
-            dispose_all();
+            // A change of the configuration disposes its own instance, and then all.
+            std::set<std::string> besides;
+            if (request.method == "PATCH")
+                besides.insert(rest_.directory_of(request));
+            for (const auto& directory : besides)
+                dispose_instance(directory);
+            dispose_all(std::move(besides));
             respond(id, detail::rest_true());
         } else {
             rest_.handle(request, [this, id, drops](const detail::rest_response& response) {
@@ -376,8 +393,10 @@ private:
             respond(id, detail::rest_fault(trouble->status));
             return;
         }
+        engine_.catch_up();
         c.stream = true;
         c.global = request.path == "/global/event";
+        c.api = request.path == "/api/event";
         c.chunked = !request.http_1_0;
         c.directory = rest_.directory_of(request);
         send(id, detail::http_stream_head(c.chunked));
@@ -386,33 +405,52 @@ private:
             return;
         }
         c.trouble = trouble;
-        write_event(id, greeting("server.connected", c.global));
+        greet(id, "server.connected");
         plan_heartbeat(id);
     }
 
-    std::string greeting(std::string_view type, bool global) {
-        auto payload = engine_.event(type, {});
-        return global ? "{\"payload\":" + payload + "}" : payload;
+    static bool is_stream_path(std::string_view path) {
+        return path == "/event" || path == "/global/event" || path == "/api/event";
+    }
+
+    /// What belongs to the stream itself.
+    void greet(connection_id id, std::string_view type) {
+        const connection& c = *find(id);
+        const auto payload = engine_.event(type, {});
+        if (c.global)
+            write_event(id, "{\"payload\":" + payload + "}");
+        else if (!c.api)
+            write_event(id, payload);
+        else if (type == "server.heartbeat")
+            write(id, ": heartbeat\n\n");
+        else
+            write_event(id, api_event({{}, payload, {}}));
     }
 
     void plan_heartbeat(connection_id id) {
-        line_.after(settings_.heartbeat, [this, id] {
-            const connection* c = find(id);
-            if (!c)
+        const auto planned = later(line_.now(), settings_.heartbeat);
+        line_.at(later(planned, engine_.heartbeat_delay()), [this, id] {
+            if (!find(id))
                 return;
-            write_event(id, greeting("server.heartbeat", c->global));
+            greet(id, "server.heartbeat");
             plan_heartbeat(id);
         });
     }
 
     void publish(const detail::sim_event& e) {
+        if (tap_)
+            tap_(e.directory, e.payload);
         if (mute_)
             return;
         std::string wrapped;
         for (const auto id : ids(is_stream)) {
             const connection* c = find(id);
-            if (!c || c->muted || (!c->global && c->directory != e.directory))
+            if (!c || c->muted || (!c->global && !c->api && c->directory != e.directory))
                 continue;
+            if (c->api) {
+                publish_on_api(id, e);
+                continue;
+            }
             if (!c->global) {
                 write_event(id, e.payload);
                 continue;
@@ -423,6 +461,30 @@ private:
         }
     }
 
+    /// The real one ends between a prompt's session.updated and the first session.status.
+    void publish_on_api(connection_id id, const detail::sim_event& e) {
+        if (detail::json::parse(e.payload).at("type") == "session.status")
+            end_stream(id);
+        else
+            write_event(id, api_event(e));
+    }
+
+    static std::string api_event(const detail::sim_event& e) {
+        auto plain = detail::json::parse(e.payload).as_object();
+        detail::json::object out;
+        out["id"] = plain["id"];
+        out["type"] = plain["type"];
+        if (!e.sync.empty()) {
+            const auto twin = detail::json::parse(e.sync).at("syncEvent").as_object();
+            out["durable"] = {
+                {"aggregateID", twin.at("aggregateID")}, {"seq", twin.at("seq")}, {"version", 1}};
+        }
+        if (!e.directory.empty())
+            out["location"] = {{"directory", e.directory}};
+        out["data"] = plain["properties"];
+        return detail::json::serialize(out);
+    }
+
     static std::string wrap(const detail::sim_event& e, const std::string& payload) {
         std::string out = "{\"directory\":" + detail::json::serialize(detail::json::value(e.directory));
         if (e.directory != "global")
@@ -430,11 +492,12 @@ private:
         return out + ",\"payload\":" + payload + "}";
     }
 
-    void write_event(connection_id id, const std::string& json) {
+    void write_event(connection_id id, const std::string& json) { write(id, "data: " + json + "\n\n"); }
+
+    void write(connection_id id, const std::string& body) {
         connection* c = find(id);
         if (!c || c->stalled)
             return;
-        const std::string body = "data: " + json + "\n\n";
         const auto before = c->sent;
         if (c->trouble && before + body.size() >= c->trouble->after) {
             const auto part = static_cast<std::size_t>(std::max(c->trouble->after, before) - before);
@@ -518,6 +581,7 @@ private:
     std::map<connection_id, connection> connections_;
     detail::engine engine_; // after what its events reach
     detail::rest rest_;
+    std::function<void(std::string_view, std::string_view)> tap_;
     std::vector<output> outputs_;
     counters counters_;
     connection_id last_id_ = 0;
@@ -529,6 +593,31 @@ private:
     bool frozen_ = false;
     bool mute_ = false;
 };
+
+opencode_sim::options opencode_sim::options_from(std::uint64_t seed) {
+    std::mt19937_64 chance(seed);
+    const auto between = [&](std::int64_t least, std::int64_t most) {
+        return milliseconds(
+            least + static_cast<std::int64_t>(chance() % static_cast<std::uint64_t>(most - least + 1)));
+    };
+    const auto sometimes = [&](std::uint64_t most_percent) {
+        return static_cast<double>(chance() % (most_percent + 1)) / 100;
+    };
+    options out;
+    out.seed = chance();
+    out.pace = between(1, 40);
+    out.cold_start = between(0, 3000);
+    out.restart_down = between(100, 3000);
+    out.startup_hang = between(600, 900);
+    out.titles = chance() % 4 != 0;
+    out.late_events = sometimes(30);
+    out.lag = between(20, 400);
+    out.ask_first = sometimes(100);
+    out.plugin_error = sometimes(10);
+    out.late_heartbeat = sometimes(10);
+    out.late_idle = sometimes(50);
+    return out;
+}
 
 opencode_sim::opencode_sim(options settings) : impl_(std::make_unique<impl>(std::move(settings))) {}
 opencode_sim::opencode_sim(opencode_sim&&) noexcept = default;
@@ -591,6 +680,12 @@ void opencode_sim::move_session(std::string_view session, std::string directory)
 }
 void opencode_sim::inject(fault f) {
     impl_->inject(f);
+}
+void opencode_sim::clear_faults() {
+    impl_->clear_faults();
+}
+void opencode_sim::on_event(std::function<void(std::string_view, std::string_view)> tap) {
+    impl_->on_event(std::move(tap));
 }
 std::vector<opencode_sim::turn_truth> opencode_sim::truth() const {
     return impl_->truth();

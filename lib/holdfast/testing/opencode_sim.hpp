@@ -11,6 +11,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <memory>
 #include <optional>
@@ -83,7 +84,23 @@ public:
         duration heartbeat = seconds(10);
         bool titles =
             true; ///< a session's first turn also renames it, as the real server's title request does
+
+        // How often, of 0 to 1, the model does what the real server does now and then.
+
+        /// A new assistant message finds the writer of the streams behind: its events and all that follow
+        /// leave up to `lag` later, and a message.updated tells the message as it is by then. REST is ahead
+        /// of the streams meanwhile.
+        double late_events = 0;
+        duration lag = milliseconds(300);
+        double ask_first = 0.5;    ///< permission.asked comes before the tool part says running
+        double plugin_error = 0;   ///< a loop is joined by a session.error without a session id
+        double late_heartbeat = 0; ///< a heartbeat comes up to 17 s late
+        double late_idle = 0; ///< the second idle of an abort of a streaming turn takes 100-260 ms, not 3-30
     };
+
+    /// Options of a server as it may be met: how fast, how cold and how orderly it is, all drawn from the
+    /// seed within what was observed. No faults, and the names and the epoch as by default.
+    [[nodiscard]] static options options_from(std::uint64_t seed);
 
     using connection_id = std::uint64_t;
 
@@ -142,10 +159,20 @@ public:
     void refuse(duration d, time_point now);
     /// POST /instance/dispose of a directory.
     void dispose_instance(std::string_view directory, time_point now);
-    /// A session is moved to another directory by somebody else: its events then belong to that one's streams.
+    /// A session is moved to another directory by somebody else: its events then belong to that one's
+    /// streams.
     void move_session(std::string_view session, std::string directory);
     /// Adds a fault; the offsets of streams already open count.
     void inject(fault f);
+    /// Forgets every fault that has not struck yet. What has struck stays: a muted stream stays mute.
+    void clear_faults();
+
+    /// `tap` is called with every event of the server, once each, in the order in which streams get them,
+    /// whoever listens and also while streams are mute: for tests and tools. `payload` is
+    /// {"id","type","properties"}; `directory` is the instance that it belongs to, "global" for the server's
+    /// own. Greetings and heartbeats belong to a stream and are not told. The tap must not call back into the
+    /// model. An empty one ends it.
+    void on_event(std::function<void(std::string_view directory, std::string_view payload)> tap);
 
     // The truth, for invariants.
 
@@ -159,21 +186,31 @@ public:
         interrupted, ///< the process was killed, or the session deleted, in mid-turn
     };
 
+    /// One part of what a turn's own assistant messages held: compaction summaries are not in it.
+    struct said_part {
+        enum class kind { text, reasoning, tool };
+        std::string id; ///< of a tool: the call's
+        said_part::kind what = kind::text;
+        std::string text;   ///< every delta of it, joined
+        bool ended = false; ///< false: still running, or of a try that was thrown away
+    };
+
     /// What became of one prompt. Child sessions' prompts are listed too.
     struct turn_truth {
         std::string session;
+        std::string parent;  ///< the session's parent; empty: a root session
         std::string message; ///< the prompt's id
         opencode_sim::outcome outcome = outcome::pending;
         std::string text; ///< ended text parts of the turn's last assistant message, joined
         std::string said; ///< every text delta of the turn's own assistant messages, joined: compaction
                           ///< summaries and continuations' user texts are not in it, tries thrown away are
-        std::string
-            merged_into;      ///< the later prompt whose answer answers this one, when it has none of its own
-        std::string error;    ///< name of the error, when failed
-        int model_runs = 0;   ///< requests made to the model for it, retries counted, title requests not
-        bool running = false; ///< the model or a tool is at work for it now
-        bool child = false;   ///< in a session that has a parent
-        bool deleted = false; ///< its session was deleted
+        std::vector<said_part> parts; ///< in the order in which they began
+        std::string merged_into; ///< the prompt whose answer answers this one, when it has none of its own
+        std::string error;       ///< name of the error, when failed
+        int model_runs = 0;      ///< requests made to the model for it, retries counted, title requests not
+        bool running = false;    ///< the model or a tool is at work for it now
+        bool child = false;      ///< in a session that has a parent
+        bool deleted = false;    ///< its session was deleted
     };
     /// All prompts that asked for a reply, in the order in which they came.
     [[nodiscard]] std::vector<turn_truth> truth() const;

@@ -50,6 +50,10 @@ duration engine::between(milliseconds least, milliseconds most) {
     return least + milliseconds(draw(static_cast<std::uint64_t>((most - least).count()) + 1));
 }
 
+bool engine::happens(double probability) {
+    return static_cast<double>(draw(1'000'000)) < probability * 1e6;
+}
+
 std::string engine::random_text(std::size_t size, std::string_view alphabet) {
     std::string out;
     for (std::size_t i = 0; i < size; ++i)
@@ -92,6 +96,10 @@ std::string engine::error_reference() {
     return "err_" + random_text(8, hex);
 }
 
+duration engine::heartbeat_delay() {
+    return happens(settings_.late_heartbeat) ? between(milliseconds(0), seconds(17)) : duration::zero();
+}
+
 // Events.
 
 std::string engine::event(std::string_view type, json::object properties) {
@@ -102,38 +110,86 @@ std::string engine::event(std::string_view type, json::object properties) {
     return json::serialize(out);
 }
 
-void engine::emit(session& s, std::string_view type, json::object properties, bool durable) {
-    // Once a session is deleted its rows are gone: only what is never stored gets through.
-    if (s.deleted && type != "message.part.delta" && type != "session.deleted")
+void engine::emit(session& s, std::string_view type, json::object properties, bool durable,
+                  const message* late) {
+    // Once a session is deleted its rows are gone: what would be stored does not get through.
+    if (s.deleted && durable && type != "session.deleted")
         return;
-    sim_event out;
-    out.directory = s.directory;
-    if (durable) {
-        json::object twin;
-        const auto id = ascending("evt");
-        twin["type"] = "sync";
-        json::object inner;
-        inner["id"] = id;
-        inner["type"] = std::string(type) + ".1";
-        inner["seq"] = s.sequence++;
-        inner["aggregateID"] = s.id;
-        inner["data"] = properties;
-        twin["syncEvent"] = std::move(inner);
-        twin["id"] = id;
-        out.sync = json::serialize(twin);
-        json::object plain;
-        plain["id"] = id;
-        plain["type"] = type;
-        plain["properties"] = std::move(properties);
-        out.payload = json::serialize(plain);
-    } else {
-        out.payload = event(type, std::move(properties));
-    }
-    sink_(out);
+    pending_event e;
+    e.directory = s.directory;
+    e.type = type;
+    e.id = ascending("evt");
+    e.properties = std::move(properties);
+    e.as_it_is_then = late;
+    e.session = s.id;
+    if (durable)
+        e.sequence = s.sequence++;
+    tell(std::move(e));
 }
 
 void engine::emit_server(const std::string& directory, std::string_view type, json::object properties) {
-    sink_(sim_event{directory, event(type, std::move(properties)), {}});
+    pending_event e;
+    e.directory = directory;
+    e.type = type;
+    e.id = ascending("evt");
+    e.properties = std::move(properties);
+    tell(std::move(e));
+}
+
+void engine::tell(pending_event e) {
+    if (catches_up_)
+        behind_.push_back(std::move(e));
+    else
+        write(std::move(e));
+}
+
+void engine::write(pending_event e) {
+    if (e.as_it_is_then)
+        e.properties["info"] = e.as_it_is_then->info;
+    sim_event out;
+    out.directory = e.directory;
+    if (e.sequence) {
+        json::object inner;
+        inner["id"] = e.id;
+        inner["type"] = e.type + ".1";
+        inner["seq"] = *e.sequence;
+        inner["aggregateID"] = e.session;
+        inner["data"] = e.properties;
+        json::object twin;
+        twin["type"] = "sync";
+        twin["syncEvent"] = std::move(inner);
+        twin["id"] = e.id;
+        out.sync = json::serialize(twin);
+    }
+    json::object plain;
+    plain["id"] = e.id;
+    plain["type"] = e.type;
+    plain["properties"] = std::move(e.properties);
+    out.payload = json::serialize(plain);
+    sink_(out);
+}
+
+/// The writer of the streams lags behind what happens.
+void engine::fall_behind(duration at_most) {
+    if (catches_up_)
+        return;
+    catches_up_ = line_.after(at_most, [this] { catch_up(); });
+}
+
+/// Until a step is over, if that is soon.
+void engine::fall_behind_for_a_step() {
+    fall_behind(seconds(1) + 10 * settings_.pace);
+    catches_up_after_a_step_ = true;
+}
+
+void engine::catch_up() {
+    catches_up_after_a_step_ = false;
+    if (!catches_up_)
+        return;
+    line_.cancel(*catches_up_);
+    catches_up_.reset();
+    for (auto& e : std::exchange(behind_, {}))
+        write(std::move(e));
 }
 
 void engine::emit_session(session& s, std::string_view type) {
@@ -149,7 +205,9 @@ void engine::emit_message(session& s, const message& m) {
     json::object properties;
     properties["sessionID"] = s.id;
     properties["info"] = m.info;
-    emit(s, "message.updated", std::move(properties), true);
+    if (s.deleted)
+        throw session_gone();
+    emit(s, "message.updated", std::move(properties), true, &m);
 }
 
 void engine::emit_part(session& s, const json::object& part) {
@@ -157,6 +215,8 @@ void engine::emit_part(session& s, const json::object& part) {
     properties["sessionID"] = s.id;
     properties["part"] = part;
     properties["time"] = wall_ms();
+    if (s.deleted)
+        throw session_gone();
     emit(s, "message.part.updated", std::move(properties), true);
 }
 
@@ -333,19 +393,37 @@ message& engine::add_user(session& s, std::string id, const json::object& body) 
 }
 
 /// A user message that the server writes itself, inside the turn of `asked`.
-message& engine::add_continuation(session& s, const message& asked, json::object part, bool compaction) {
+message& engine::add_continuation(session& s, const message& asked, std::vector<json::object> parts,
+                                  bool compaction) {
     const auto root = asked.root;
     message& m = add_user(s, ascending("msg"), {});
     m.root = root;
     m.compaction = compaction;
     emit_message(s, m);
-    put_part(s, m, std::move(part));
+    for (auto& part : parts)
+        put_part(s, m, std::move(part));
     return m;
 }
 
-/// The assistant message of one step. With `early_end` the event already carries the end, because the server
-/// serialises its objects late; what is stored does not.
-message& engine::add_answer(session& s, message& asked, std::string_view mode, json::object early_end) {
+bool engine::has_earlier_prompt(const session& s, const message& prompt) const {
+    for (const auto& m : s.messages) {
+        if (m.get() == &prompt)
+            return false;
+        if (m->user && m->root == m->id && record_of(s, m->id) != none)
+            return true;
+    }
+    return false;
+}
+
+/// The turn of this prompt has a compaction that worked.
+bool engine::was_compacted(const session& s, const message& prompt) const {
+    return std::any_of(s.messages.begin(), s.messages.end(), [&](const auto& m) {
+        return m->user && !m->compaction && m->root == prompt.id && m->id != prompt.id;
+    });
+}
+
+/// The assistant message of one step.
+message& engine::add_answer(session& s, message& asked, std::string_view mode) {
     message& m = add_message(s, ascending("msg"), false);
     m.compaction = asked.compaction;
     m.info["parentID"] = asked.id;
@@ -364,16 +442,9 @@ message& engine::add_answer(session& s, message& asked, std::string_view mode, j
     s.run.answer = &m;
     s.run.asked = &asked;
     begin_record(s, asked, m);
-    if (early_end.empty()) {
-        emit_message(s, m);
-        return m;
-    }
-    message early;
-    early.info = m.info;
-    early.info["time"].as_object()["completed"] = wall_ms() + 40;
-    for (const auto& [key, value] : early_end)
-        early.info[key] = value;
-    emit_message(s, early);
+    if (happens(settings_.late_events))
+        fall_behind(between(milliseconds(1), std::chrono::duration_cast<milliseconds>(settings_.lag)));
+    emit_message(s, m);
     return m;
 }
 
@@ -447,6 +518,7 @@ engine::posted engine::prompt(session& s, const json::object& body, done when_ov
         prompt_record r;
         r.session = s.id;
         r.message = m->id;
+        r.parent = s.parent;
         r.child = !s.parent.empty();
         prompts_.push_back(std::move(r));
     }
@@ -454,7 +526,7 @@ engine::posted engine::prompt(session& s, const json::object& body, done when_ov
         s.run.when_over.push_back(std::move(when_over));
     if (s.run.now == run::phase::none)
         begin_loop(s, between(milliseconds(15), milliseconds(60)));
-    else if (s.run.now == run::phase::settling)
+    else if (s.run.now == run::phase::settling || s.run.shell)
         s.run.again = true;
     return posted::taken;
 }
@@ -466,24 +538,48 @@ std::size_t engine::record_of(const session& s, const std::string& message_id) c
     return none;
 }
 
+bool engine::stands_before(const session& s, const std::string& message_id, const message& later_one) {
+    for (const auto& m : s.messages) {
+        if (m.get() == &later_one)
+            return false;
+        if (m->id == message_id)
+            return true;
+    }
+    return false;
+}
+
 /// An assistant message under a prompt ends what was open before it, and opens the prompt again if it had
-/// ended.
+/// ended. What stands before the message that is answered, and has no answer, shares this one.
 void engine::begin_record(session& s, const message& asked, const message& answer) {
     const auto current = record_of(s, asked.root);
     if (current == none)
         return;
-    for (std::size_t i = 0; i < current; ++i) {
-        auto& earlier = prompts_[i];
-        if (earlier.session != s.id || earlier.outcome != outcome::pending)
+    for (auto& other : prompts_) {
+        const bool open = other.session == s.id && other.outcome == outcome::pending;
+        if (!open || &other == &prompts_[current] || !stands_before(s, other.message, asked))
             continue;
-        if (earlier.last_answer.empty())
-            earlier.merged_into = prompts_[current].message;
-        else
-            close_by_answer(s, earlier);
+        if (!other.last_answer.empty())
+            close_by_answer(s, other);
+        else if (other.merged_into.empty())
+            other.merged_into = prompts_[current].message;
     }
+    close_merged(s);
     if (!s.deleted)
         prompts_[current].outcome = outcome::pending;
     prompts_[current].last_answer = answer.id;
+}
+
+/// Whoever was answered together with a later prompt ends as that one ends.
+void engine::close_merged(session& s) {
+    for (auto& r : prompts_) {
+        if (r.session != s.id || r.outcome != outcome::pending || r.merged_into.empty())
+            continue;
+        const auto answer = record_of(s, r.merged_into);
+        if (answer == none || prompts_[answer].outcome == outcome::pending)
+            continue;
+        r.outcome = prompts_[answer].outcome;
+        r.error = prompts_[answer].error;
+    }
 }
 
 /// What the turn's own last message says.
@@ -520,6 +616,18 @@ void engine::step_record_for_answer(session& s, const std::function<void(prompt_
         change(prompts_[current]);
 }
 
+/// A part of the answer begins.
+void engine::record_part(session& s, const json::object& part) {
+    if (s.run.answer->compaction)
+        return;
+    using kind = opencode_sim::said_part::kind;
+    const auto type = text_at(part, "type");
+    opencode_sim::said_part said;
+    said.what = type == "tool" ? kind::tool : type == "reasoning" ? kind::reasoning : kind::text;
+    said.id = text_at(part, said.what == kind::tool ? "callID" : "id");
+    step_record_for_answer(s, [&](prompt_record& r) { r.parts.push_back(std::move(said)); });
+}
+
 std::vector<opencode_sim::turn_truth> engine::truth() {
     std::vector<opencode_sim::turn_truth> out;
     for (const auto& r : prompts_) {
@@ -528,6 +636,8 @@ std::vector<opencode_sim::turn_truth> engine::truth() {
         t.message = r.message;
         t.outcome = r.outcome;
         t.said = r.said;
+        t.parts = r.parts;
+        t.parent = r.parent;
         t.merged_into = r.merged_into;
         t.error = r.error;
         t.model_runs = r.model_runs;
@@ -641,6 +751,7 @@ void engine::drop_story(session& s) {
 /// The loop has ended, however it did.
 void engine::over(session& s) {
     s.run.now = run::phase::none;
+    s.run.shell = false;
     s.run.answer = nullptr;
     s.run.asked = nullptr;
     s.run.text_part.clear();
@@ -649,8 +760,12 @@ void engine::over(session& s) {
         line_.after(duration::zero(), std::move(callback));
     if (s.run.watched_by)
         std::exchange(s.run.watched_by, nullptr)->open();
+    // From the list, since it may be the story itself that says that it is over.
     if (std::exchange(s.run.again, false))
-        begin_loop(s, between(milliseconds(15), milliseconds(60)));
+        line_.after(duration::zero(), [this, &s] {
+            if (s.run.now == run::phase::none && !s.deleted)
+                begin_loop(s, between(milliseconds(15), milliseconds(60)));
+        });
 }
 
 void engine::abort(const std::string& id, const std::string& directory, done when_settled) {
@@ -679,9 +794,13 @@ void engine::abort_work(session& s, done when_settled, bool at_once) {
         over(s);
         break;
     case run::phase::retrying:
-        abort_retry(s);
+        if (s.deleted)
+            abort_deleted(s);
+        else
+            abort_retry(s);
         break;
     case run::phase::working:
+        s.run.again = false; // prompts that wait for the end of a command end with it
         abort_children(s);
         if (s.deleted) {
             abort_deleted(s);
@@ -705,8 +824,9 @@ void engine::abort_work(session& s, done when_settled, bool at_once) {
             break;
         }
         // With something to ask or to kill the real server needs up to 260 ms, else only a few.
-        const auto wait = asking || !s.run.tool_part.empty() ? between(milliseconds(100), milliseconds(260))
-                                                             : between(milliseconds(3), milliseconds(30));
+        const bool slow = asking || !s.run.tool_part.empty() || happens(settings_.late_idle);
+        const auto wait =
+            slow ? between(milliseconds(100), milliseconds(260)) : between(milliseconds(3), milliseconds(30));
         line_.after(wait, [this, &s, when_settled = std::move(when_settled)] {
             settle_abort(s);
             if (when_settled)
@@ -732,6 +852,10 @@ void engine::abort_children(session& s) {
 void engine::settle_abort(session& s) {
     if (s.run.now != run::phase::settling)
         return; // the instance was disposed meanwhile
+    if (s.deleted) {
+        end_deleted(s);
+        return;
+    }
     close_text(s);
     if (!s.run.tool_part.empty()) {
         auto& state = part_of(*s.run.answer, s.run.tool_part).at("state").as_object();
@@ -767,17 +891,20 @@ void engine::abort_retry(session& s) {
 /// The turn of a deleted session: its rows are gone, so the end fails too.
 void engine::abort_deleted(session& s) {
     drop_story(s);
-    s.deleted = false;
     emit_error(s, {{"name", "MessageAbortedError"}, {"data", {{"message", "Aborted"}}}});
     become_idle(s);
+    end_deleted(s);
+}
+
+void engine::end_deleted(session& s) {
     become_idle(s);
     emit_error(s, {{"name", "UnknownError"},
                    {"data", {{"message", "EffectDrizzleQueryError: Failed query: insert into \"part\""}}}});
-    s.deleted = true;
     over(s);
 }
 
 void engine::dispose(const std::string& directory) {
+    catch_up();
     for (std::size_t i = 0; i < sessions_.size(); ++i) {
         session& s = *sessions_[i];
         if (s.directory != directory || s.run.now == run::phase::none)
@@ -795,6 +922,8 @@ void engine::dispose(const std::string& directory) {
 }
 
 void engine::kill() {
+    catches_up_.reset();
+    behind_.clear();
     for (const auto& s : sessions_) {
         drop_story(*s);
         s->run.when_over.clear();

@@ -12,6 +12,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <random>
 #include <set>
 #include <string>
@@ -40,6 +41,20 @@ struct message {
 };
 
 struct session;
+
+/// A write to a session whose rows are gone.
+struct session_gone {};
+
+/// An event that was made, and is not yet told.
+struct pending_event {
+    std::string directory;
+    std::string type;
+    std::string id;
+    json::object properties;
+    const message* as_it_is_then = nullptr; ///< of message.updated: its info is read when the event is told
+    std::optional<std::uint64_t> sequence;  ///< of durable events
+    std::string session;
+};
 
 /// What a story waits for when it asks the user.
 struct reply_to_ask {
@@ -71,7 +86,8 @@ struct run {
     std::string tool_part;     ///< the tool at work, if any
     bool tool_has_output = false;
     bool stop = false;          ///< the loop ends after this step
-    bool again = false;         ///< a prompt came while the abort settled
+    bool shell = false;         ///< a command of the user's own, not a loop
+    bool again = false;         ///< a prompt came while the abort settled, or during a command
     gate* watched_by = nullptr; ///< the parent's story, when it waits for this child
     std::vector<std::function<void()>> when_over;
 };
@@ -128,6 +144,8 @@ public:
     // Instances and the process.
     [[nodiscard]] std::set<std::string> instances() const { return warm_; }
     void dispose(const std::string& directory);
+    /// Tells at once what the streams are behind with: a new subscriber gets nothing that was before it.
+    void catch_up();
     /// An event without a session.
     void emit_server(const std::string& directory, std::string_view type, json::object properties);
     void kill();
@@ -135,6 +153,8 @@ public:
     [[nodiscard]] std::vector<opencode_sim::turn_truth> truth();
     [[nodiscard]] std::string event(std::string_view type, json::object properties);
     [[nodiscard]] std::string error_reference();
+    /// How much later than planned the next heartbeat comes.
+    [[nodiscard]] duration heartbeat_delay();
     [[nodiscard]] std::int64_t wall_ms() const;
     void origin(time_point t) { origin_ = t; }
 
@@ -143,9 +163,11 @@ private:
 
     struct prompt_record {
         std::string session;
+        std::string parent;
         std::string message;
         opencode_sim::outcome outcome = opencode_sim::outcome::pending;
         std::string said;
+        std::vector<opencode_sim::said_part> parts;
         std::string merged_into;
         std::string error;
         std::string last_answer; ///< id of the turn's last assistant message
@@ -158,12 +180,18 @@ private:
     // sim_engine.cpp: chance and ids.
     std::uint64_t draw(std::uint64_t below);
     duration between(milliseconds least, milliseconds most);
+    bool happens(double probability);
     std::string ascending(std::string_view prefix);
     std::string descending(std::string_view prefix);
     std::string random_text(std::size_t size, std::string_view alphabet);
 
     // Events.
-    void emit(session& s, std::string_view type, json::object properties, bool durable = false);
+    void emit(session& s, std::string_view type, json::object properties, bool durable = false,
+              const message* late = nullptr);
+    void tell(pending_event e);
+    void write(pending_event e);
+    void fall_behind(duration at_most);
+    void fall_behind_for_a_step();
     void emit_session(session& s, std::string_view type);
     void emit_message(session& s, const message& m);
     void emit_part(session& s, const json::object& part);
@@ -178,8 +206,11 @@ private:
     json::object& part_of(message& m, const std::string& id);
     message& add_message(session& s, std::string id, bool user);
     message& add_user(session& s, std::string id, const json::object& body);
-    message& add_continuation(session& s, const message& asked, json::object part, bool compaction);
-    message& add_answer(session& s, message& asked, std::string_view mode, json::object early_end = {});
+    message& add_continuation(session& s, const message& asked, std::vector<json::object> parts,
+                              bool compaction);
+    message& add_answer(session& s, message& asked, std::string_view mode);
+    bool has_earlier_prompt(const session& s, const message& prompt) const;
+    bool was_compacted(const session& s, const message& prompt) const;
     message& last_user(session& s);
     message* last_answer(session& s);
     static std::string text_of(const message& m);
@@ -187,19 +218,25 @@ private:
 
     // Prompt records.
     std::size_t record_of(const session& s, const std::string& message_id) const;
+    static bool stands_before(const session& s, const std::string& message_id, const message& later_one);
     void begin_record(session& s, const message& asked, const message& answer);
     void close_records(session& s, opencode_sim::outcome how, std::string_view error);
     void close_by_answer(session& s, prompt_record& r);
+    void close_merged(session& s);
     void step_record_for_answer(session& s, const std::function<void(prompt_record&)>& change);
+    void record_part(session& s, const json::object& part);
 
     // sim_turns.cpp: the loop and what the model plays.
     void begin_loop(session& s, duration delay);
     story loop(session& s, duration delay);
     bool answered(session& s);
+    story while_it_exists(session& s, story tale);
+    story fail_to_write(session& s);
     story step(session& s, bool first);
     story play(session& s, script what);
     story play_after_tool(session& s, script what);
     story compact(session& s, script what);
+    void go_on_after_compaction(session& s, const message& asked);
     story say(session& s, std::string text);
     story stream(session& s, std::string text);
     story retry_wait(session& s, int attempt, std::string text, duration wait);
@@ -207,7 +244,7 @@ private:
     story read_tool(session& s);
     story write_tool(session& s);
     story todo_tool(session& s);
-    story bash_tool(session& s, std::uint64_t run_ms);
+    story bash_tool(session& s, std::string command, std::string output, std::uint64_t run_ms);
     story question_tool(session& s);
     story task_tool(session& s, std::string tag);
     story run_shell(session& s, std::string command);
@@ -228,6 +265,7 @@ private:
     void end_run(session& s);
     void plan_title(session& s);
     void plan_summary(session& s, duration delay);
+    void plan_plugin_error(const std::string& directory);
     ask& put_ask(session& s, bool question, json::object asked, reply_to_ask& waiting);
     duration retry_delay(int attempt);
 
@@ -237,6 +275,7 @@ private:
     void settle_abort(session& s);
     void abort_retry(session& s);
     void abort_deleted(session& s);
+    void end_deleted(session& s);
     void drop_story(session& s);
     void over(session& s);
 
@@ -252,6 +291,9 @@ private:
     std::vector<prompt_record> prompts_;
     std::set<std::string> warm_;
     std::set<std::string> always_allowed_; // directories in which bash was granted for good
+    std::vector<pending_event> behind_;    // while the streams are behind
+    std::optional<timeline::key> catches_up_;
+    bool catches_up_after_a_step_ = false;
 };
 
 } // namespace holdfast::testing::detail

@@ -19,29 +19,14 @@ struct tag {
 };
 
 constexpr tag tags[] = {
-    {"plain", kind::plain, 0},
-    {"slow", kind::slow, 20},
-    {"reason", kind::reason, 0},
-    {"tool", kind::read, 0},
-    {"ask", kind::ask, 0},
-    {"question", kind::question, 0},
-    {"write", kind::write, 0},
-    {"todo", kind::todo, 0},
-    {"task", kind::task, 0},
-    {"big", kind::big, 1'000'000},
-    {"silent", kind::silent, 60'000},
-    {"early", kind::early, 0},
-    {"length", kind::length, 0},
-    {"error", kind::error, 400},
-    {"e500", kind::e500, 0},
-    {"e500once", kind::e500once, 0},
-    {"retry", kind::e500once, 0},
-    {"throttle", kind::throttle, 2},
-    {"cutonce", kind::cutonce, 0},
-    {"errchunk", kind::errchunk, 0},
-    {"garbage", kind::garbage, 0},
-    {"overflow", kind::overflow, 0},
-    {"overflow-ok", kind::overflow_ok, 0},
+    {"plain", kind::plain, 0},       {"slow", kind::slow, 20},        {"reason", kind::reason, 0},
+    {"tool", kind::read, 0},         {"ask", kind::ask, 0},           {"sleep", kind::sleep, 0},
+    {"question", kind::question, 0}, {"write", kind::write, 0},       {"todo", kind::todo, 0},
+    {"task", kind::task, 0},         {"big", kind::big, 1'000'000},   {"silent", kind::silent, 60'000},
+    {"early", kind::early, 0},       {"length", kind::length, 0},     {"error", kind::error, 400},
+    {"e500", kind::e500, 0},         {"e500once", kind::e500once, 0}, {"retry", kind::e500once, 0},
+    {"throttle", kind::throttle, 2}, {"cutonce", kind::cutonce, 0},   {"errchunk", kind::errchunk, 0},
+    {"garbage", kind::garbage, 0},   {"overflow", kind::overflow, 0}, {"overflow-ok", kind::overflow_ok, 0},
 };
 
 std::string_view take_while(std::string_view& text, std::string_view allowed) {
@@ -80,6 +65,7 @@ std::string_view script_help() {
            "  #reason       a reasoning part, then the answer\n"
            "  #tool         a read tool, then the answer in a second message\n"
            "  #ask[:MS]     bash, which needs a permission; once granted it runs for MS ms (0)\n"
+           "  #sleep[:MS]   the same, and the command prints nothing\n"
            "  #question     a question with two options\n"
            "  #write  #todo a write or todowrite tool; after #todo the message says finished before its "
            "first part\n"
@@ -96,7 +82,8 @@ std::string_view script_help() {
            "  #cutonce      the model's connection breaks once in the middle of the text\n"
            "  #errchunk     an error inside the model's stream, at every try\n"
            "  #garbage      bytes that are no JSON inside the model's stream, which ends the turn\n"
-           "  #overflow     the context is full and the compaction fails\n"
+           "  #overflow     the context is full and the compaction fails (after a first turn: the second "
+           "one)\n"
            "  #overflow-ok  the context is full, the compaction works, the turn goes on\n"
            "  An unknown agent, and a model that is not mock/mock-..., fail as on the real server.\n";
 }

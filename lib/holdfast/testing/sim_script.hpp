@@ -14,6 +14,7 @@ struct script {
         reason,
         read,
         ask,
+        sleep,
         question,
         write,
         todo,

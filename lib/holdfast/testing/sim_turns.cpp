@@ -54,13 +54,24 @@ std::string numbered_words(std::uint64_t count) {
     return out;
 }
 
-/// What an assistant message's first event already says of its end.
-json::object early_end(const script& what, bool after_tool) {
-    if (what.what == kind::early || (after_tool && (what.what == kind::todo || what.what == kind::task)))
-        return {{"finish", "stop"}};
-    if (what.what == kind::todo)
-        return {{"finish", "tool-calls"}};
-    return {};
+/// Steps that were seen to be over before the streams told of their beginning.
+bool is_told_when_it_is_over(const script& what) {
+    return what.what == kind::early || what.what == kind::todo;
+}
+
+json::object text_part(std::string_view text) {
+    json::object part;
+    part["type"] = "text";
+    part["text"] = text;
+    return part;
+}
+
+/// What a copy of a prompt's part holds.
+json::object copied(const json::object& part) {
+    auto out = part;
+    for (const auto* key : {"id", "messageID", "sessionID"})
+        out.erase(key);
+    return out;
 }
 
 json::object too_large_to_compact() {
@@ -78,13 +89,35 @@ void engine::begin_loop(session& s, duration delay) {
         delay += settings_.cold_start;
     s.run.now = run::phase::starting;
     s.run.stop = false;
-    s.run.tale = loop(s, delay);
+    s.run.tale = while_it_exists(s, loop(s, delay));
     s.run.tale.start();
+}
+
+/// A story that may find the session's rows gone.
+story engine::while_it_exists(session& s, story tale) {
+    bool gone = false;
+    try {
+        co_await tale;
+    } catch (const session_gone&) {
+        gone = true;
+    }
+    if (gone)
+        co_await fail_to_write(s);
+}
+
+/// The server takes the failed write for a failure of the model: it tries again, and fails at each try's
+/// first part. Nothing can be stored of the end either, so it stays busy for good.
+story engine::fail_to_write(session& s) {
+    s.run.text_part.clear();
+    for (int attempt = 1; attempt <= retries_allowed; ++attempt)
+        co_await retry_wait(s, attempt, "Failed query: insert into \"part\"", retry_delay(attempt));
 }
 
 story engine::loop(session& s, duration delay) {
     co_await pause(line_, delay);
     s.run.now = run::phase::working;
+    if (happens(settings_.plugin_error))
+        plan_plugin_error(s.directory);
     for (bool first = true; !s.run.stop; first = false) {
         set_busy(s);
         if (answered(s))
@@ -134,7 +167,19 @@ void engine::fail_without_answer(session& s) {
     become_idle(s);
     emit_error(s, error_object("UnknownError", "ProviderModelNotFoundError: " + text));
     plan_title(s);
+    for (auto& r : prompts_) {
+        const message* last = r.last_answer.empty() ? nullptr : find_message(s, r.last_answer);
+        if (r.session == s.id && r.outcome == outcome::pending && last && !last->compaction &&
+            last->info.contains("finish"))
+            close_by_answer(s, r); // answered before the model was changed
+    }
+    close_merged(s);
     close_records(s, outcome::failed, "UnknownError");
+    // It came while an abort settled, and was answered by this.
+    if (const auto current = record_of(s, last_user(s).root); current != none) {
+        prompts_[current].outcome = outcome::failed;
+        prompts_[current].error = "UnknownError";
+    }
     over(s);
 }
 
@@ -152,10 +197,10 @@ story engine::step(session& s, bool first) {
         return parent && parent->as_string() == asked.id && finish && *finish == "tool-calls";
     });
     const bool continued = asked.id != asked.root;
-    json::object early;
-    if (!continued)
-        early = early_end(what, after_tool);
-    add_answer(s, asked, s.agent, std::move(early));
+    if (!continued &&
+        (is_told_when_it_is_over(what) || (after_tool && what.what == kind::task && draw(2) == 0)))
+        fall_behind_for_a_step();
+    add_answer(s, asked, s.agent);
     if (first) {
         warm_up(s.directory);
         plan_title(s);
@@ -165,7 +210,9 @@ story engine::step(session& s, bool first) {
     set_busy(s);
     model_called(s);
     co_await pause(line_, between(milliseconds(1), milliseconds(10)));
-    if (continued)
+    if (continued && what.what == kind::overflow)
+        overflow_step(s);
+    else if (continued)
         co_await say(s, "Recovered after the compaction.");
     else if (after_tool)
         co_await play_after_tool(s, what);
@@ -181,8 +228,19 @@ void engine::plan_title(session& s) {
     line_.after(between(milliseconds(10), milliseconds(80)), [this, &s] { rename(s, "Simulated title"); });
 }
 
+/// Of nobody's session, and nobody's fault.
+void engine::plan_plugin_error(const std::string& directory) {
+    line_.after(between(milliseconds(0), milliseconds(300)), [this, directory] {
+        json::object properties;
+        properties["error"] = error_object("UnknownError", "simulated failure of a plugin");
+        emit_server(directory, "session.error", std::move(properties));
+    });
+}
+
 void engine::plan_summary(session& s, duration delay) {
     line_.after(delay, [this, &s] {
+        if (s.deleted)
+            return;
         s.info["summary"] = {{"additions", 0}, {"deletions", 0}, {"files", 0}};
         emit_session(s, "session.updated");
         emit(s, "session.diff", {{"sessionID", s.id}, {"diff", json::array()}});
@@ -237,7 +295,10 @@ story engine::play(session& s, script what) {
         co_await todo_tool(s);
         break;
     case kind::ask:
-        co_await bash_tool(s, what.number);
+        co_await bash_tool(s, "echo hi", "hi\n", what.number);
+        break;
+    case kind::sleep:
+        co_await bash_tool(s, "sleep", "", what.number);
         break;
     case kind::question:
         co_await question_tool(s);
@@ -296,6 +357,9 @@ story engine::play_after_tool(session& s, script what) {
     switch (what.what) {
     case kind::ask:
         co_await say(s, "Tool said hi.");
+        break;
+    case kind::sleep:
+        co_await say(s, "Tool said nothing.");
         break;
     case kind::question:
         co_await say(s, "Got the answer.");
@@ -381,16 +445,18 @@ void engine::overflow_step(session& s) {
     part["type"] = "compaction";
     part["auto"] = true;
     part["overflow"] = true;
-    add_continuation(s, asked, std::move(part), true);
+    add_continuation(s, asked, {std::move(part)}, true);
 }
 
 story engine::compact(session& s, script what) {
     message& asked = last_user(s);
-    const bool fails = what.what == kind::overflow;
-    json::object early;
-    if (fails)
-        early = {{"finish", "error"}, {"error", too_large_to_compact()}};
-    message& answer = add_answer(s, asked, "compaction", std::move(early));
+    // With something before the prompt there is something to summarise, once.
+    const message& prompt_message = *find_message(s, asked.root);
+    const bool fails = what.what == kind::overflow &&
+                       (!has_earlier_prompt(s, prompt_message) || was_compacted(s, prompt_message));
+    if (fails && draw(2) == 0)
+        fall_behind_for_a_step();
+    message& answer = add_answer(s, asked, "compaction");
     set_busy(s);
     model_called(s);
     co_await pause(line_, between(milliseconds(10), milliseconds(40)));
@@ -400,18 +466,32 @@ story engine::compact(session& s, script what) {
         answer.info["finish"] = "error";
         complete_answer(s);
         emit_message(s, answer);
+        catch_up();
         s.run.stop = true;
         co_return;
     }
     step_start(s);
     co_await stream(s, "Summary of what was said.");
     finish_step(s, "stop");
-    json::object part;
-    part["type"] = "text";
-    part["synthetic"] = true;
-    part["text"] = "Continue if you have next steps.";
-    add_continuation(s, asked, std::move(part), false);
+    go_on_after_compaction(s, asked);
     emit(s, "session.compacted", {{"sessionID", s.id}});
+}
+
+/// With a copy of the prompt, when the session has an earlier one, else with words of the server's own.
+void engine::go_on_after_compaction(session& s, const message& asked) {
+    const message& prompt_message = *find_message(s, asked.root);
+    std::vector<json::object> parts;
+    if (has_earlier_prompt(s, prompt_message)) {
+        for (const auto& part : prompt_message.parts)
+            parts.push_back(copied(part));
+    } else {
+        auto part = text_part("Continue if you have next steps.");
+        part["synthetic"] = true;
+        part["metadata"] = {{"compaction_continue", true}};
+        part["time"] = {{"start", wall_ms()}, {"end", wall_ms()}};
+        parts.push_back(std::move(part));
+    }
+    add_continuation(s, asked, std::move(parts), false);
 }
 
 // The tools.
@@ -461,7 +541,7 @@ story engine::todo_tool(session& s) {
     finish_step(s, "tool-calls");
 }
 
-story engine::bash_tool(session& s, std::uint64_t run_ms) {
+story engine::bash_tool(session& s, std::string command, std::string output, std::uint64_t run_ms) {
     step_start(s);
     open_text(s, "text");
     for (const auto* word : {"Running ", "it. "}) {
@@ -470,14 +550,13 @@ story engine::bash_tool(session& s, std::uint64_t run_ms) {
     }
     tool_pending(s, "bash");
     co_await pause(line_, settings_.pace);
-    const std::string command = run_ms > 0 ? "echo hi; sleep" : "echo hi";
     const json::object input{{"command", command}, {"description", "say hi"}};
     const std::string message_id = s.run.answer->id;
 
     // The question may be out before the tool says that it runs.
     reply_to_ask reply(line_);
     const bool granted = always_allowed_.contains(s.directory);
-    const bool asked_first = draw(2) == 0;
+    const bool asked_first = happens(settings_.ask_first);
     const auto put = [&] {
         const auto& state = part_of(*s.run.answer, s.run.tool_part);
         put_ask(s, false,
@@ -514,13 +593,14 @@ story engine::bash_tool(session& s, std::uint64_t run_ms) {
     }
     tool_running(s, input, {{"metadata", {{"output", ""}}}});
     co_await pause(line_, settings_.pace);
-    s.run.tool_has_output = true;
-    tool_running(s, input, {{"metadata", {{"output", "hi\n"}}}});
+    s.run.tool_has_output = !output.empty();
+    if (s.run.tool_has_output)
+        tool_running(s, input, {{"metadata", {{"output", output}}}});
     co_await pause(line_, milliseconds(run_ms) + settings_.pace);
     tool_ended(s, "completed",
-               {{"output", "hi\n"},
+               {{"output", output},
                 {"title", command},
-                {"metadata", {{"output", "hi\n"}, {"exit", 0}, {"truncated", false}}}});
+                {"metadata", {{"output", output}, {"exit", 0}, {"truncated", false}}}});
     finish_step(s, "tool-calls");
 }
 
@@ -577,11 +657,8 @@ story engine::task_tool(session& s, std::string tag) {
     shown["title"] = "sub job";
     shown["metadata"] = {{"parentSessionId", s.id}, {"sessionId", child.id}};
     tool_running(s, input, shown);
-    json::object part;
-    part["type"] = "text";
-    part["text"] = text;
     json::object posted_body;
-    posted_body["parts"] = json::array{std::move(part)};
+    posted_body["parts"] = json::array{text_part(text)};
     prompt(child, posted_body, {});
     tool_running(s, input, shown);
 
@@ -600,7 +677,8 @@ story engine::task_tool(session& s, std::string tag) {
 void engine::shell(session& s, std::string command, done when_over) {
     s.run.when_over.push_back(std::move(when_over));
     s.run.now = run::phase::working;
-    s.run.tale = run_shell(s, std::move(command));
+    s.run.shell = true;
+    s.run.tale = while_it_exists(s, run_shell(s, std::move(command)));
     s.run.tale.start();
 }
 
@@ -650,14 +728,20 @@ void engine::open_text(session& s, std::string_view part_kind) {
     part["text"] = "";
     part["time"] = {{"start", wall_ms()}};
     s.run.text.clear();
-    s.run.text_part = put_part(s, *s.run.answer, std::move(part)).at("id").as_string();
+    const auto& put = put_part(s, *s.run.answer, std::move(part));
+    s.run.text_part = put.at("id").as_string();
+    record_part(s, put);
 }
 
 void engine::delta(session& s, std::string text) {
     s.run.text += text;
     const auto& part = part_of(*s.run.answer, s.run.text_part);
-    if (part.at("type") == "text" && !s.run.answer->compaction)
-        step_record_for_answer(s, [&](prompt_record& r) { r.said += text; });
+    if (!s.run.answer->compaction)
+        step_record_for_answer(s, [&](prompt_record& r) {
+            if (part.at("type") == "text")
+                r.said += text;
+            r.parts.back().text += text;
+        });
     emit(s, "message.part.delta",
          {{"sessionID", s.id},
           {"messageID", s.run.answer->id},
@@ -672,6 +756,11 @@ void engine::close_text(session& s) {
     auto& part = part_of(*s.run.answer, s.run.text_part);
     part["text"] = s.run.text;
     part["time"].as_object()["end"] = wall_ms();
+    if (!s.run.answer->compaction)
+        step_record_for_answer(s, [&](prompt_record& r) {
+            for (auto& said : r.parts)
+                said.ended = said.ended || said.id == s.run.text_part;
+        });
     emit_part(s, part);
     s.run.text_part.clear();
 }
@@ -688,7 +777,9 @@ void engine::tool_pending(session& s, std::string_view name) {
     part["callID"] = "call_" + random_text(11, "0123456789abcdefghijklmnopqrstuvwxyz");
     part["state"] = {{"status", "pending"}, {"input", json::object()}, {"raw", ""}};
     s.run.tool_has_output = false;
-    s.run.tool_part = put_part(s, *s.run.answer, std::move(part)).at("id").as_string();
+    const auto& put = put_part(s, *s.run.answer, std::move(part));
+    s.run.tool_part = put.at("id").as_string();
+    record_part(s, put);
 }
 
 void engine::tool_running(session& s, const json::object& input, const json::object& more) {
@@ -729,6 +820,8 @@ void engine::finish_step(session& s, std::string_view reason) {
     complete_answer(s);
     emit_message(s, m);
     plan_summary(s, between(milliseconds(3), milliseconds(12)));
+    if (catches_up_after_a_step_)
+        catch_up();
 }
 
 /// An error that ends the turn: idle is said here for the first time, and again at the end of the loop.

@@ -11,13 +11,25 @@ world::parts::parts(net::io_context& io)
 world::world(std::uint64_t seed)
     : parts_(io_), clock_(parts_.clock.get()), network_(parts_.network.get()),
       runtime_(io_.get_executor(), std::move(parts_.clock), std::move(parts_.network), seed,
-               [this](const log_record& record) { logs_.push_back(record); }) {}
+               [this](const log_record& record) {
+                   logs_.push_back(record);
+                   if (log_)
+                       log_(record);
+               }) {}
 
 world::~world() = default;
 
 void world::settle() {
+    constexpr std::size_t for_ever = 5'000'000;
     io_.restart();
-    io_.poll();
+    for (std::size_t handlers = 0; io_.poll_one() != 0; ++handlers) {
+        if (handlers == for_ever)
+            throw restless();
+        if (handler_)
+            handler_();
+    }
+    if (step_)
+        step_();
 }
 
 void world::run_until(const std::function<bool()>& done, duration limit) {

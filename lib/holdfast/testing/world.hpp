@@ -23,6 +23,12 @@ public:
     stuck() : std::logic_error("stuck: the coroutine waits, and nothing is left that could wake it") {}
 };
 
+/// Thrown by world::settle() when handlers follow one another without end and without time passing.
+class restless : public std::logic_error {
+public:
+    restless() : std::logic_error("restless: handlers follow one another for ever at one moment") {}
+};
+
 class world {
 public:
     explicit world(std::uint64_t seed = 1);
@@ -33,6 +39,13 @@ public:
     [[nodiscard]] memory_network& net() noexcept { return *network_; }
     [[nodiscard]] net::io_context& io() noexcept { return io_; }
     [[nodiscard]] std::vector<log_record>& logs() noexcept { return logs_; }
+
+    /// Called whenever nothing is ready any more, before time passes: a step.
+    void on_step(std::function<void()> told) { step_ = std::move(told); }
+    /// Called after each handler.
+    void on_handler(std::function<void()> told) { handler_ = std::move(told); }
+    /// Called with each record of the log, when it is written.
+    void on_log(log_sink told) { log_ = std::move(told); }
 
     /// Runs what is ready, and lets time pass, until `done` holds. Throws `stuck` when it never will, also when
     /// `limit` of virtual time has passed.
@@ -75,6 +88,9 @@ private:
     virtual_clock* clock_;
     memory_network* network_;
     std::vector<log_record> logs_;
+    std::function<void()> step_;
+    std::function<void()> handler_;
+    log_sink log_;
     runtime runtime_;
 };
 
