@@ -1,0 +1,320 @@
+#include "scenario.hpp"
+
+#include <algorithm>
+
+namespace holdfast::sim {
+namespace {
+
+using testing::fault;
+using testing::memory_network;
+
+constexpr const char* directories[] = {"/one", "/two", "/three"};
+
+// Without an ask: those can be left alone by their owner.
+constexpr const char* simple_tags[] = {
+    "#plain", "#slow:5", "#slow:20", "#slow:60", "#reason", "#tool", "#write", "#todo", "#task", "#task:slow:12",
+    "#big:20000", "#silent:8000", "#early", "#length", "#error:400", "#e500once", "#throttle:3", "#cutonce",
+    "#garbage", "#overflow", "#overflow-ok"};
+constexpr const char* asking_tags[] = {"#ask", "#ask:500", "#question", "#task:ask", "#task:question"};
+constexpr const char* long_tags[] = {"#silent:45000", "#e500", "#errchunk", "#slow:400", "#throttle:40"};
+
+retry::policy draw_policy(dice& d) {
+    retry::policy p;
+    p.jitter = d.pick(std::initializer_list<retry::jitter>{retry::jitter::none, retry::jitter::equal, retry::jitter::equal, retry::jitter::full});
+    if (d.percent(30))
+        p.base_delay = milliseconds(250);
+    if (d.percent(35))
+        p.max_attempts = retry::unlimited;
+    else if (d.percent(15))
+        p.max_attempts = static_cast<unsigned>(d.between(1, 3));
+    if (d.percent(20))
+        p.max_delay = seconds(8);
+    return p;
+}
+
+server_plan draw_server(dice& d, std::size_t number) {
+    server_plan s;
+    s.at = endpoint("http", "127.0.0.1", static_cast<std::uint16_t>(4096 + 100 * number));
+    s.model.seed = d.below(1u << 30);
+    s.model.pace = d.ms(1, 40);
+    s.model.titles = d.percent(70);
+    if (d.percent(20))
+        s.model.cold_start = d.ms(100, 3000);
+    s.model.restart_down = d.ms(0, 3000);
+    s.model.startup_hang = d.percent(70) ? d.ms(0, 900) : duration::zero();
+    s.model.epoch += seconds(static_cast<std::int64_t>(d.below(7200))) - seconds(3600); // its clock is not ours
+    s.policy = draw_policy(d);
+    s.global_stream = d.percent(25);
+    s.locates = d.percent(60);
+    s.says_down = d.percent(30);
+    if (d.percent(30))
+        s.stall_timeout = d.ms(15'000, 30'000);
+    if (d.percent(20))
+        s.greeting_timeout = d.ms(2000, 5000);
+    if (d.percent(30))
+        s.quiet_after = d.ms(5000, 15'000);
+    if (d.percent(25))
+        s.queue_items = d.between(4, 32);
+    return s;
+}
+
+prompt_plan draw_prompt(dice& d, bool long_ones) {
+    prompt_plan p;
+    const bool asks = d.percent(25);
+    if (asks)
+        p.text = d.pick(asking_tags);
+    else if (long_ones && d.percent(12))
+        p.text = d.pick(long_tags);
+    else
+        p.text = d.pick(simple_tags);
+    if (d.percent(3))
+        p.agent = "nobody";
+    else if (d.percent(3))
+        p.model = "bad/model";
+    else if (d.percent(30))
+        p.model = "mock/mock-1";
+    if (d.percent(20)) {
+        p.reader = reader::slow;
+        p.pace = d.ms(5, 400);
+    } else if (d.percent(20)) {
+        p.reader = reader::impatient;
+        p.pace = d.ms(1, 60);
+    }
+    if (d.percent(20))
+        p.abort_after = d.ms(0, d.percent(50) ? 200 : 8000);
+    else if (!asks && d.percent(8))
+        p.detach_after = d.ms(0, 3000);
+    else if (!asks && d.percent(10))
+        p.cancel_after = d.ms(0, d.percent(50) ? 80 : 4000);
+    p.adopted_afterwards = (p.detach_after || p.cancel_after) && d.percent(60);
+    p.reply = d.pick(std::initializer_list<const char*>{"once", "once", "always", "reject"});
+    p.reply_after = d.ms(0, d.percent(70) ? 300 : 6000);
+    p.reply_twice = d.percent(10);
+    return p;
+}
+
+void draw_actions(dice& d, scenario& s) {
+    const bool long_ones = d.percent(25);
+    const auto span = d.percent(60) ? 6000u : 25'000u;
+    for (std::size_t i = 0; i < s.sessions.size(); ++i) {
+        const auto add = [&](action::kind what) -> action& {
+            action a;
+            a.what = what;
+            a.at = d.ms(0, span);
+            a.server = s.sessions[i].server;
+            a.session = i;
+            s.actions.push_back(std::move(a));
+            return s.actions.back();
+        };
+        const auto prompts = d.between(1, 4);
+        for (std::uint64_t n = 0; n < prompts; ++n) {
+            auto& a = add(action::kind::prompt);
+            a.prompt = draw_prompt(d, long_ones);
+            // Often right behind another one of the same session.
+            if (n != 0 && d.percent(40))
+                a.at = s.actions[s.actions.size() - 2].at + d.ms(0, 150);
+        }
+        if (d.percent(12))
+            add(action::kind::abort_session);
+        if (d.percent(10))
+            add(action::kind::foreign_prompt).prompt.text = d.pick(simple_tags);
+        // What a prompt that comes during a compaction does to it is not known well enough to be held to it.
+        const auto prompted = [&](const action& a) {
+            return a.session == i && (a.what == action::kind::prompt || a.what == action::kind::foreign_prompt);
+        };
+        if (std::count_if(s.actions.begin(), s.actions.end(), prompted) > 1)
+            for (auto& a : s.actions)
+                if (prompted(a) && a.prompt.text.starts_with("#overflow"))
+                    a.prompt.text = "#slow:30";
+        if (d.percent(6))
+            add(action::kind::foreign_abort);
+        if (d.percent(4))
+            add(action::kind::foreign_shell);
+        if (d.percent(4))
+            add(action::kind::delete_session);
+        if (d.percent(12))
+            add(action::kind::move_session).directory = d.pick(directories);
+    }
+    for (std::size_t i = 0; i < s.servers.size(); ++i) {
+        action a;
+        a.server = i;
+        a.at = d.ms(0, span + 20'000);
+        a.what = action::kind::wake;
+        if (d.percent(10))
+            s.actions.push_back(a);
+        a.what = d.percent(50) ? action::kind::stop : action::kind::cancel_run;
+        a.at = d.ms(0, span + 20'000);
+        if (d.percent(8))
+            s.actions.push_back(a);
+    }
+    std::stable_sort(s.actions.begin(), s.actions.end(), [](const auto& a, const auto& b) { return a.at < b.at; });
+}
+
+fault draw_fault(dice& d) {
+    using kind = fault::kind;
+    fault f;
+    f.what = d.pick(std::initializer_list<kind>{kind::cut, kind::cut, kind::reset, kind::stall, kind::mute, kind::garbage, kind::refuse,
+                             kind::restart, kind::early_end, kind::status, kind::hang, kind::api_status,
+                             kind::drop_answer});
+    f.after = d.below(d.percent(50) ? 3000 : 30'000);
+    f.times = d.between(1, 4);
+    f.for_ = d.ms(0, 20'000);
+    f.status = static_cast<unsigned>(d.pick(std::initializer_list<int>{500, 500, 502, 503, 503, 504, 429, 408}));
+    if (f.what == kind::status && d.percent(10))
+        f.status = static_cast<unsigned>(d.pick(std::initializer_list<int>{401, 403, 404, 204}));
+    return f;
+}
+
+trouble draw_trouble(dice& d, const scenario& s, std::uint64_t span) {
+    using kind = trouble::kind;
+    trouble t;
+    t.what = d.pick(std::initializer_list<kind>{
+        kind::inject, kind::inject, kind::inject, kind::inject, kind::cut_streams, kind::cut_streams,
+        kind::stall_streams, kind::mute, kind::freeze, kind::hang, kind::refuse, kind::restart,
+        kind::restart_elsewhere, kind::kill, kind::dispose, kind::unreachable, kind::connect_hangs,
+        kind::slow_network, kind::harm_next, kind::harm_next, kind::harm_open});
+    t.at = d.ms(0, span);
+    t.lasts = d.ms(0, d.percent(75) ? 4000 : 90'000);
+    t.server = d.below(s.servers.size());
+    t.fault = draw_fault(d);
+    using how = memory_network::harm::kind;
+    t.harm.what = d.pick(std::initializer_list<how>{how::fin, how::rst, how::stall, how::deaf});
+    t.harm.after = d.below(d.percent(50) ? 400 : 12'000);
+    t.times = d.between(1, 4);
+    t.latency = d.ms(1, d.percent(80) ? 500 : 12'000);
+    t.directory = d.pick(directories);
+    if (t.what == kind::restart_elsewhere && !s.servers[t.server].locates)
+        t.what = kind::restart; // nobody would find it
+    return t;
+}
+
+void draw_troubles(dice& d, scenario& s) {
+    const auto count = d.percent(10) ? 0 : d.percent(60) ? d.between(1, 3) : d.between(3, 9);
+    const auto span = d.percent(60) ? 8000u : 45'000u;
+    for (std::uint64_t i = 0; i < count; ++i)
+        s.troubles.push_back(draw_trouble(d, s, span));
+    std::stable_sort(s.troubles.begin(), s.troubles.end(), [](const auto& a, const auto& b) { return a.at < b.at; });
+    for (const auto& a : s.actions)
+        s.troubles_end = std::max(s.troubles_end, a.at);
+    for (const auto& t : s.troubles)
+        s.troubles_end = std::max(s.troubles_end, t.at + t.lasts);
+    s.troubles_end += seconds(5);
+}
+
+std::string in_ms(duration d) {
+    return std::to_string(to_ms(d)) + " ms";
+}
+
+const char* name_of(fault::kind what) {
+    static constexpr const char* names[] = {"cut",     "reset",     "stall",  "mute", "garbage",    "refuse",
+                                            "restart", "early-end", "status", "hang", "api-status", "drop-answer"};
+    return names[static_cast<std::size_t>(what)];
+}
+
+std::string describe(const prompt_plan& p) {
+    std::string out = p.text;
+    if (!p.agent.empty())
+        out += " agent " + p.agent;
+    if (!p.model.empty())
+        out += " model " + p.model;
+    if (p.reader == reader::slow)
+        out += ", read slowly (" + in_ms(p.pace) + ")";
+    if (p.reader == reader::impatient)
+        out += ", read impatiently (" + in_ms(p.pace) + ")";
+    if (p.abort_after)
+        out += ", aborted after " + in_ms(*p.abort_after);
+    if (p.detach_after)
+        out += ", detached after " + in_ms(*p.detach_after);
+    if (p.cancel_after)
+        out += ", cancelled after " + in_ms(*p.cancel_after);
+    if (p.adopted_afterwards)
+        out += ", then adopted";
+    return out + ", replies " + p.reply + " after " + in_ms(p.reply_after) + (p.reply_twice ? " twice" : "");
+}
+
+} // namespace
+
+scenario make_scenario(std::uint64_t seed) {
+    dice d(seed);
+    scenario s;
+    s.seed = seed;
+    s.latency = d.percent(30) ? duration::zero() : d.ms(0, d.percent(80) ? 20 : 200);
+    if (d.percent(25))
+        s.slice = d.percent(50) ? d.between(1, 8) : d.between(9, 700);
+    const auto servers = d.percent(80) ? 1u : d.between(2, 3);
+    for (std::size_t i = 0; i < servers; ++i)
+        s.servers.push_back(draw_server(d, i));
+    const auto sessions = d.between(servers, servers + 3);
+    for (std::size_t i = 0; i < sessions; ++i)
+        s.sessions.push_back({i < servers ? i : d.below(servers), d.pick(directories)});
+    draw_actions(d, s);
+    draw_troubles(d, s);
+    return s;
+}
+
+std::string describe(const action& a) {
+    static constexpr const char* names[] = {"prompts",        "aborts the session",    "somebody prompts",
+                                            "somebody aborts", "somebody runs a shell", "somebody deletes the session",
+                                            "somebody moves the session", "wakes", "stops", "cancels run()"};
+    std::string out = names[static_cast<std::size_t>(a.what)];
+    if (a.what == action::kind::prompt)
+        out += " " + describe(a.prompt);
+    if (a.what == action::kind::foreign_prompt)
+        out += " " + a.prompt.text;
+    if (a.what == action::kind::move_session)
+        out += " to " + a.directory;
+    return out;
+}
+
+std::string describe(const trouble& t) {
+    static constexpr const char* names[] = {"fault",   "streams cut",  "streams stall", "mute",
+                                            "frozen",  "hangs",        "refuses",       "restarts",
+                                            "restarts elsewhere",      "killed",        "instance disposed",
+                                            "unreachable", "connects hang", "slow network",
+                                            "next connections harmed", "open connections harmed"};
+    static constexpr const char* harms[] = {"fin", "rst", "stall", "deaf"};
+    std::string out = names[static_cast<std::size_t>(t.what)];
+    if (t.what == trouble::kind::inject)
+        out += " " + std::string(name_of(t.fault.what)) + " after " + std::to_string(t.fault.after) + " bytes, " +
+               std::to_string(t.fault.times) + " times, status " + std::to_string(t.fault.status);
+    if (t.what == trouble::kind::harm_next || t.what == trouble::kind::harm_open)
+        out += ": " + std::string(harms[static_cast<std::size_t>(t.harm.what)]) + " after " +
+               std::to_string(t.harm.after) + " bytes, " + std::to_string(t.times) + " times";
+    if (t.what == trouble::kind::slow_network)
+        out += " " + in_ms(t.latency);
+    if (t.what == trouble::kind::dispose)
+        out += " " + t.directory;
+    return out + " (for " + in_ms(t.lasts) + ")";
+}
+
+std::string describe(const scenario& s) {
+    std::string out = "seed " + std::to_string(s.seed) + ": latency " + in_ms(s.latency) + ", reads of " +
+                      (s.slice == 0 ? std::string("any size") : "at most " + std::to_string(s.slice) + " bytes") + "\n";
+    for (std::size_t i = 0; i < s.servers.size(); ++i) {
+        const auto& v = s.servers[i];
+        static constexpr const char* jitters[] = {"none", "equal", "full"};
+        out += "  server " + std::to_string(i) + " at " + to_string(v.at) + ": pace " + in_ms(v.model.pace) +
+               ", down " + in_ms(v.model.restart_down) + " and mute " + in_ms(v.model.startup_hang) +
+               " at a restart" + (v.global_stream ? ", one global stream" : "") +
+               (v.locates ? v.says_down ? ", located (or said to be down)" : ", located" : "") + "\n    attempts " +
+               (v.policy.max_attempts == retry::unlimited ? std::string("unlimited")
+                                                          : std::to_string(v.policy.max_attempts)) +
+               ", delays " + in_ms(v.policy.base_delay) + " to " + in_ms(v.policy.max_delay) + ", jitter " +
+               jitters[static_cast<std::size_t>(v.policy.jitter)] + ", stall " + in_ms(v.stall_timeout) +
+               ", greeting " + in_ms(v.greeting_timeout) + ", quiet " + in_ms(v.quiet_after) + ", queue " +
+               std::to_string(v.queue_items) + "\n";
+    }
+    for (std::size_t i = 0; i < s.sessions.size(); ++i)
+        out += "  session " + std::to_string(i) + " on server " + std::to_string(s.sessions[i].server) + " in " +
+               s.sessions[i].directory + "\n";
+    for (const auto& a : s.actions)
+        out += "  " + in_ms(a.at) + ": " +
+               (a.what >= action::kind::wake ? "server " + std::to_string(a.server)
+                                             : "session " + std::to_string(a.session)) +
+               " " + describe(a) + "\n";
+    for (const auto& t : s.troubles)
+        out += "  " + in_ms(t.at) + ": trouble at server " + std::to_string(t.server) + ": " + describe(t) + "\n";
+    return out + "  " + in_ms(s.troubles_end) + ": all is well again\n";
+}
+
+} // namespace holdfast::sim
