@@ -34,6 +34,8 @@ using std::chrono::milliseconds;
 namespace {
 
 constexpr std::size_t block_size = 16384;
+constexpr std::size_t pieces_a_second = 50; // of a connection whose bandwidth is limited
+constexpr std::size_t most_paths = 1000;
 
 /// What is to go wrong now.
 struct faults {
@@ -43,6 +45,8 @@ struct faults {
     std::array<bool, 2> stall{};      ///< by scope
     milliseconds latency{0};
     std::size_t slice = 0;
+    std::size_t bandwidth = 0;
+    milliseconds slow_close{0};
     std::optional<std::size_t> cut_after;
     fault_proxy::ending cut_how = fault_proxy::ending::reset;
 };
@@ -177,6 +181,9 @@ public:
         });
     }
 
+    std::optional<std::chrono::steady_clock::time_point> cut_at() {
+        return on_thread([&] { return cut_at_; });
+    }
     std::size_t accepted() {
         return on_thread([&] { return accepted_; });
     }
@@ -233,7 +240,8 @@ private:
         error_code error;
         while (!error) {
             const auto got = co_await connection->client.async_read_some(
-                asio::buffer(block.data(), piece_size()), asio::redirect_error(asio::use_awaitable, error));
+                asio::buffer(block.data(), piece_size(side::server)),
+                asio::redirect_error(asio::use_awaitable, error));
             if (error) {
                 break;
             }
@@ -245,7 +253,8 @@ private:
             co_await allowed(*connection, side::server);
             error = co_await write(*connection, side::server, std::string_view(block.data(), got));
         }
-        end_direction(connection, connection->server, error);
+        co_await pause_before_end(error);
+        end_direction(connection, side::server, error);
     }
 
     asio::awaitable<void> forward_responses(link_ptr connection) {
@@ -253,26 +262,42 @@ private:
         error_code error;
         while (!error) {
             const auto got = co_await connection->server.async_read_some(
-                asio::buffer(block.data(), piece_size()), asio::redirect_error(asio::use_awaitable, error));
+                asio::buffer(block.data(), piece_size(side::client)),
+                asio::redirect_error(asio::use_awaitable, error));
             if (error) {
                 break;
             }
-            if (faults_.latency.count() > 0) {
-                asio::steady_timer timer(context_, faults_.latency);
-                co_await timer.async_wait(asio::use_awaitable);
-            }
+            co_await pause(faults_.latency);
             co_await allowed(*connection, side::client);
             const auto piece = up_to_the_cut(*connection, std::string_view(block.data(), got));
             const bool cut_now = is_cut_due(*connection);
             if (cut_now) {
                 faults_.cut_after.reset();
+                cut_at_ = std::chrono::steady_clock::now();
             }
             error = co_await write(*connection, side::client, piece);
             if (cut_now) {
                 connection->close(faults_.cut_how);
             }
+            if (faults_.bandwidth != 0) {
+                co_await pause(milliseconds(1000 * piece.size() / faults_.bandwidth));
+            }
         }
-        end_direction(connection, connection->client, error);
+        co_await pause_before_end(error);
+        end_direction(connection, side::client, error);
+    }
+
+    asio::awaitable<void> pause(milliseconds time) {
+        if (time.count() > 0) {
+            asio::steady_timer timer(context_, time);
+            co_await timer.async_wait(asio::use_awaitable);
+        }
+    }
+
+    asio::awaitable<void> pause_before_end(error_code why) {
+        if (why == asio::error::eof) {
+            co_await pause(faults_.slow_close);
+        }
     }
 
     /// Forwards `data`, or drops it where that direction has been ended.
@@ -286,8 +311,12 @@ private:
         co_return error;
     }
 
-    std::size_t piece_size() const {
-        return faults_.slice == 0 ? block_size : std::min(faults_.slice, block_size);
+    std::size_t piece_size(side towards) const {
+        auto size = faults_.slice == 0 ? block_size : std::min(faults_.slice, block_size);
+        if (towards == side::client && faults_.bandwidth != 0) {
+            size = std::min(size, std::max<std::size_t>(faults_.bandwidth / pieces_a_second, 1));
+        }
+        return size;
     }
 
     bool is_blocked(const link& connection, side towards) const {
@@ -316,7 +345,9 @@ private:
             return;
         }
         const auto path = path_of(std::string_view(connection.request_line).substr(0, end));
-        ++requests_[path];
+        if (requests_.size() < most_paths || requests_.contains(path)) {
+            ++requests_[path];
+        }
         connection.stream = is_stream_path(path);
         connection.in_request_line = false;
         connection.request_line.clear();
@@ -367,12 +398,16 @@ private:
         return end + 4 - before;
     }
 
-    /// Passes on how one direction ended; forgets the connection when both have.
-    void end_direction(const link_ptr& connection, tcp::socket& towards, error_code why) {
+    /// Passes on how the direction towards this side ended; forgets the connection when both have.
+    void end_direction(const link_ptr& connection, side towards, error_code why) {
         ++connection->directions_ended;
         error_code ignored;
-        if (why == asio::error::eof) {
-            towards.shutdown(tcp::socket::shutdown_send, ignored);
+        const auto other = towards == side::client ? side::server : side::client;
+        if (why == asio::error::eof && connection->ended_towards[static_cast<std::size_t>(other)]) {
+            connection->close(ending::clean); // it left because it was told the end
+        } else if (why == asio::error::eof) {
+            (towards == side::client ? connection->client : connection->server)
+                .shutdown(tcp::socket::shutdown_send, ignored);
         } else if (!connection->closed) {
             connection->close(ending::reset);
         }
@@ -393,6 +428,7 @@ private:
     faults faults_;
     std::vector<link_ptr> links_;
     std::size_t accepted_ = 0;
+    std::optional<std::chrono::steady_clock::time_point> cut_at_;
     std::map<std::string, std::size_t, std::less<>> requests_;
     std::thread thread_;
 };
@@ -443,8 +479,20 @@ void fault_proxy::latency(std::chrono::milliseconds time) {
     relay_->change([time](faults& now) { now.latency = time; });
 }
 
+void fault_proxy::bandwidth(std::size_t bytes_per_second) {
+    relay_->change([bytes_per_second](faults& now) { now.bandwidth = bytes_per_second; });
+}
+
+void fault_proxy::slow_close(std::chrono::milliseconds time) {
+    relay_->change([time](faults& now) { now.slow_close = time; });
+}
+
 void fault_proxy::slice(std::size_t bytes) {
     relay_->change([bytes](faults& now) { now.slice = bytes; });
+}
+
+std::optional<std::chrono::steady_clock::time_point> fault_proxy::cut_at() const {
+    return relay_->cut_at();
 }
 
 std::size_t fault_proxy::accepted() const {

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -64,7 +65,11 @@ public:
     /// on: exactly so many are forwarded. Once; open streams count from this call.
     void cut_stream_after(std::size_t bytes, ending how = ending::reset);
 
-    /// Ends one direction of every open connection: the one towards this side. The other goes on.
+    /// When such a cut was last made; nothing: never.
+    [[nodiscard]] std::optional<std::chrono::steady_clock::time_point> cut_at() const;
+
+    /// Ends one direction of every open connection: the one towards this side. The other goes on, until the
+    /// side that was told the end leaves too.
     void half_close(side towards, scope what = scope::all);
 
     /// Delays each piece from the server by this much.
@@ -73,12 +78,20 @@ public:
     /// Forwards at most this many bytes at a time, in both directions; 0: as they come.
     void slice(std::size_t bytes);
 
+    /// Forwards at most this many bytes a second from the server to the client, for each connection; 0: as
+    /// they come.
+    void bandwidth(std::size_t bytes_per_second);
+
+    /// Passes on the end of a connection, whichever side ended it, only so much later. A reset is passed on
+    /// at once.
+    void slow_close(std::chrono::milliseconds time);
+
     /// How many connections were ever accepted.
     [[nodiscard]] std::size_t accepted() const;
 
     /// How many requests had this path (without a query), counted when their request line arrives here,
-    /// whether they were forwarded or not. Requests after the first on a kept connection are counted if they
-    /// are sent after an answer to the one before has begun.
+    /// whether they were forwarded or not; of the first 1,000 paths that came. Requests after the first on a
+    /// kept connection are counted if they are sent after an answer to the one before has begun.
     [[nodiscard]] std::size_t requests(std::string_view path) const;
 
     /// How many connections of this kind are open now.

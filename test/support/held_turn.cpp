@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <condition_variable>
+#include <cstdlib>
 #include <mutex>
 #include <set>
 #include <thread>
@@ -24,6 +25,7 @@ opencode::server_config quick_config() {
     config.policy.max_attempts = 1000;
     config.turns.start_grace = seconds(3);
     config.turns.quiet_after = seconds(5);
+    config.global_stream = std::getenv("HOLDFAST_TEST_GLOBAL_STREAM") != nullptr;
     return config;
 }
 
