@@ -34,16 +34,24 @@ need_packages $build_packages $test_packages
 need_opencode
 [ "$setup_only" = no ] || { say "set up"; exit 0; }
 
-# At -O0 with both sanitizers, this is the debug run too.
+# At -O0 with both sanitizers, this is the debug run too; of the simulation it runs a tenth of the seeds.
 say "build: everything, with ASan and UBSan"
 cmake --preset asan -DHOLDFAST_WERROR=ON >/dev/null
 cmake --build --preset asan -j "$jobs"
-say "test: unit tests, commands, consumers, the real server"
+say "test: unit tests, fuzz corpora, simulation, commands, consumers, the real server"
 ctest --preset asan -j "$jobs"
 
-say "build: the stream core, with TSan"
+say "build: the simulation, optimised"
+cmake --preset release -DHOLDFAST_WERROR=ON >/dev/null
+cmake --build --preset release -j "$jobs" --target holdfast-sim-test
+say "test: 2,000 seeds of the simulated world"
+build/release/bin/holdfast-sim-test --threads "$jobs" --rows
+
+say "build: the stream core, sessions and the simulation, with TSan"
 cmake --preset tsan -DHOLDFAST_WERROR=ON >/dev/null
-cmake --build --preset tsan -j "$jobs" --target unit-event_hub unit-event_source unit-runtime unit-session
-say "test: the stream core, with TSan"
-ctest --preset tsan -R '^unit/(event_hub|event_source|runtime|session)$'
+cmake --build --preset tsan -j "$jobs" --target unit-event_hub unit-event_source unit-runtime unit-session real-threads \
+  holdfast holdfast-sim-test
+say "test: these, and servers on several threads"
+ctest --preset tsan -R '^(unit/(event_hub|event_source|runtime|session)|real/threads)$'
+build/tsan/bin/holdfast-sim-test --seeds 1-50 --threads 2
 say "all passed"
