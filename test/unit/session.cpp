@@ -743,3 +743,67 @@ CO_TEST_CASE(one_of_two_sessions_moves_and_the_other_stays, held_server) {
     BOOST_TEST(host->model().stats().open_streams == 2u);
     co_await end();
 }
+
+// --- asks that nobody answers
+
+CO_TEST_CASE(an_ask_that_nobody_answers_waits_for_ever_where_no_time_was_set, held_server) {
+    start();
+    auto session = co_await new_session();
+    auto turn = co_await session.prompt("#ask");
+    co_await world.rt().sleep_for(std::chrono::hours(3));
+    std::size_t ends = 0;
+    while (const auto event = turn.try_next())
+        ends += std::holds_alternative<opencode::settlement>(*event) ? 1 : 0;
+    BOOST_TEST(ends == 0u);
+    co_await end();
+}
+
+CO_TEST_CASE(an_ask_that_nobody_answers_in_time_is_answered_by_the_default, held_server) {
+    config.ask_timeout = seconds(30);
+    start();
+    struct kind {
+        std::string prompt;
+        std::string reply; ///< to a permission; empty: it is a question
+        std::string outcome;
+    };
+    // The children's too.
+    const std::vector<kind> kinds{{"#ask", "reject", "rejected"}, {"#question", "", "rejected"}, {"#task:ask", "reject", ""}};
+    for (const auto& each : kinds) {
+        auto session = co_await new_session();
+        const auto asked = world.rt().now();
+        const auto all = co_await run_turn(session, each.prompt);
+        BOOST_TEST(to_ms(world.rt().now() - asked) >= 30000, each.prompt);
+        BOOST_TEST(to_ms(world.rt().now() - asked) < 60000, each.prompt);
+        if (!each.outcome.empty())
+            BOOST_TEST(to_string(all.end().outcome) == each.outcome, all.ending());
+        if (!each.reply.empty())
+            BOOST_TEST(all.all<opencode::permission_event>().back().reply.value() == each.reply);
+    }
+    co_await end();
+}
+
+CO_TEST_CASE(the_default_may_be_to_allow_it, held_server) {
+    config.ask_timeout = seconds(30);
+    config.ask_default = "once";
+    start();
+    auto session = co_await new_session();
+    const auto all = co_await run_turn(session, "#ask");
+    BOOST_TEST(to_string(all.end().outcome) == "completed", all.ending());
+    co_await end();
+}
+
+CO_TEST_CASE(a_session_is_named_in_the_log_as_its_owner_calls_it, held_server) {
+    config.tag = "the server";
+    start();
+    auto named = co_await new_session();
+    named.tag("run 17");
+    auto other = co_await new_session();
+    const auto first = co_await run_turn(named, "#plain");
+    const auto second = co_await run_turn(other, "#plain");
+    std::vector<std::string> tags;
+    for (const auto& record : world.logs())
+        if (record.event == "turn.settled")
+            tags.push_back(record.tag);
+    BOOST_TEST(tags == (std::vector<std::string>{"run 17", "the server"}), boost::test_tools::per_element());
+    co_await end();
+}

@@ -310,23 +310,6 @@ net::awaitable<result<void>> abort_of(std::shared_ptr<detail::turn_core> core) {
     co_return co_await core->owner->abort();
 }
 
-template <class Call>
-net::awaitable<result<void>> with_rest(std::shared_ptr<detail::turn_core> core, Call call) {
-    auto server = core->owner->rest();
-    result<void> done;
-    for (bool again : {false, true}) {
-        if (again)
-            static_cast<void>(co_await core->owner->read_directory_again()); // it may have been moved meanwhile
-        const auto directories = core->owner->ask_directories();
-        for (const auto& directory : directories) {
-            done = co_await call(server, directory);
-            if (done || done.error().code != errc::not_found)
-                co_return done;
-        }
-    }
-    co_return done;
-}
-
 net::awaitable<turn> prompt_in(std::shared_ptr<detail::session_lease> lease, prompt what) {
     co_return co_await lease->core->prompt(std::move(what));
 }
@@ -395,21 +378,15 @@ net::awaitable<result<void>> turn::abort() {
 }
 
 net::awaitable<result<void>> turn::reply_permission(std::string id, std::string reply) {
-    return with_rest(core_, [id = std::move(id), reply = std::move(reply)](client& server, const std::string& directory) {
-        return server.reply_permission(id, reply, {}, directory);
-    });
+    return core_->owner->reply_permission(std::move(id), std::move(reply));
 }
 
 net::awaitable<result<void>> turn::reply_question(std::string id, std::vector<std::vector<std::string>> answers) {
-    return with_rest(core_, [id = std::move(id), answers = std::move(answers)](client& server, const std::string& directory) {
-        return server.reply_question(id, answers, directory);
-    });
+    return core_->owner->reply_question(std::move(id), std::move(answers));
 }
 
 net::awaitable<result<void>> turn::reject_question(std::string id) {
-    return with_rest(core_, [id = std::move(id)](client& server, const std::string& directory) {
-        return server.reject_question(id, directory);
-    });
+    return core_->owner->reject_question(std::move(id));
 }
 
 void turn::detach() {
@@ -433,6 +410,10 @@ const std::string& session::directory() const noexcept {
 
 const std::string& session::last_sent() const noexcept {
     return lease_->core->last_sent();
+}
+
+void session::tag(std::string name) {
+    lease_->core->tag(std::move(name));
 }
 
 net::awaitable<turn> session::prompt(opencode::prompt what) {

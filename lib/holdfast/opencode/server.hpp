@@ -36,6 +36,8 @@ struct server_config {
     tracker_options turns;
     std::size_t queue_items = 1024;     ///< of one turn: past it, text coalesces and progress is thinned
     std::size_t queue_bytes = 8u << 20; ///< as queue_items, in bytes
+    duration ask_timeout{};             ///< a permission or question that waits longer is answered for us; zero: none is
+    std::string ask_default = "reject"; ///< by this, then: once, always or reject; a question is rejected in any case
     /// What belongs to no session held here: heartbeats aside, every other event. May be empty.
     std::function<void(std::string_view data)> observe;
     std::string tag; ///< the caller's name for this server, in log records
@@ -91,6 +93,9 @@ public:
     [[nodiscard]] const std::string& directory() const noexcept;
     /// The message id of the prompt that was sent last, also when its answer did not come; empty: none yet.
     [[nodiscard]] const std::string& last_sent() const noexcept;
+
+    /// The caller's name for this session, in log records instead of the server's.
+    void tag(std::string name);
 
     /// Posts a prompt once the session's stream is acknowledged and repaired, so that nothing of its turn is missed.
     /// The session's directory is read again first. Always gives a turn: one that could not be posted is settled as

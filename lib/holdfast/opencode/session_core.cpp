@@ -302,7 +302,7 @@ void session_core::on_event(std::string_view data) {
         record.level = log_level::warn;
         record.event = "session.event_unreadable";
         record.session = info_.id;
-        record.tag = config().tag;
+        record.tag = tag();
         record.error_class = retry::to_string(event.error().cls);
         record.error_message = event.error().message;
         return world().log(record);
@@ -406,6 +406,10 @@ net::awaitable<void> session_core::supervise() {
     for (;;) {
         tracker_.tick(world().now());
         pump();
+        if (next_overdue_ask() <= world().now()) {
+            co_await answer_overdue_asks();
+            continue;
+        }
         const bool due = !repairing_ && (ask_rest_ || tracker_.wants_snapshot());
         if (due && world().now() >= not_before) {
             ask_rest_ = false;
@@ -413,8 +417,105 @@ net::awaitable<void> session_core::supervise() {
             not_before = later(world().now(), snapshot_pause);
             continue;
         }
-        armed_for_ = std::min(tracker_.next_deadline().value_or(time_point::max()), due ? not_before : time_point::max());
+        armed_for_ = std::min({tracker_.next_deadline().value_or(time_point::max()),
+                               due ? not_before : time_point::max(), next_overdue_ask()});
         co_await changed_.wait(armed_for_);
+    }
+}
+
+// --- session_core: asks
+
+namespace {
+
+// An ask is answered in the directory where it was made, which may be another than the session's is now.
+template <class Call>
+net::awaitable<result<void>> where_it_was_asked(std::shared_ptr<session_core> core, Call call) {
+    auto server = core->rest();
+    result<void> done;
+    for (const bool again : {false, true}) {
+        if (again)
+            static_cast<void>(co_await core->read_directory_again()); // it may have been moved meanwhile
+        const auto directories = core->ask_directories();
+        for (const auto& directory : directories) {
+            done = co_await call(server, directory);
+            if (done || done.error().code != errc::not_found)
+                co_return done;
+        }
+    }
+    co_return done;
+}
+
+} // namespace
+
+net::awaitable<result<void>> session_core::reply_permission(std::string id, std::string reply) {
+    return where_it_was_asked(shared_from_this(), [id = std::move(id), reply = std::move(reply)](
+                                                      client& server, const std::string& directory) {
+        return server.reply_permission(id, reply, {}, directory);
+    });
+}
+
+net::awaitable<result<void>> session_core::reply_question(std::string id,
+                                                          std::vector<std::vector<std::string>> answers) {
+    return where_it_was_asked(shared_from_this(), [id = std::move(id), answers = std::move(answers)](
+                                                      client& server, const std::string& directory) {
+        return server.reply_question(id, answers, directory);
+    });
+}
+
+net::awaitable<result<void>> session_core::reject_question(std::string id) {
+    return where_it_was_asked(shared_from_this(), [id = std::move(id)](client& server, const std::string& directory) {
+        return server.reject_question(id, directory);
+    });
+}
+
+// Keeps the time of what is asked, until it is answered or its turn is over.
+void session_core::note_ask(const std::string& message, const agent_event& event) {
+    if (config().ask_timeout <= duration::zero())
+        return;
+    const auto note = [&](const std::string& id, bool question, bool answered) {
+        if (answered)
+            asks_.erase(id);
+        else
+            asks_[id] = {message, question, later(world().now(), config().ask_timeout)};
+        changed_.notify_all();
+    };
+    if (const auto* permission = std::get_if<permission_event>(&event))
+        note(permission->request.id, false, permission->reply.has_value());
+    if (const auto* question = std::get_if<question_event>(&event))
+        note(question->request.id, true, question->reply.has_value());
+    if (std::holds_alternative<settlement>(event))
+        std::erase_if(asks_, [&](const auto& each) { return each.second.message == message; });
+}
+
+time_point session_core::next_overdue_ask() const {
+    auto first = time_point::max();
+    for (const auto& [id, ask] : asks_)
+        first = std::min(first, ask.due);
+    return first;
+}
+
+net::awaitable<void> session_core::answer_overdue_asks() {
+    const auto self = shared_from_this();
+    const auto waiting = asks_;
+    for (const auto& [id, ask] : waiting) {
+        if (ask.due > world().now() || !asks_.contains(id))
+            continue;
+        log_record record;
+        record.level = log_level::warn;
+        record.event = "session.ask_timed_out";
+        record.session = info_.id;
+        record.tag = tag();
+        record.action = ask.question ? "reject" : config().ask_default;
+        world().log(record);
+        auto answering = ask.question ? reject_question(id) : reply_permission(id, config().ask_default);
+        const auto done = co_await std::move(answering);
+        const auto still = asks_.find(id);
+        if (still == asks_.end())
+            continue;
+        if (done || retry::is_final(done.error()))
+            asks_.erase(still);
+        else
+            still->second.due = later(world().now(), snapshot_pause);
     }
 }
 
@@ -562,6 +663,7 @@ void session_core::pump() {
         const auto core = found == turns_.end() ? nullptr : found->second.lock();
         if (const auto* how = std::get_if<settlement>(&out.event))
             log_settlement(out.message, *how);
+        note_ask(out.message, out.event);
         if (core)
             core->push(std::move(out.event));
     }
@@ -572,7 +674,7 @@ void session_core::log_settlement(const std::string& message, const settlement& 
     record.level = log_level::info;
     record.event = "turn.settled";
     record.session = info_.id;
-    record.tag = config().tag;
+    record.tag = tag();
     record.action = std::string(to_string(how.outcome)) + " by " + std::string(to_string(how.rule)) + " of " + message;
     if (how.error) {
         record.error_class = how.error->cls;

@@ -59,6 +59,8 @@ public:
 
     [[nodiscard]] const session_info& info() const noexcept { return info_; }
     [[nodiscard]] const std::string& left() const noexcept { return left_; }
+    [[nodiscard]] const std::string& tag() const noexcept { return tag_.empty() ? config().tag : tag_; }
+    void tag(std::string name) { tag_ = std::move(name); }
     /// Where asks of its turns may be: its directory, and those from which it was moved while turns were open.
     [[nodiscard]] std::vector<std::string> ask_directories() const;
     /// Asks the server for its directory, and goes there.
@@ -71,6 +73,10 @@ public:
     [[nodiscard]] turn unposted(opencode::prompt what, const failure& why);
     [[nodiscard]] net::awaitable<turn> adopt(std::string message);
     [[nodiscard]] net::awaitable<result<void>> abort();
+    [[nodiscard]] net::awaitable<result<void>> reply_permission(std::string id, std::string reply);
+    [[nodiscard]] net::awaitable<result<void>> reply_question(std::string id,
+                                                              std::vector<std::vector<std::string>> answers);
+    [[nodiscard]] net::awaitable<result<void>> reject_question(std::string id);
     void close_turn(const std::string& message, outcome o, rule r, std::optional<settlement_error> error, reprompt safe);
     /// Every open turn, by our own decision.
     void close_all(outcome o, rule r, std::optional<settlement_error> error, reprompt safe);
@@ -112,11 +118,23 @@ private:
     [[nodiscard]] net::awaitable<result<void>> fetch_children(snapshot& into,
                                                               const std::map<std::string, session_status>& at_work);
     [[nodiscard]] net::awaitable<result<void>> fetch_asks(snapshot& into);
+    void note_ask(const std::string& message, const agent_event& event);
+    [[nodiscard]] time_point next_overdue_ask() const;
+    [[nodiscard]] net::awaitable<void> answer_overdue_asks();
     void pump();
     void log_settlement(const std::string& message, const settlement& how) const;
 
+    /// An ask that waits for its answer, where that has a deadline.
+    struct waiting_ask {
+        std::string message; ///< of the turn that it was told to
+        bool question = false;
+        time_point due;
+    };
+
     std::shared_ptr<server_core> server_;
     session_info info_;
+    std::string tag_;
+    std::map<std::string, waiting_ask> asks_;
     std::string left_; ///< the directory whose stream it leaves once that of its new one is acknowledged
     std::vector<std::string> former_; ///< directories that it was moved from while turns were open
     turn_tracker tracker_;
