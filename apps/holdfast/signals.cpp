@@ -1,7 +1,7 @@
 #include "signals.hpp"
 
 #include <boost/asio/buffer.hpp>
-#include <boost/system/system_error.hpp>
+#include <boost/system/error_code.hpp>
 
 #include <algorithm>
 #include <cerrno>

@@ -1,6 +1,7 @@
 // holdfast sim: the simulated OpenCode server behind real sockets.
 #include "command.hpp"
 #include "options.hpp"
+#include "signals.hpp"
 
 #include <holdfast/testing/opencode_sim.hpp>
 
@@ -10,14 +11,12 @@
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
-#include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/write.hpp>
 
 #include <algorithm>
 #include <array>
 #include <charconv>
-#include <csignal>
 #include <cstdlib>
 #include <map>
 #include <memory>
@@ -53,7 +52,7 @@ class sim_host {
 public:
     sim_host(opencode_sim::options settings, tcp::endpoint where)
         : model_(std::move(settings)), where_(std::move(where)), listener_(io_), timer_(io_),
-          signals_(io_, SIGINT, SIGTERM) {}
+          signals_(io_, [this](int signal) { end({exit_code_of(signal), {}}); }) {}
 
     /// Binds; afterwards endpoint() has the real port.
     boost::system::error_code open() {
@@ -66,10 +65,6 @@ public:
     [[nodiscard]] const tcp::endpoint& endpoint() const { return where_; }
 
     command_result run() {
-        signals_.async_wait([this](boost::system::error_code failed, int signal) {
-            if (!failed)
-                end({signal == SIGINT ? exit_interrupted : exit_terminated, {}});
-        });
         settle();
         io_.run();
         return result_;
@@ -230,7 +225,7 @@ private:
     tcp::endpoint where_;
     tcp::acceptor listener_;
     net::steady_timer timer_;
-    net::signal_set signals_;
+    signals signals_;
     std::map<id, std::shared_ptr<peer>> peers_;
     command_result result_;
 };

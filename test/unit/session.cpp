@@ -782,6 +782,18 @@ CO_TEST_CASE(an_ask_that_nobody_answers_in_time_is_answered_by_the_default, held
     co_await end();
 }
 
+CO_TEST_CASE(a_reply_to_what_the_server_does_not_know_is_tried_once_where_the_session_is, held_server) {
+    start();
+    auto session = co_await new_session();
+    auto turn = co_await session.prompt("#ask");
+    const auto before = host->model().stats().requests;
+    const auto done = co_await turn.reply_permission("per_unknown", "once");
+    BOOST_TEST_REQUIRE(!done.has_value());
+    BOOST_TEST((done.error().code == error_code(errc::not_found)), done.error().message);
+    BOOST_TEST(host->model().stats().requests - before == 2u); // the reply, and where the session is by now
+    co_await end();
+}
+
 CO_TEST_CASE(the_default_may_be_to_allow_it, held_server) {
     config.ask_timeout = seconds(30);
     config.ask_default = "once";

@@ -438,6 +438,8 @@ server::server(runtime& world, http::url base, server_config config)
 server::server(runtime& world, std::string_view base, server_config config)
     : server(world, http::parse_url(base).value(), std::move(config)) {}
 
+server::server(runtime& world, std::string_view base) : server(world, base, server_config()) {}
+
 server::~server() = default;
 
 net::awaitable<void> server::run() {

@@ -121,9 +121,11 @@ private:
 /// Thread safety: confined to the runtime's executor, but for stop(). run() must have returned before destruction.
 class server {
 public:
-    server(runtime& world, http::url base, server_config config = {});
+    server(runtime& world, http::url base, server_config config);
     /// Throws boost::system::system_error when `base` is no URL, see http::parse_url().
-    server(runtime& world, std::string_view base, server_config config = {});
+    server(runtime& world, std::string_view base, server_config config);
+    /// As the one above, with the defaults of server_config.
+    server(runtime& world, std::string_view base);
     ~server();
     server(const server&) = delete;
     server& operator=(const server&) = delete;

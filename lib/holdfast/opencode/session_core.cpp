@@ -4,6 +4,7 @@
 #include <holdfast/runtime/cancellation.hpp>
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
 namespace holdfast::opencode::detail {
@@ -432,11 +433,14 @@ template <class Call>
 net::awaitable<result<void>> where_it_was_asked(std::shared_ptr<session_core> core, Call call) {
     auto server = core->rest();
     result<void> done;
+    std::set<std::string> tried;
     for (const bool again : {false, true}) {
         if (again)
             static_cast<void>(co_await core->read_directory_again()); // it may have been moved meanwhile
         const auto directories = core->ask_directories();
         for (const auto& directory : directories) {
+            if (!tried.insert(directory).second)
+                continue;
             done = co_await call(server, directory);
             if (done || done.error().code != errc::not_found)
                 co_return done;
