@@ -3,7 +3,7 @@
 #   sh test/mutate.sh [--seeds N] [--only ROOM] [--jobs J] [--limit N] [--sample S] [--retest] [--list] [--report]
 # --seeds N: seeds of the simulation for what the unit tests let live (200; 0: none). --only ROOM: only files whose path
 # contains this. --jobs J: mutants at a time (1). --limit N: how many (600; 0: all). --sample S: which ones; the same
-# number gives the same mutants. --retest: those that survived before are tried again. --list, --report: only that.
+# number gives the same mutants. --retest: only those that survived before, again. --list, --report: only that.
 # What is known is kept in build/mutation/mutants/results.jsonl: a run that was stopped goes on where it was.
 set -eu
 cd "$(dirname "$0")/.."

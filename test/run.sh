@@ -29,8 +29,15 @@ need_opencode() {
   npm install --prefix "$opencode_dir" --ignore-scripts --no-audit --no-fund --silent "opencode-linux-x64@$opencode_version"
 }
 
+# Without clang 19 all is tested but what only a fuzzer does.
+need_fuzzer() {
+  if installed clang-19 && installed libclang-rt-19-dev; then say "clang 19: there"; return; fi
+  (need_packages clang-19 libclang-rt-19-dev) || say "clang 19: cannot be installed from this system's sources; nothing will be fuzzed"
+}
+
 # shellcheck disable=SC2086
-need_packages $build_packages $test_packages
+need_packages $build_packages $test_packages gcovr python3
+need_fuzzer
 need_opencode
 [ "$setup_only" = no ] || { say "set up"; exit 0; }
 
@@ -47,6 +54,8 @@ cmake --build --preset release -j "$jobs" --target holdfast-sim-test
 say "test: 2,000 seeds of the simulated world"
 build/release/bin/holdfast-sim-test --threads "$jobs" --rows
 
+sh test/coverage.sh
+
 say "build: the stream core, sessions and the simulation, with TSan"
 cmake --preset tsan -DHOLDFAST_WERROR=ON >/dev/null
 cmake --build --preset tsan -j "$jobs" --target unit-event_hub unit-event_source unit-runtime unit-session real-threads \
@@ -54,4 +63,6 @@ cmake --build --preset tsan -j "$jobs" --target unit-event_hub unit-event_source
 say "test: these, and servers on several threads"
 ctest --preset tsan -R '^(unit/(event_hub|event_source|runtime|session)|real/threads)$'
 build/tsan/bin/holdfast-sim-test --seeds 1-50 --threads 2
+
+sh test/fuzz/run.sh 30
 say "all passed"

@@ -27,7 +27,7 @@ fuzz_one() { # SECONDS TARGET
     return 1
   fi
   say "$2: held for $(figure number_of_executed_units "$log") runs, $(figure average_exec_per_sec "$log") a second," \
-    "$(sed -n 's/^#.* DONE *\(cov: [0-9]* ft: [0-9]*\).*/\1/p' "$log")"
+    "$(sed -n 's/^#.*DONE *\(cov: [0-9]* ft: [0-9]*\).*/\1/p' "$log")"
 }
 
 if [ "${1:-}" = --one ]; then
@@ -37,6 +37,7 @@ if [ "${1:-}" = --one ]; then
 fi
 
 case ${1:-} in
+  -h|--help) sed -n '2,6s/^# \{0,1\}//p' "$0"; exit 0 ;;
   ''|*[!0-9]*) sed -n '2,6s/^# \{0,1\}//p' "$0"; exit 2 ;;
 esac
 seconds=$1

@@ -1,6 +1,6 @@
-// The truth about turns, under any order of real events, lost streams, snapshots and decisions of the owner's.
-// Input: bytes that say what happens next, see `drama`. The events are those of the recordings, as though all
-// were of one session.
+// The truth about turns, under any order of real events, lost streams, snapshots and decisions of the
+// owner's. Input: bytes that say what happens next, see `drama`. The events are those of the recordings, as
+// though all were of one session.
 #include "fuzz.hpp"
 
 #include "support/recordings.hpp"
@@ -125,7 +125,9 @@ private:
         return byte;
     }
     std::size_t next_number() { return next_byte() * std::size_t{256} + next_byte(); }
-    const std::string& next_prompt() { return the_stage().prompts[next_number() % the_stage().prompts.size()]; }
+    const std::string& next_prompt() {
+        return the_stage().prompts[next_number() % the_stage().prompts.size()];
+    }
 
     void act(unsigned byte) {
         const auto& all = the_stage();
@@ -200,6 +202,8 @@ private:
     }
 
     void stream_acts(unsigned what) {
+        if (adopts())
+            return; // a recording is a whole stream
         switch (what) {
         case 0:
             tracker_.interrupted(broken_stream(), 1, seconds(1), now_);
@@ -274,7 +278,8 @@ private:
     void collect() {
         for (const auto& o : tracker_.take_outputs()) {
             if (!adopts())
-                hold(settled_[o.message] < opened_[o.message], "nothing is told of a turn that is not open", o.message);
+                hold(settled_[o.message] < opened_[o.message], "nothing is told of a turn that is not open",
+                     o.message);
             else
                 hold(settled_[o.message] == 0, "nothing is told of a turn after its settlement", o.message);
             if (std::holds_alternative<settlement>(o.event))
@@ -320,8 +325,8 @@ private:
                 tracker_.tick(now_);
             }
             collect();
-            hold(step < 1000 && now_ - begin < seconds(120), "a turn of a server at rest ends in bounded time",
-                 unsettled());
+            hold(step < 1000 && now_ - begin < seconds(120),
+                 "a turn of a server at rest ends in bounded time", unsettled());
         }
     }
 

@@ -17,40 +17,45 @@ inline double percentile(std::vector<double> values, double percent) {
     return values[static_cast<std::size_t>(std::max(rank, 1.0)) - 1];
 }
 
-/// A straight line through values taken at equal distances: how much they grow from one to the next, and
-/// between which bounds that is known (two standard errors to each side).
+/// How much values taken at equal distances grow from one to the next, and between which bounds that is known
+/// (two standard errors to each side).
 struct trend {
     double slope = 0;
     double low = 0;
     double high = 0;
 };
 
-/// Least squares. Fewer than three values have no trend.
+/// The median of the slopes between any two values (Theil and Sen), and the bounds that follow from how many
+/// of these slopes may go the other way by chance (Kendall). A burst moves neither, and nothing is said of
+/// how the noise is spread; but values that hang together with their neighbours look surer than they are.
+/// Fewer than three values have no trend.
 inline trend trend_of(const std::vector<double>& values) {
-    trend result;
-    const auto n = static_cast<double>(values.size());
     if (values.size() < 3)
-        return result;
-    const double mean_x = (n - 1) / 2;
-    double mean_y = 0;
-    for (const double y : values)
-        mean_y += y / n;
-    double xx = 0, xy = 0;
-    for (std::size_t i = 0; i < values.size(); ++i) {
-        const double x = static_cast<double>(i) - mean_x;
-        xx += x * x;
-        xy += x * (values[i] - mean_y);
-    }
-    result.slope = xy / xx;
-    double residue = 0;
-    for (std::size_t i = 0; i < values.size(); ++i) {
-        const double x = static_cast<double>(i) - mean_x;
-        residue += std::pow(values[i] - mean_y - result.slope * x, 2);
-    }
-    const double error = std::sqrt(residue / (n - 2) / xx);
-    result.low = result.slope - 2 * error;
-    result.high = result.slope + 2 * error;
-    return result;
+        return {};
+    std::vector<double> slopes;
+    for (std::size_t i = 0; i < values.size(); ++i)
+        for (std::size_t j = i + 1; j < values.size(); ++j)
+            slopes.push_back((values[j] - values[i]) / static_cast<double>(j - i));
+    std::sort(slopes.begin(), slopes.end());
+    const auto n = static_cast<double>(values.size());
+    const auto all = static_cast<double>(slopes.size());
+    const double by_chance = 2 * std::sqrt(n * (n - 1) * (2 * n + 5) / 18);
+    const auto at = [&](double rank) {
+        return slopes[static_cast<std::size_t>(std::clamp(std::floor(rank), 0.0, all - 1))];
+    };
+    return {at(all / 2), at((all - by_chance) / 2), at((all + by_chance) / 2)};
+}
+
+/// Whether values grow by more than `allowed` from one to the next, beyond noise, all in all and in each
+/// half: what leaks does so all the time; a pool that a burst has made larger for good is a step, in one
+/// half.
+inline bool grows(const std::vector<double>& values, double allowed) {
+    const auto half = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+    const auto leaks = [&](const std::vector<double>& some) {
+        const auto found = trend_of(some);
+        return found.low > 0 && found.slope > allowed;
+    };
+    return leaks(values) && leaks({values.begin(), half}) && leaks({half, values.end()});
 }
 
 /// The least of each block of `size` values; what is left at the end is dropped. Bursts come and go: what

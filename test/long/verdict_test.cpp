@@ -203,3 +203,29 @@ BOOST_AUTO_TEST_CASE(what_grows_has_a_slope_above_zero_and_what_is_noise_may_hav
     BOOST_TEST(trend_of(noise).low < 0);
     BOOST_TEST(trend_of(noise).high > 0);
 }
+
+BOOST_AUTO_TEST_CASE(a_burst_is_no_growth_and_does_not_hide_it) {
+    std::vector<double> level(30, 100.0), growing;
+    for (int i = 0; i < 30; ++i)
+        growing.push_back(100 + 2 * i);
+    for (const std::size_t at : {3U, 27U, 28U})
+        level[at] = 5000;
+    growing[2] = 5000;
+    BOOST_TEST(trend_of(level).slope == 0);
+    BOOST_TEST(trend_of(level).low <= 0);
+    BOOST_TEST(trend_of(growing).low > 1.9);
+}
+
+BOOST_AUTO_TEST_CASE(what_leaks_grows_in_each_half_and_a_step_does_not) {
+    std::vector<double> leak, step, little;
+    for (int i = 0; i < 30; ++i) {
+        const double noise = (i * 7919) % 13;
+        leak.push_back(100 + 4 * i + noise);
+        step.push_back((i < 14 ? 100 : 400) + noise);
+        little.push_back(100 + 2 * i);
+    }
+    BOOST_TEST(grows(leak, 3));
+    BOOST_TEST(!grows(step, 3));
+    BOOST_TEST(!grows(little, 3));
+    BOOST_TEST(grows(little, 1));
+}

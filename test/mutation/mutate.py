@@ -235,8 +235,13 @@ class Campaign:
             return True
         if known["end"] == "killed":
             return False
+        if self.options.retest:
+            return True
         wanted = {" ".join([p, *a]) for p, a in self.commands(target.file)}
-        return self.options.retest or not wanted <= set(known["tried"])
+        return not wanted <= set(known["tried"])
+
+    def survived(self, target):
+        return self.results.get(target.key, {}).get("end") == "survived"
 
     def run(self, targets):
         due = [t for t in targets if self.is_due(t)]
@@ -288,7 +293,7 @@ def main():
     options.add_argument("--jobs", type=int, default=1, help="mutants at a time")
     options.add_argument("--limit", type=int, default=600, help="how many (0: all)")
     options.add_argument("--sample", type=int, default=1, help="which ones: the same number, the same mutants")
-    options.add_argument("--retest", action="store_true", help="try again those that survived before")
+    options.add_argument("--retest", action="store_true", help="only those that survived before, again")
     options.add_argument("--list", action="store_true", help="only list them")
     options.add_argument("--report", action="store_true", help="only report what is known from before")
     options.add_argument("--build", type=Path, help=argparse.SUPPRESS)
@@ -302,12 +307,15 @@ def main():
         print(" ".join(sorted({"unit-" + t.partition(":")[0] for f in files for t in TESTS[f]})))
         return
     sources = {f: (LIB / f).read_text() for f in files}
-    targets = sample(all_targets(sources), options.sample, options.limit)
+    every = list(all_targets(sources))
+    targets = sample(every, options.sample, options.limit)
     if options.list:
         for t in sorted(targets, key=lambda t: (t.file, t.line)):
             print(f"lib/holdfast/{t.file}:{t.line}: {t.mutant.kind}: {t.change}")
         return
     campaign = Campaign(Build(options.build.resolve()), sources, options)
+    if options.retest:
+        targets = [t for t in every if campaign.survived(t)]
     if not options.report:
         campaign.run(targets)
     campaign.report(targets)

@@ -3,17 +3,19 @@
 # folder, outside the source tree.
 #   sh test/real/versions.sh [--global-stream] [VERSION...]
 # Prints a table: of each group of cases how many passed, and the names of those that did not. Exit code 1 when any
-# failed. --global-stream: hold every server by its /global/event.
+# failed. --global-stream: hold every server by its /global/event. HOLDFAST_BUILD is another build folder than
+# build/release.
 set -eu
 cd "$(dirname "$0")/../.."
 cache=${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/holdfast/opencode
-bin=${HOLDFAST_BUILD:-build/release}/bin
+build=${HOLDFAST_BUILD:-build/release}
+bin=$build/bin
 logs=${TMPDIR:-/tmp}/holdfast-versions.$$
 
 while [ $# -gt 0 ]; do
   case $1 in
     --global-stream) export HOLDFAST_TEST_GLOBAL_STREAM=1; shift ;;
-    -h|--help) sed -n '2,7s/^# \{0,1\}//p' test/real/versions.sh; exit 0 ;;
+    -h|--help) sed -n '2,8s/^# \{0,1\}//p' test/real/versions.sh; exit 0 ;;
     -*) echo "holdfast: unknown option $1" >&2; exit 2 ;;
     *) break ;;
   esac
@@ -21,10 +23,8 @@ done
 newest() { npm view opencode-linux-x64 versions --json | grep -o '"1\.[0-9]*\.[0-9]*"' | tr -d '"' | sort -V | tail -1; }
 [ $# -gt 0 ] || set -- 1.14.48 1.15.13 1.17.19 1.18.3 "$(newest)"
 
-if [ -z "${HOLDFAST_BUILD:-}" ]; then
-  cmake --preset release >/dev/null
-  cmake --build --preset release --target real-turns real-outages
-fi
+cmake --preset release -B "$build" >/dev/null
+cmake --build "$build" --target real-turns real-outages
 
 install() {
   [ ! -x "$cache/$1/node_modules/opencode-linux-x64/bin/opencode" ] || return 0

@@ -81,8 +81,8 @@ bool harms_calls(const trouble& t) {
     using fk = testing::fault::kind;
     switch (t.what) {
     case kind::inject:
-        return t.fault.what == fk::refuse || t.fault.what == fk::restart || t.fault.what == fk::api_status ||
-               t.fault.what == fk::drop_answer;
+        return t.fault.what == fk::refuse || t.fault.what == fk::restart || t.fault.what >= fk::api_status;
+    case kind::gone:
     case kind::cut_streams:
     case kind::stall_streams:
     case kind::mute:
@@ -160,6 +160,7 @@ private:
         opencode::server server;
         net::cancellation_signal cancel_run;
         bool known_down = false;
+        bool said_gone = false;
         bool ended = false; ///< stopped by a user before the end
         bool run_over = false;
         std::uint16_t moves = 0;
@@ -211,7 +212,7 @@ private:
             [this](const endpoint& where, memory_network::connect_step step) { on_connect(where, step); });
         if (!how_.sabotaged)
             return;
-        result_.seen.windows.push_back({0, duration::zero(), duration::max(), true});
+        result_.seen.windows.push_back({0, duration::zero(), duration::max(), true, false, false});
         using kind = sabotage::kind;
         if (how_.sabotaged->what == kind::suspension)
             world_.on_handler([this] {
@@ -359,7 +360,9 @@ private:
         on_callback();
         stream::location told;
         told.url = *http::parse_url(to_string(s.host.at()));
-        if (s.known_down && s.plan.says_down)
+        if (s.said_gone)
+            told.what = stream::location::state::gone;
+        else if (s.known_down && s.plan.says_down)
             told.what = stream::location::state::down;
         return told;
     }
@@ -586,7 +589,9 @@ private:
             ++result_.seen.calls;
             note(who, "answers " + id + " with " + plan.reply);
             result<void> done;
-            if (!question) {
+            if (!question && !plan.reply_message.empty()) {
+                done = co_await reject_with_message(record(number).session, id, plan.reply_message);
+            } else if (!question) {
                 done = co_await turn.reply_permission(id, plan.reply);
             } else if (plan.reply == "reject") {
                 done = co_await turn.reject_question(id);
@@ -595,11 +600,35 @@ private:
                 answers[0].push_back("Red");
                 done = co_await turn.reply_question(id, std::move(answers));
             }
-            if (done || retry::is_final(done.error()))
+            // An answer that makes no sense says nothing of whether the reply was taken.
+            if (done || (retry::is_final(done.error()) && done.error().cls != retry::failure_class::protocol))
                 --left;
             else
                 co_await sleep_for(seconds(1));
         }
+    }
+
+    /// Where the session is, was, or will be.
+    std::set<std::string> directories_of(std::size_t session) const {
+        std::set<std::string> all{plan_.sessions[session].directory};
+        for (const auto& a : plan_.actions)
+            if (a.what == action::kind::move_session && a.session == session)
+                all.insert(a.directory);
+        return all;
+    }
+
+    /// By hand: in whichever directory it was asked.
+    net::awaitable<result<void>> reject_with_message(std::size_t session, std::string id, std::string message) {
+        const std::string reply = "reject";
+        auto server = servers_[plan_.sessions[session].server]->server.rest();
+        const auto directories = directories_of(session);
+        result<void> done;
+        for (const auto& directory : directories) {
+            done = co_await server.reply_permission(id, reply, message, directory);
+            if (done || done.error().code != errc::not_found)
+                break;
+        }
+        co_return done;
     }
 
     void on_abort(std::size_t session) { result_.seen.sessions[session].aborts.push_back(since()); }
@@ -634,6 +663,8 @@ private:
             else
                 s.cancel_run.emit(net::cancellation_type::terminal);
         }
+        if (a.what == kind::prompt_alone)
+            spawn(who + "'s prompter", prompt_alone(a.session, a.prompt));
         if (a.what >= kind::wake || !sessions_[a.session].handle)
             return;
         const std::string id = result_.seen.sessions[a.session].id;
@@ -658,12 +689,28 @@ private:
             call(s, "DELETE", "/session/" + id, "");
             break;
         case kind::move_session:
+            result_.seen.sessions[a.session].moves.push_back(since());
             s.host.model().move_session(id, a.directory);
             s.host.pump();
+            break;
+        case kind::abort_unknown:
+            call(s, "POST", "/session/ses_of_nobody/abort?directory=" + plan_.sessions[a.session].directory, "");
             break;
         default:
             break;
         }
+    }
+
+    net::awaitable<void> prompt_alone(std::size_t session, prompt_plan plan) {
+        const auto others_play = [&] {
+            for (std::size_t i = 0; i < players_.size(); ++i)
+                if (record(i).session == session && !players_[i].over)
+                    return true;
+            return false;
+        };
+        while (others_play())
+            co_await sleep_for(milliseconds(100));
+        begin_turn(session, std::move(plan));
     }
 
     net::awaitable<void> abort_session(std::size_t session) {
@@ -703,8 +750,13 @@ private:
         auto& model = s.host.model();
         const auto now = world_time();
         note("server " + std::to_string(t.server), "TROUBLE: " + describe(t));
-        result_.seen.windows.push_back(
-            {t.server, since(), is_armed(t) ? plan_.troubles_end : since() + t.lasts, harms_calls(t)});
+        const bool for_good = t.what == kind::gone && s.plan.gone_for_good;
+        const auto over = for_good      ? duration::max()
+                          : is_armed(t) ? plan_.troubles_end
+                                        : since() + t.lasts;
+        const bool mute =
+            t.what == kind::mute || (t.what == kind::inject && t.fault.what == testing::fault::kind::mute);
+        result_.seen.windows.push_back({t.server, since(), over, harms_calls(t), t.what == kind::gone, mute});
         switch (t.what) {
         case kind::inject:
             model.inject(t.fault);
@@ -764,6 +816,9 @@ private:
         case kind::harm_open:
             world_.net().harm_open(s.host.at(), t.harm);
             break;
+        case kind::gone:
+            s.said_gone = true;
+            break;
         }
         s.host.pump();
     }
@@ -801,6 +856,11 @@ private:
             break;
         case kind::slow_network:
             world_.net().latency(plan_.latency);
+            break;
+        case kind::gone:
+            if (s.plan.gone_for_good)
+                return;
+            s.said_gone = false;
             break;
         default:
             return;

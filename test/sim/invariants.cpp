@@ -97,6 +97,26 @@ bool in_trouble(const observations& seen, const turn_record& t, duration from, d
     });
 }
 
+bool said_gone(const observations& seen, const turn_record& t, duration from, duration to) {
+    const auto server = seen.sessions.at(t.session).server;
+    return std::any_of(seen.windows.begin(), seen.windows.end(), [&](const trouble_window& w) {
+        return w.server == server && w.said_gone && w.from <= to && w.to >= from;
+    });
+}
+
+bool was_mute(const observations& seen, const turn_record& t) {
+    const auto server = seen.sessions.at(t.session).server;
+    return std::any_of(seen.windows.begin(), seen.windows.end(), [&](const trouble_window& w) {
+        return w.server == server && w.mute && w.from <= end_moment(t);
+    });
+}
+
+/// While a session moves, what is said of it may be said where nobody listens any more, or not yet.
+bool moved(const observations& seen, const turn_record& t, duration by) {
+    const auto& moves = seen.sessions.at(t.session).moves;
+    return std::any_of(moves.begin(), moves.end(), [&](duration at) { return at <= by; });
+}
+
 bool deleted(const observations& seen, const turn_record& t, duration by) {
     const auto& at = seen.sessions.at(t.session).deleted;
     return at && *at <= by;
@@ -109,6 +129,13 @@ bool another_failed(const observations& seen, const turn_record& t) {
         return other.session == t.session_id && other.message != t.message &&
                other.outcome == truth_outcome::failed && other.parts.empty();
     });
+}
+
+/// The same, or one that names an agent which nobody is: that one the server does not even keep.
+bool anybody_failed(const observations& seen, const turn_record& t) {
+    return another_failed(seen, t) || std::any_of(seen.turns.begin(), seen.turns.end(), [&](const turn_record& other) {
+               return other.session == t.session && !other.plan.agent.empty();
+           });
 }
 
 bool told_missing(const turn_record& t) {
@@ -230,7 +257,8 @@ void an_outcome_is_what_the_server_knows_to_be_true(const observations& seen, co
         const bool with_a_later = end.rule == rule::merged && then && then->parts.empty() &&
                                   (is(truth_outcome::unanswered) || is(truth_outcome::interrupted) ||
                                    is(truth_outcome::aborted) ||
-                                   (is(truth_outcome::failed) && in_trouble(seen, t, t.began, by, false)));
+                                   (is(truth_outcome::failed) &&
+                                    (t.adopted || in_trouble(seen, t, t.began, by, false))));
         switch (end.outcome) {
         case outcome::completed:
             right = is(truth_outcome::completed) || with_a_later;
@@ -243,12 +271,12 @@ void an_outcome_is_what_the_server_knows_to_be_true(const observations& seen, co
                 break;
             // An error says not to which prompt it belongs: it may be to any that still waits for an answer.
             if (end.rule == rule::session_error && then && then->parts.empty() && another_failed(seen, t) &&
-                (is(truth_outcome::unanswered) || is(truth_outcome::interrupted)))
+                (is(truth_outcome::unanswered) || is(truth_outcome::interrupted) || is(truth_outcome::aborted)))
                 break;
             // Or it was never there: it could not be posted, or nobody is that agent.
             right = is(truth_outcome::failed) ||
                     (!then && (end.rule == rule::not_posted ||
-                               (end.rule == rule::not_accepted && !t.plan.agent.empty())));
+                               (end.rule == rule::not_accepted && anybody_failed(seen, t))));
             break;
         case outcome::aborted: {
             // Between an abort and its end the prompts that wait are as good as aborted; a process that was killed
@@ -289,22 +317,28 @@ void lost_is_said_only_where_the_truth_cannot_be_had(const observations& seen, c
             right = then && then->outcome == truth_outcome::interrupted;
             break;
         case rule::merged:
-            right = then && then->outcome == truth_outcome::interrupted;
+            right = then && (then->outcome == truth_outcome::interrupted || then->outcome == truth_outcome::unanswered);
             break;
         case rule::never_answered:
             // How a prompt without an answer ended is not stored: once it was missed it cannot be had.
             right = !then || then->outcome == truth_outcome::interrupted ||
                     (then->outcome == truth_outcome::unanswered && !t.abort_called) ||
                     (then->parts.empty() && then->merged_into.empty() && !open &&
-                     (t.adopted || in_trouble(seen, t, t.began, at, false)));
+                     (t.adopted || moved(seen, t, at) || was_mute(seen, t) ||
+                      in_trouble(seen, t, t.began, at, false)));
             break;
         case rule::session_deleted:
             right = deleted(seen, t, at);
             break;
         case rule::gave_up:
-            // Where it is over, only a server that cannot be asked either may keep us from knowing.
+            // Where it is over, only a server that cannot be asked either may keep us from knowing, or one of which its
+            // owner says that it is gone.
             right = in_trouble(seen, t, at - seconds(200), at, false) &&
-                    (open || in_trouble(seen, t, at - seconds(45), at, true));
+                    (open || then->outcome == truth_outcome::interrupted ||
+                     in_trouble(seen, t, at - seconds(45), at, true) || said_gone(seen, t, t.began, at));
+            break;
+        case rule::server_gone:
+            right = said_gone(seen, t, at, at);
             break;
         default:
             break;
@@ -333,7 +367,8 @@ void nothing_is_safe_to_reprompt_that_runs_or_will_run(const observations& seen,
     });
 }
 
-/// Part by part. A part that never ended (thrown away, or killed) may be told as far as it got.
+/// Part by part. A part that never ended (thrown away, or killed) may be told as far as it got; what was swallowed in
+/// the middle of one that nobody heard the end of, nobody can know.
 void text_is_told_with_no_hole_and_no_repeat(const observations& seen, complaints& out) {
     for (const auto& t : seen.turns) {
         const auto* known = truth_of(seen, t);
@@ -347,7 +382,8 @@ void text_is_told_with_no_hole_and_no_repeat(const observations& seen, complaint
             const bool all_wanted = part.ended && heard_out(t);
             const bool right = told_missing(t) ? stand_in_order(pieces, part.text)
                                : all_wanted    ? text == part.text
-                                               : part.text.starts_with(text);
+                                               : part.text.starts_with(text) ||
+                                                     (was_mute(seen, t) && stand_in_order(pieces, part.text));
             if (!right)
                 out.push_back({"text is told with no hole and no repeat",
                                name_of(t) + " is told " + shortened(text) + " of " + shortened(part.text)});

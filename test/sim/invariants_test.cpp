@@ -188,7 +188,8 @@ BOOST_AUTO_TEST_CASE(a_false_outcome_is_noticed) {
 }
 
 BOOST_AUTO_TEST_CASE(a_loss_without_a_reason_is_noticed) {
-    for (const auto r : {rule::unfinished, rule::never_answered, rule::session_deleted, rule::gave_up, rule::merged}) {
+    for (const auto r : {rule::unfinished, rule::never_answered, rule::session_deleted, rule::gave_up, rule::merged,
+                         rule::server_gone}) {
         record lost;
         lost.settle_otherwise(end_of(outcome::lost, r), truth_outcome::completed);
         check_caught(lost_is_said_only_where_the_truth_cannot_be_had, lost);
@@ -197,6 +198,12 @@ BOOST_AUTO_TEST_CASE(a_loss_without_a_reason_is_noticed) {
     stream_only.settle_otherwise(end_of(outcome::lost, rule::gave_up), truth_outcome::completed);
     stream_only.seen.windows.push_back({0, duration::zero(), seconds(60), false});
     check_caught(lost_is_said_only_where_the_truth_cannot_be_had, stream_only);
+    record gone;
+    gone.settle_otherwise(end_of(outcome::lost, rule::server_gone), truth_outcome::pending);
+    gone.seen.windows.push_back({0, duration::zero(), milliseconds(1), false, true});
+    check_caught(lost_is_said_only_where_the_truth_cannot_be_had, gone); // it was said to be, and no more
+    gone.seen.windows.push_back({0, milliseconds(2), duration::max(), false, true});
+    BOOST_TEST(complaints_of(lost_is_said_only_where_the_truth_cannot_be_had, gone) == 0u);
     record killed;
     killed.settle_otherwise(end_of(outcome::lost, rule::unfinished), truth_outcome::interrupted);
     BOOST_TEST(complaints_of(lost_is_said_only_where_the_truth_cannot_be_had, killed) == 0u);

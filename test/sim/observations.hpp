@@ -51,6 +51,7 @@ struct session_facts {
     std::size_t server = 0;
     std::vector<duration> aborts; ///< asked for by anybody, in any way
     std::optional<duration> deleted;
+    std::vector<duration> moves; ///< to another directory, by somebody else
 };
 
 struct server_facts {
@@ -66,6 +67,8 @@ struct trouble_window {
     duration from{};
     duration to{};
     bool harms_calls = false; ///< not only streams
+    bool said_gone = false;   ///< nothing but that locate() said so
+    bool mute = false;        ///< events are swallowed, and the stream goes on
 };
 
 /// One attempt to connect.

@@ -201,13 +201,161 @@ void draw_troubles(dice& d, scenario& s) {
     s.troubles_end += seconds(5);
 }
 
+// What follows was added later. It is drawn for some seeds only, and from a chance of its own, so that what the others
+// stand for stays the same.
+
+template <class List>
+void in_order(List& all) {
+    std::stable_sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.at < b.at; });
+}
+
+/// How orderly the servers are, within what was observed.
+void draw_habits(dice& d, scenario& s) {
+    for (auto& server : s.servers) {
+        const auto habits = testing::opencode_sim::options_from(d.below(1u << 30));
+        server.model.late_events = habits.late_events;
+        server.model.lag = habits.lag;
+        server.model.ask_first = habits.ask_first;
+        server.model.plugin_error = habits.plugin_error;
+        server.model.late_heartbeat = habits.late_heartbeat;
+        server.model.late_idle = habits.late_idle;
+        // Whoever holds such a server gives it time for its heartbeats: 10 s, and 17 s late.
+        if (server.model.late_heartbeat > 0)
+            server.stall_timeout = std::max<duration>(server.stall_timeout, seconds(30));
+    }
+}
+
+/// The context is full in a later turn of a session, while nobody else prompts there.
+void draw_overflow_of_a_later_turn(dice& d, scenario& s) {
+    const auto session = d.below(s.sessions.size());
+    const bool recovers = d.percent(75);
+    auto prompt = draw_prompt(d, false);
+    const auto wait = d.ms(100, 6000);
+    duration last{};
+    bool prompted = false;
+    for (const auto& a : s.actions) {
+        const bool prompts = a.what == action::kind::prompt || a.what == action::kind::foreign_prompt;
+        if (a.session != session || !prompts)
+            continue;
+        if (a.prompt.text.starts_with("#overflow"))
+            return;
+        prompted = prompted || a.what == action::kind::prompt;
+        last = std::max(last, a.at);
+    }
+    if (!prompted)
+        return;
+    action a;
+    a.what = action::kind::prompt_alone;
+    a.at = last + wait;
+    a.server = s.sessions[session].server;
+    a.session = session;
+    a.prompt = std::move(prompt);
+    a.prompt.text = recovers ? "#overflow-ok" : "#overflow";
+    a.prompt.agent.clear();
+    a.prompt.model = "mock/mock-1";
+    a.prompt.detach_after.reset();
+    a.prompt.cancel_after.reset();
+    a.prompt.adopted_afterwards = false;
+    s.actions.push_back(std::move(a));
+    in_order(s.actions);
+}
+
+void draw_abort_of_an_unknown_session(dice& d, scenario& s) {
+    action a;
+    a.what = action::kind::abort_unknown;
+    a.at = d.ms(0, 8000);
+    a.session = d.below(s.sessions.size());
+    a.server = s.sessions[a.session].server;
+    s.actions.push_back(std::move(a));
+    in_order(s.actions);
+}
+
+void draw_rejections_with_a_message(dice& d, scenario& s) {
+    for (auto& a : s.actions)
+        if (d.percent(70)) {
+            a.prompt.reply = "reject";
+            a.prompt.reply_message = "do it without";
+        }
+}
+
+void draw_damaged_answers(dice& d, scenario& s) {
+    using kind = fault::kind;
+    for (auto left = d.between(1, 3); left > 0; --left) {
+        trouble t;
+        t.what = trouble::kind::inject;
+        t.at = d.ms(0, 8000);
+        t.server = d.below(s.servers.size());
+        t.fault.what = d.pick(std::initializer_list<kind>{kind::cut_answer, kind::bad_json, kind::odd_json, kind::web_page});
+        t.fault.times = d.percent(10) ? fault::always : d.between(1, 4);
+        s.troubles_end = std::max(s.troubles_end, t.at + seconds(5));
+        s.troubles.push_back(std::move(t));
+    }
+    in_order(s.troubles);
+}
+
+void draw_a_server_that_is_said_to_be_gone(dice& d, scenario& s) {
+    trouble t;
+    t.what = trouble::kind::gone;
+    t.server = d.below(s.servers.size());
+    t.at = d.ms(0, 8000);
+    t.lasts = d.ms(100, d.percent(60) ? 3000 : 30'000);
+    const bool for_good = d.percent(30);
+    const bool shows = d.percent(70);
+    trouble cut;
+    cut.server = t.server;
+    cut.at = t.at + d.ms(0, 500);
+    // Of a server that moves on meanwhile, nobody would know where it is.
+    const bool moves = std::any_of(s.troubles.begin(), s.troubles.end(), [&](const trouble& other) {
+        return other.server == t.server && other.what == trouble::kind::restart_elsewhere;
+    });
+    auto& server = s.servers[t.server];
+    server.locates = true;
+    server.gone_for_good = for_good && !moves;
+    s.troubles_end = std::max(s.troubles_end, t.at + t.lasts + seconds(5));
+    s.troubles.push_back(std::move(t));
+    if (shows)
+        s.troubles.push_back(std::move(cut));
+    in_order(s.troubles);
+}
+
+void draw_besides(scenario& s) {
+    constexpr std::uint64_t another = 0x9e3779b97f4a7c15;
+    dice d(s.seed ^ another);
+    if (d.percent(12))
+        draw_habits(d, s);
+    if (d.percent(8))
+        draw_overflow_of_a_later_turn(d, s);
+    if (d.percent(5))
+        draw_abort_of_an_unknown_session(d, s);
+    if (d.percent(10))
+        draw_rejections_with_a_message(d, s);
+    if (d.percent(10))
+        draw_damaged_answers(d, s);
+    if (d.percent(6))
+        draw_a_server_that_is_said_to_be_gone(d, s);
+}
+
 std::string in_ms(duration d) {
     return std::to_string(to_ms(d)) + " ms";
 }
 
+std::string in_percent(double chance) {
+    return std::to_string(static_cast<int>(chance * 100 + 0.5)) + " %";
+}
+
+/// How orderly the server is, where it is not as by default.
+std::string describe(const testing::opencode_sim::options& model) {
+    if (model.late_events + model.plugin_error + model.late_heartbeat + model.late_idle == 0)
+        return {};
+    return "\n    late: events " + in_percent(model.late_events) + " (by " + in_ms(model.lag) + "), heartbeats " +
+           in_percent(model.late_heartbeat) + ", idles " + in_percent(model.late_idle) + "; asks first " +
+           in_percent(model.ask_first) + ", errors of plugins " + in_percent(model.plugin_error);
+}
+
 const char* name_of(fault::kind what) {
     static constexpr const char* names[] = {"cut",     "reset",     "stall",  "mute", "garbage",    "refuse",
-                                            "restart", "early-end", "status", "hang", "api-status", "drop-answer"};
+                                            "restart", "early-end", "status", "hang", "api-status", "drop-answer",
+                                            "cut-answer", "bad-json", "odd-json", "web-page"};
     return names[static_cast<std::size_t>(what)];
 }
 
@@ -229,7 +377,7 @@ std::string describe(const prompt_plan& p) {
         out += ", cancelled after " + in_ms(*p.cancel_after);
     if (p.adopted_afterwards)
         out += ", then adopted";
-    return out + ", replies " + p.reply + " after " + in_ms(p.reply_after) + (p.reply_twice ? " twice" : "");
+    return out + ", replies " + p.reply + (p.reply_message.empty() ? "" : " and why") + " after " + in_ms(p.reply_after) + (p.reply_twice ? " twice" : "");
 }
 
 } // namespace
@@ -249,15 +397,18 @@ scenario make_scenario(std::uint64_t seed) {
         s.sessions.push_back({i < servers ? i : d.below(servers), d.pick(directories)});
     draw_actions(d, s);
     draw_troubles(d, s);
+    draw_besides(s);
     return s;
 }
 
 std::string describe(const action& a) {
     static constexpr const char* names[] = {"prompts",        "aborts the session",    "somebody prompts",
                                             "somebody aborts", "somebody runs a shell", "somebody deletes the session",
-                                            "somebody moves the session", "wakes", "stops", "cancels run()"};
+                                            "somebody moves the session", "prompts alone",
+                                            "somebody aborts a session that there is not", "wakes", "stops",
+                                            "cancels run()"};
     std::string out = names[static_cast<std::size_t>(a.what)];
-    if (a.what == action::kind::prompt)
+    if (a.what == action::kind::prompt || a.what == action::kind::prompt_alone)
         out += " " + describe(a.prompt);
     if (a.what == action::kind::foreign_prompt)
         out += " " + a.prompt.text;
@@ -271,7 +422,8 @@ std::string describe(const trouble& t) {
                                             "frozen",  "hangs",        "refuses",       "restarts",
                                             "restarts elsewhere",      "killed",        "instance disposed",
                                             "unreachable", "connects hang", "slow network",
-                                            "next connections harmed", "open connections harmed"};
+                                            "next connections harmed", "open connections harmed",
+                                            "is said to be gone"};
     static constexpr const char* harms[] = {"fin", "rst", "stall", "deaf"};
     std::string out = names[static_cast<std::size_t>(t.what)];
     if (t.what == trouble::kind::inject)
@@ -296,7 +448,8 @@ std::string describe(const scenario& s) {
         out += "  server " + std::to_string(i) + " at " + to_string(v.at) + ": pace " + in_ms(v.model.pace) +
                ", down " + in_ms(v.model.restart_down) + " and mute " + in_ms(v.model.startup_hang) +
                " at a restart" + (v.global_stream ? ", one global stream" : "") +
-               (v.locates ? v.says_down ? ", located (or said to be down)" : ", located" : "") + "\n    attempts " +
+               (v.locates ? v.says_down ? ", located (or said to be down)" : ", located" : "") +
+               (v.gone_for_good ? ", once gone for good" : "") + describe(v.model) + "\n    attempts " +
                (v.policy.max_attempts == retry::unlimited ? std::string("unlimited")
                                                           : std::to_string(v.policy.max_attempts)) +
                ", delays " + in_ms(v.policy.base_delay) + " to " + in_ms(v.policy.max_delay) + ", jitter " +

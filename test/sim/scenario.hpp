@@ -45,6 +45,7 @@ struct server_plan {
     bool global_stream = false;
     bool locates = false;   ///< the library is given a locate() function
     bool says_down = false; ///< locate() says `down` while the process is known to be killed
+    bool gone_for_good = false; ///< once locate() says `gone`, it says so for ever
     duration stall_timeout = seconds(60);
     duration greeting_timeout = seconds(15);
     duration quiet_after = seconds(30);
@@ -71,6 +72,7 @@ struct prompt_plan {
     std::optional<duration> cancel_after; ///< the owner's whole coroutine is cancelled, since prompt() was called
     bool adopted_afterwards = false;      ///< once detached or cancelled, somebody takes the turn up again
     std::string reply = "once";           ///< to permissions; questions are answered, or rejected by "reject"
+    std::string reply_message;            ///< goes with the "reject" of a permission: the turn goes on then
     duration reply_after{};
     bool reply_twice = false;
 };
@@ -85,6 +87,8 @@ struct action {
         foreign_shell,
         delete_session, ///< by somebody else
         move_session,   ///< by somebody else
+        prompt_alone,   ///< as prompt, once the session's other turns are over
+        abort_unknown,  ///< by somebody else, of a session that there is not; in the session's directory
         wake,
         stop,       ///< server.stop()
         cancel_run, ///< server.run() is cancelled
@@ -116,6 +120,7 @@ struct trouble {
         slow_network, ///< `latency`
         harm_next,    ///< `harm` befalls the next connections
         harm_open,    ///< `harm` befalls those that are open
+        gone,         ///< locate() says that the server is gone, though it is there
     };
     trouble::kind what = kind::cut_streams;
     duration at{};

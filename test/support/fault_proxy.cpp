@@ -35,7 +35,7 @@ namespace {
 
 constexpr std::size_t block_size = 16384;
 constexpr std::size_t pieces_a_second = 50; // of a connection whose bandwidth is limited
-constexpr std::size_t most_paths = 1000;
+constexpr std::size_t most_paths = 100;
 
 /// What is to go wrong now.
 struct faults {

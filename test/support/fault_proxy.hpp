@@ -90,7 +90,7 @@ public:
     [[nodiscard]] std::size_t accepted() const;
 
     /// How many requests had this path (without a query), counted when their request line arrives here,
-    /// whether they were forwarded or not; of the first 1,000 paths that came. Requests after the first on a
+    /// whether they were forwarded or not; of the first 100 paths that came. Requests after the first on a
     /// kept connection are counted if they are sent after an answer to the one before has begun.
     [[nodiscard]] std::size_t requests(std::string_view path) const;
 

@@ -765,4 +765,12 @@ std::string row_table(const std::map<row, std::size_t>& counts) {
     return out;
 }
 
+std::vector<row_text> rows_without(const std::map<row, std::size_t>& counts) {
+    std::vector<row_text> out;
+    for (const auto& one : all_rows())
+        if (const auto found = counts.find(one.row); found == counts.end() || found->second == 0)
+            out.push_back(one);
+    return out;
+}
+
 } // namespace holdfast::test

@@ -76,6 +76,8 @@ struct row_text {
 [[nodiscard]] std::string_view name_of(row r);
 /// One line a row: how often it was counted, its name, what it is. Rows without a count are shown with 0.
 [[nodiscard]] std::string row_table(const std::map<row, std::size_t>& counts);
+/// The rows that were counted nowhere.
+[[nodiscard]] std::vector<row_text> rows_without(const std::map<row, std::size_t>& counts);
 
 /// See the top of this file. Of one server; sessions and directories may be many. Events of a server before
 /// version 1.18 are not understood.

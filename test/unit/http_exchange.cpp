@@ -179,7 +179,8 @@ BOOST_AUTO_TEST_CASE(an_end_in_the_middle_is_a_cut_wherever_it_comes) {
 
 BOOST_AUTO_TEST_CASE(what_is_not_http_is_malformed) {
     for (const auto text : {"garbage\r\n\r\n"sv, "HTTP/9.9 200 OK\r\n\r\n"sv, "HTTP/1.1 abc OK\r\n\r\n"sv,
-                            "\x16\x03\x01\x02\x00 tls\r\n\r\n"sv, "HTTP/1.1 200 OK\r\nno colon\r\n\r\n"sv,
+                            "HTTP/1.1 099 OK\r\n\r\n"sv, "\x16\x03\x01\x02\x00 tls\r\n\r\n"sv,
+                            "HTTP/1.1 200 OK\r\nno colon\r\n\r\n"sv,
                             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n"sv,
                             "HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n"sv,
                             "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n"sv,

@@ -1259,6 +1259,10 @@ BOOST_AUTO_TEST_CASE(specs_are_read_as_they_are_documented) {
         {"hang@2", kind::hang, 0, 503, 3000, 2},
         {"api-status@503x2", kind::api_status, 0, 503, 3000, 2},
         {"drop-answer", kind::drop_answer, 0, 503, 3000, 1},
+        {"cut-answer@2", kind::cut_answer, 0, 503, 3000, 2},
+        {"bad-json", kind::bad_json, 0, 503, 3000, 1},
+        {"odd-json*", kind::odd_json, 0, 503, 3000, fault::always},
+        {"web-page", kind::web_page, 0, 503, 3000, 1},
     };
     for (const auto& r : rows) {
         const auto f = testing::parse_fault(r.spec);
@@ -1304,7 +1308,8 @@ BOOST_AUTO_TEST_CASE(a_wrong_spec_is_refused_in_one_line_that_names_it) {
 
 BOOST_AUTO_TEST_CASE(every_fault_and_every_tag_is_in_the_help) {
     for (const auto* name : {"cut@", "reset@", "stall@", "mute@", "garbage@", "refuse", "restart@",
-                             "early-end", "status@", "hang", "api-status@", "drop-answer"})
+                             "early-end", "status@", "hang", "api-status@", "drop-answer", "cut-answer", "bad-json",
+                             "odd-json", "web-page"})
         BOOST_TEST(testing::fault_help().find(name) != std::string_view::npos, name);
     for (const auto* tag : {"#plain",   "#slow",     "#reason",  "#tool",      "#ask",        "#question",
                             "#write",   "#todo",     "#task",    "#big",       "#silent",     "#early",
@@ -1431,6 +1436,42 @@ BOOST_AUTO_TEST_CASE(an_api_fault_spares_the_streams) {
     BOOST_TEST(w.call("GET", "/session").status == 503);
     BOOST_TEST(w.call("GET", "/session").status == 503);
     BOOST_TEST(w.call("GET", "/session").status == 200);
+}
+
+BOOST_AUTO_TEST_CASE(a_damaged_answer_is_one_of_a_request_that_was_taken) {
+    world w(with_faults({"cut-answer"}));
+    const auto cut = w.start_call("POST", "/session", "{}");
+    w.run_for(1s);
+    BOOST_TEST(w.wires[cut].closed);
+    BOOST_TEST(w.wires[cut].bytes.find("HTTP/1.1 200 OK") == 0u);
+    BOOST_TEST(w.wires[cut].bytes.find("\"id\":\"ses") != std::string::npos);
+    BOOST_TEST(!take_response(w.wires[cut]).has_value());
+    w.sim.inject(testing::parse_fault("bad-json").value());
+    boost::system::error_code failed;
+    json::parse(w.call("POST", "/session", "{}").body, failed);
+    BOOST_TEST(failed.failed());
+    w.sim.inject(testing::parse_fault("odd-json@2").value());
+    BOOST_TEST(w.call("POST", "/session", "{}").parsed().is_array());
+    BOOST_TEST(w.call("GET", "/session").parsed().is_object());
+    BOOST_TEST(w.call("GET", "/session").list().size() == 3u);
+}
+
+BOOST_AUTO_TEST_CASE(an_answer_without_a_body_and_a_stream_are_not_damaged) {
+    world w(with_faults({"cut-answer", "bad-json", "odd-json"}));
+    BOOST_TEST(w.count(w.subscribe(), "server.connected") == 1u);
+    w.sim.clear_faults();
+    const auto session = w.create();
+    w.sim.inject(testing::parse_fault("cut-answer").value());
+    BOOST_TEST(w.call("POST", "/session/" + session + "/prompt_async", world::prompt_body("#plain")).status == 204);
+}
+
+BOOST_AUTO_TEST_CASE(a_web_page_stands_in_the_way_of_a_request) {
+    world w(with_faults({"web-page"}));
+    BOOST_TEST(w.count(w.subscribe(), "server.connected") == 1u);
+    const auto page = w.call("POST", "/session", "{}");
+    BOOST_TEST(page.status == 200);
+    BOOST_TEST(page.head.find("Content-Type: text/html") != std::string::npos);
+    BOOST_TEST(w.call("GET", "/session").list().empty());
 }
 
 BOOST_AUTO_TEST_CASE(a_fault_may_be_injected_into_an_open_stream) {

@@ -441,3 +441,16 @@ BOOST_AUTO_TEST_CASE(the_odds_of_an_oddity_are_those_that_were_asked_for) {
                 BOOST_TEST(seen == static_cast<int>(wanted * 100));
         }
 }
+
+BOOST_AUTO_TEST_CASE(rows_that_are_counted_nowhere_are_named) {
+    std::map<row, std::size_t> counts;
+    for (const auto& one : test::all_rows())
+        counts[one.row] = 1;
+    BOOST_TEST(test::rows_without(counts).empty());
+    counts[row::normal] = 0;
+    counts.erase(row::shell_command);
+    const auto missing = test::rows_without(counts);
+    BOOST_TEST_REQUIRE(missing.size() == 2u);
+    BOOST_TEST((missing[0].row == row::normal));
+    BOOST_TEST((missing[1].row == row::shell_command));
+}

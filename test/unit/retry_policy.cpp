@@ -302,3 +302,10 @@ BOOST_AUTO_TEST_CASE(a_delay_is_doubled_exactly_as_long_as_that_does_not_pass_th
 BOOST_AUTO_TEST_CASE(a_jitter_that_is_none_of_its_kinds_changes_nothing) {
     BOOST_TEST((spread(seconds(7), static_cast<jitter>(99), 3) == seconds(7)));
 }
+
+BOOST_AUTO_TEST_CASE(a_delay_that_is_not_positive_is_not_spread) {
+    for (const auto kind : {jitter::none, jitter::equal, jitter::full})
+        for (const auto delay : {duration::zero(), duration(-1), duration(seconds(-5)), duration::min()})
+            for (const std::uint64_t random : {std::uint64_t{0}, std::uint64_t{1}, ~std::uint64_t{0}})
+                BOOST_TEST((spread(delay, kind, random) == delay));
+}

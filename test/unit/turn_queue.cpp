@@ -216,3 +216,11 @@ BOOST_AUTO_TEST_CASE(the_bound_is_reached_by_items_or_by_bytes) {
     by_bytes.push(text("p", "0"));
     BOOST_TEST(by_bytes.size() == 2u);
 }
+
+BOOST_AUTO_TEST_CASE(what_was_thinned_is_measured_no_more) {
+    turn_queue queue(1, 1 << 20);
+    queue.push(tool_event{"id", "name", "state", "title"});
+    queue.push(text("p", "x"));
+    BOOST_TEST(queue.thinned() == 1u);
+    BOOST_TEST(queue.bytes() == 2u);
+}

@@ -99,14 +99,15 @@ struct response_parser::impl {
             beast::error_code ec;
             const std::size_t step = put(bytes.substr(used), ec);
             used += step;
-            if (!head_seen && parser.is_header_done())
+            if (!head_seen && parser.is_header_done()) {
+                if (parser.get().result_int() < 100) // Beast takes any three digits
+                    return errc::malformed;
                 take_head();
+            }
             if (ec == beast::http::error::need_more)
                 break;
             if (ec)
                 return translate(ec);
-            if (step == 0)
-                break;
         }
         return {};
     }
@@ -204,7 +205,7 @@ bool response_parser::head_complete() const noexcept {
 }
 
 bool response_parser::complete() const noexcept {
-    return impl_->ended || impl_->parser.is_done();
+    return impl_->ended || (impl_->head_seen && impl_->parser.is_done());
 }
 
 const response_head& response_parser::head() const noexcept {

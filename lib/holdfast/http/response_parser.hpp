@@ -14,7 +14,7 @@ namespace holdfast::http {
 
 /// The head of a response.
 struct response_head {
-    int status = 0;
+    int status = 0; ///< 100 to 999
     std::string reason;
     std::vector<header> headers; ///< in order, names as sent
 

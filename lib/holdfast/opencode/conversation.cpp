@@ -28,6 +28,20 @@ part_record& message_record::part(std::string_view id) {
     return parts.back();
 }
 
+void message_record::arrange_as(const std::vector<opencode::part>& order) {
+    auto next = parts.begin();
+    for (const auto& p : order) {
+        const auto found = std::find_if(next, parts.end(), [&](const part_record& each) { return each.id == p.id; });
+        if (found != parts.end()) {
+            std::rotate(next, found, found + 1);
+        } else {
+            next = parts.emplace(next);
+            next->id = p.id;
+        }
+        ++next;
+    }
+}
+
 message_record* conversation::find(std::string_view id) const {
     const auto found = by_id_.find(std::string(id));
     return found == by_id_.end() ? nullptr : found->second;
@@ -51,12 +65,26 @@ message_record& conversation::append(std::string_view id) {
 }
 
 message_record& conversation::place(std::string_view id, std::int64_t created_ms) {
-    if (auto* m = find(id))
-        return *m;
+    auto* known = find(id);
+    if (known && known->known)
+        return *known;
+    const auto is_later = [&](const message_record& m) {
+        return &m == known || (m.known && m.info.created_ms > created_ms);
+    };
     std::size_t at = order_.size();
-    while (at > 0 && order_[at - 1]->known && order_[at - 1]->info.created_ms > created_ms)
+    while (at > 0 && is_later(*order_[at - 1]))
         --at;
-    return insert(at, id);
+    if (!known)
+        return insert(at, id);
+    // Only parts of it were heard: where it belongs was not known.
+    const auto from = order_.begin() + static_cast<std::ptrdiff_t>(known->index);
+    if (at > known->index)
+        std::rotate(from, from + 1, order_.begin() + static_cast<std::ptrdiff_t>(at));
+    else
+        std::rotate(order_.begin() + static_cast<std::ptrdiff_t>(at), from, from + 1);
+    for (std::size_t i = 0; i < order_.size(); ++i)
+        order_[i]->index = i;
+    return *known;
 }
 
 void conversation::erase(std::string_view id) {

@@ -73,6 +73,8 @@ struct message_record {
     [[nodiscard]] bool is_summary() const noexcept;
     [[nodiscard]] part_record* find_part(std::string_view id);
     [[nodiscard]] part_record& part(std::string_view id);
+    /// Brings the parts into this order, with a place for each that is not known yet; others stay last.
+    void arrange_as(const std::vector<opencode::part>& order);
 };
 
 class conversation {

@@ -13,6 +13,7 @@ namespace {
 constexpr unsigned page_size = 100;
 constexpr unsigned max_pages = 20;
 constexpr unsigned max_snapshot_tries = 5;
+constexpr std::size_t max_former_directories = 4;
 constexpr duration snapshot_pause = seconds(1); // after one that failed, or was void too often
 
 } // namespace
@@ -119,12 +120,13 @@ net::awaitable<turn> session_core::prompt(opencode::prompt what) {
     const auto core = make_turn(what.message_id);
     if (tracker_.is_open(core->message))
         co_return turn(core); // it is on its way already
+    const place_in_line place(*this, core->message);
     auto there = co_await read_directory_again();
     if (there)
         there = co_await become_live();
     tracker_.open(core->message, world().now());
     if (there)
-        co_await post_until_known(core, std::move(what));
+        co_await post_in_turn(core, std::move(what));
     else
         settle_unposted(*core, there.error());
     pump();
@@ -140,6 +142,8 @@ net::awaitable<turn> session_core::adopt(std::string message) {
     tracker_.adopt(core->message, world().now());
     if (live)
         co_await take_snapshot();
+    else if (live.error().code == errc::closed)
+        close_turn(core->message, outcome::detached, rule::detached, as_settlement_error(live.error()), reprompt::no);
     else
         settle_unposted(*core, live.error());
     pump();
@@ -153,8 +157,11 @@ net::awaitable<result<void>> session_core::abort() {
     for (const auto& [message, weak] : turns_)
         if (const auto core = weak.lock())
             core->abort_asked = true; // what is not posted yet shall not be
+    changed_.notify_all();
     auto server = rest();
     auto done = co_await server.abort(info_.id);
+    if (!done)
+        tracker_.abort_failed();
     changed_.notify_all();
     co_return done;
 }
@@ -201,13 +208,15 @@ net::awaitable<result<void>> session_core::read_directory_again() {
 // Goes over to another directory's stream; the old one is left when the new one is acknowledged.
 void session_core::move_to(const std::string& directory) {
     const auto left = std::exchange(info_.directory, directory);
-    if (left == info_.directory || config().global_stream)
+    if (left == info_.directory)
+        return;
+    std::erase(former_, left);
+    former_.push_back(left);
+    if (former_.size() > max_former_directories)
+        former_.erase(former_.begin());
+    if (config().global_stream)
         return;
     left_ = left;
-    if (!tracker_.has_open_turns())
-        former_.clear();
-    else if (std::find(former_.begin(), former_.end(), left) == former_.end())
-        former_.push_back(left);
     live_ = repairing_ = false;
     server_->follow(info_.directory, shared_from_this());
     changed_.notify_all();
@@ -237,41 +246,70 @@ net::awaitable<result<void>> session_core::become_live() {
     co_return result<void>();
 }
 
+// The server answers prompts in the order of their ids, which is that of the calls: one that came late would make it
+// run a later one again.
+net::awaitable<void> session_core::post_in_turn(std::shared_ptr<turn_core> core, opencode::prompt what) {
+    const auto self = shared_from_this();
+    while (posting_.front() != core->message && !core->abort_asked && tracker_.is_open(core->message))
+        co_await changed_.wait();
+    co_await post_until_known(core, std::move(what));
+}
+
 // Posts until the server has the prompt for sure, or cannot have it. The prompt carries its own ids, so that a repost
-// is harmless; after a lost answer the server is asked first.
+// is harmless. Once it is to be aborted it is posted no more, and only a server that may have it is asked.
 net::awaitable<void> session_core::post_until_known(std::shared_ptr<turn_core> core, opencode::prompt what) {
     const auto self = shared_from_this();
     retry::schedule schedule(config().policy);
-    auto server = rest();
     while (tracker_.is_open(core->message)) {
-        if (core->abort_asked)
-            co_return close_turn(core->message, outcome::aborted, rule::abort_requested, std::nullopt,
-                                 core->maybe_posted ? reprompt::unknown : reprompt::yes);
-        last_sent_ = core->message;
-        // While it is under way, whoever gives up must not call it safe to repeat.
-        const bool before = std::exchange(core->maybe_posted, true);
-        const auto done = co_await server.prompt_async(info_.id, what);
-        bool accepted = done.has_value();
-        const bool had_none = !accepted && (!done.error().connected || retry::is_final(done.error()));
-        if (had_none)
-            core->maybe_posted = before;
-        if (!accepted && core->maybe_posted) {
-            const auto seen = co_await server.get_message(info_.id, core->message);
-            accepted = seen.has_value();
-        }
-        if (accepted) {
+        const bool before = core->maybe_posted;
+        if (core->abort_asked && !before)
+            co_return close_turn(core->message, outcome::aborted, rule::abort_requested, std::nullopt, reprompt::yes);
+        auto asking = core->abort_asked ? is_there(core->message) : post_once(core, what);
+        const auto done = co_await std::move(asking);
+        if (done) {
             core->posted = true;
             core->sent = std::move(what);
-            tracker_.posted(core->message, world().now());
+            tracker_.posted(core->message, world().now(), !before);
             changed_.notify_all();
             co_return;
         }
+        if (core->abort_asked && done.error().code == errc::not_found)
+            co_return close_turn(core->message, outcome::aborted, rule::abort_requested, std::nullopt,
+                                 reprompt::unknown);
         const auto next = schedule.on_end(done.error(), duration::zero(), world().random());
         if (next.give_up)
             co_return settle_unposted(*core, done.error());
         co_await server_->pause(next.delay);
-        server = rest();
     }
+}
+
+// After a lost answer the server is asked whether it has it.
+net::awaitable<result<void>> session_core::post_once(std::shared_ptr<turn_core> core, opencode::prompt what) {
+    const auto self = shared_from_this();
+    auto server = rest();
+    last_sent_ = core->message;
+    // While it is under way, whoever gives up must not call it safe to repeat.
+    const bool before = std::exchange(core->maybe_posted, true);
+    const auto done = co_await server.prompt_async(info_.id, what);
+    if (done)
+        co_return done;
+    if (!done.error().connected || retry::is_final(done.error()))
+        core->maybe_posted = before;
+    if (core->maybe_posted) {
+        const auto seen = co_await is_there(core->message);
+        if (seen)
+            co_return seen;
+    }
+    co_return done;
+}
+
+net::awaitable<result<void>> session_core::is_there(std::string message) {
+    const auto self = shared_from_this();
+    auto server = rest();
+    const auto seen = co_await server.get_message(info_.id, message);
+    if (!seen)
+        co_return seen.error();
+    co_return result<void>();
 }
 
 void session_core::settle_unposted(turn_core& core, const failure& why) {
@@ -409,6 +447,12 @@ net::awaitable<void> session_core::supervise() {
         pump();
         if (next_overdue_ask() <= world().now()) {
             co_await answer_overdue_asks();
+            continue;
+        }
+        if (tracker_.take_abort()) {
+            auto server = rest();
+            const auto done = co_await server.abort(info_.id);
+            static_cast<void>(done); // it is asked again while the server is at it
             continue;
         }
         const bool due = !repairing_ && (ask_rest_ || tracker_.wants_snapshot());
@@ -563,14 +607,19 @@ net::awaitable<void> session_core::post_again() {
 net::awaitable<result<snapshot>> session_core::fetch_snapshot() {
     snapshot seen;
     auto server = rest();
-    const auto status = co_await server.status(info_.directory);
-    if (!status)
-        co_return status.error();
-    if (const auto mine = status->find(info_.id); mine != status->end())
+    std::map<std::string, session_status> at_work;
+    const auto directories = ask_directories();
+    for (const auto& directory : directories) {
+        const auto status = co_await server.status(directory);
+        if (!status)
+            co_return status.error();
+        at_work.insert(status->begin(), status->end());
+    }
+    if (const auto mine = at_work.find(info_.id); mine != at_work.end())
         seen.status = mine->second;
     auto step = co_await fetch_messages(seen);
     if (step && seen.session_known)
-        step = co_await fetch_children(seen, *status);
+        step = co_await fetch_children(seen, at_work);
     if (step && seen.session_known)
         step = co_await fetch_asks(seen);
     if (!step)

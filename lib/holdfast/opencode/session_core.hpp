@@ -8,6 +8,7 @@
 #include <holdfast/runtime/mailbox.hpp>
 #include <holdfast/runtime/task_scope.hpp>
 
+#include <list>
 #include <map>
 #include <memory>
 #include <optional>
@@ -61,7 +62,7 @@ public:
     [[nodiscard]] const std::string& left() const noexcept { return left_; }
     [[nodiscard]] const std::string& tag() const noexcept { return tag_.empty() ? config().tag : tag_; }
     void tag(std::string name) { tag_ = std::move(name); }
-    /// Where asks of its turns may be: its directory, and those from which it was moved while turns were open.
+    /// Where what runs in it, and its asks, may be: its directory, and the last few from which it was moved.
     [[nodiscard]] std::vector<std::string> ask_directories() const;
     /// Asks the server for its directory, and goes there.
     [[nodiscard]] net::awaitable<result<void>> read_directory_again();
@@ -109,7 +110,10 @@ private:
     [[nodiscard]] std::shared_ptr<turn_core> make_turn(std::string message);
     void move_to(const std::string& directory);
     [[nodiscard]] net::awaitable<result<void>> become_live();
+    [[nodiscard]] net::awaitable<void> post_in_turn(std::shared_ptr<turn_core> core, opencode::prompt what);
     [[nodiscard]] net::awaitable<void> post_until_known(std::shared_ptr<turn_core> core, opencode::prompt what);
+    [[nodiscard]] net::awaitable<result<void>> post_once(std::shared_ptr<turn_core> core, opencode::prompt what);
+    [[nodiscard]] net::awaitable<result<void>> is_there(std::string message);
     void settle_unposted(turn_core& core, const failure& why);
     [[nodiscard]] net::awaitable<void> take_snapshot();
     [[nodiscard]] net::awaitable<void> post_again();
@@ -124,6 +128,23 @@ private:
     void pump();
     void log_settlement(const std::string& message, const settlement& how) const;
 
+    /// Held while a prompt is on its way: the next one waits for it.
+    class place_in_line {
+    public:
+        place_in_line(session_core& of, std::string message)
+            : of_(of), at_(of.posting_.insert(of.posting_.end(), std::move(message))) {}
+        ~place_in_line() {
+            of_.posting_.erase(at_);
+            of_.changed_.notify_all();
+        }
+        place_in_line(const place_in_line&) = delete;
+        place_in_line& operator=(const place_in_line&) = delete;
+
+    private:
+        session_core& of_;
+        std::list<std::string>::iterator at_;
+    };
+
     /// An ask that waits for its answer, where that has a deadline.
     struct waiting_ask {
         std::string message; ///< of the turn that it was told to
@@ -136,7 +157,7 @@ private:
     std::string tag_;
     std::map<std::string, waiting_ask> asks_;
     std::string left_; ///< the directory whose stream it leaves once that of its new one is acknowledged
-    std::vector<std::string> former_; ///< directories that it was moved from while turns were open
+    std::vector<std::string> former_; ///< directories that it was moved from, the latest last
     turn_tracker tracker_;
     std::map<std::string, std::weak_ptr<turn_core>> turns_;
     std::weak_ptr<session_lease> lease_;
@@ -147,6 +168,7 @@ private:
     bool ask_rest_ = false;
     std::optional<failure> gave_up_;
     std::string last_sent_;
+    std::list<std::string> posting_; ///< prompts on their way, in the order in which they were asked for
     abort_source::registration stopping_;
 };
 

@@ -26,7 +26,11 @@ struct turn {
     bool cut_short = false;   ///< it ends without anybody knowing what was missed
     bool gap_pending = false; ///< its stream broke, and that it was repaired is still to be told
 
+    bool heard_out = true;     ///< no stream broke since it was opened
+    bool saw_busy = false;     ///< the session was at work since then
     bool repost_asked = false; ///< it was, or is to be, posted once more
+    std::optional<std::uint64_t> doubt; ///< how it ended is only inferred: the number of the question to the server
+    std::optional<time_point> abort_again; ///< when it is to be aborted once more, should it be at work then
     std::optional<time_point> idle_since; ///< unanswered, the session not busy, and nothing new
     std::optional<std::uint64_t>
         grace_over; ///< number of the grace period, of those that passed, that was its own
@@ -34,9 +38,13 @@ struct turn {
     std::optional<api_error> error;     ///< the first one since it was opened, also without a session id
     std::optional<api_error> own_error; ///< the first one with its session's id
     bool error_came_first = false;      ///< that one, before the session was aborted
+    bool error_is_sure = false;         ///< there was no prompt unknown to the server that it may have been about
     bool over_by_error = false;         ///< and then the session was idle, with no answer begun
     bool abort_asked = false;
+    bool abort_failed = false; ///< the server may not have heard of it
     bool abort_seen = false;
+    bool abort_guessed = false; ///< somebody's turn before it ended as one does that is aborted in a retry wait
+    bool sent_again = false;    ///< more than one POST of it was under way: the later one may run it once more
     std::string covered_by; ///< the later turn whose answer also answers this one
     std::set<std::string> rejected_calls;
     std::optional<settlement> deferred; ///< it ended with a later one before its own post was answered
@@ -53,6 +61,7 @@ struct verdict {
     outcome what = outcome::completed;
     rule why = rule::message_finished;
     std::optional<api_error> error;
+    bool inferred = false; ///< from silence: no message of its own says so
 };
 
 settlement_error from_server(const api_error& e) {
@@ -152,11 +161,13 @@ struct turn_tracker::state {
     bool quiet_due = false;
     std::optional<time_point> no_snapshot_before; ///< after one that could not be had
 
+    std::vector<api_error> explained; ///< errors that an answer told to be its own
     std::vector<std::int64_t> aborts_found; ///< when the aborted messages of a snapshot being merged ended
 
     std::string trigger; ///< what is being looked at: an event's type, or "snapshot"
     std::vector<output> outputs;
     std::vector<std::string> reposts;
+    bool abort_due = false;
 
     // --- turns
 
@@ -197,7 +208,8 @@ struct turn_tracker::state {
         turn t;
         t.id = std::move(id);
         t.silent = silent;
-        t.trusted = attached;
+        t.trusted = t.heard_out = attached;
+        t.saw_busy = busy();
         turns.push_back(std::move(t));
         auto& opened = turns.back();
         // A turn in flight is adopted: what came of it before is known, but was told to nobody.
@@ -360,7 +372,7 @@ struct turn_tracker::state {
         std::string text;
         if (const auto* m = said.last_own_answer(t.id))
             for (const auto& p : m->parts)
-                if (p.what == part_record::kind::text && p.ended)
+                if (p.what == part_record::kind::text && (p.ended || (p.live && !p.abandoned && m->info.error)))
                     text += p.text;
         return text;
     }
@@ -388,7 +400,7 @@ struct turn_tracker::state {
             return reprompt::no;
         if (r == rule::session_deleted || ran_a_tool(t))
             return reprompt::no; // a deleted session's loop goes on
-        return o == outcome::lost ? reprompt::unknown : reprompt::yes;
+        return o == outcome::lost || t.sent_again ? reprompt::unknown : reprompt::yes;
     }
 
     settlement make_settlement(const turn& t, verdict v) const {
@@ -411,8 +423,12 @@ struct turn_tracker::state {
             tell_repair(t, now);
             tell_end(t, s);
         }
-        forget(id);
-        settle_covered(id, s, now);
+        if (!may_infer() && covers_one_to_ask_about(id)) {
+            ask_about_those_with(id);
+        } else {
+            forget(id);
+            settle_covered(id, s, now);
+        }
         if (!any_visible())
             forget_all();
     }
@@ -430,6 +446,20 @@ struct turn_tracker::state {
         settle(id, make_settlement(*find_turn(id), std::move(v)), now);
     }
 
+    /// A turn that is to end with another, though nobody heard how its own answer ended, or whether it had one.
+    bool covers_one_to_ask_about(const std::string& by) const {
+        return std::any_of(turns.begin(), turns.end(), [&](const turn& t) {
+            const auto* last = said.last_own_answer(t.id);
+            return t.covered_by == by && t.posted && !t.silent && (!last || !last->info.finished());
+        });
+    }
+    /// Perhaps that was missed, though the stream did not break: the one that was told its end stays until the
+    /// server has been asked.
+    void ask_about_those_with(const std::string& by) {
+        find_turn(by)->silent = true;
+        ask_about(by);
+    }
+
     void settle_covered(const std::string& by, const settlement& end, time_point now) {
         std::vector<std::string> covered;
         for (const auto& t : turns)
@@ -441,12 +471,6 @@ struct turn_tracker::state {
                 continue; // with the last turn that anybody waits for, all others are forgotten
             const auto& t = *found;
             const auto* last = said.last_own_answer(id);
-            if (last && !last->info.finished() && !t.abort_seen && trigger != "snapshot") {
-                // Its end was missed, though the stream did not break: the server is asked.
-                find_turn(id)->trusted = false;
-                find_turn(id)->covered_by.clear();
-                continue;
-            }
             if (last && !last->info.finished()) {
                 const auto v = t.abort_seen ? verdict{outcome::aborted, rule::session_aborted, {}}
                                             : verdict{outcome::lost, rule::unfinished, {}};
@@ -501,6 +525,7 @@ struct turn_tracker::state {
         said.clear();
         asks.clear();
         answered_asks.clear();
+        explained.clear();
         held.clear();
         retry_told.reset();
         quiet_due = false;
@@ -528,7 +553,7 @@ struct turn_tracker::state {
             if (const auto* own = said.last_own_answer(t.id))
                 last = own;
         const auto& finish = last->info.finish;
-        if (finish.empty() && t.error_came_first)
+        if (finish.empty() && t.error_came_first && t.error_is_sure)
             return {outcome::failed, rule::session_error, t.own_error};
         if (finish.empty())
             return {outcome::aborted, rule::message_interrupted, {}};
@@ -580,7 +605,8 @@ struct turn_tracker::state {
         const auto* later = t.covered_by.empty() ? nullptr : find_turn(t.covered_by);
         // One that was taken up again may have been answered together with somebody's long before.
         const bool is_past = t.adopted && later && later->silent;
-        return later && !is_past && t.abort_asked && !later->abort_asked && !said.last_own_answer(t.id);
+        return later && !is_past && !later->doubt && t.abort_asked && !later->abort_asked &&
+               !said.last_own_answer(t.id);
     }
 
     const message_record* last_answer_of_all() const {
@@ -594,6 +620,27 @@ struct turn_tracker::state {
             const auto* last = said.last_answer(t.id);
             return last && !last->info.finished();
         });
+    }
+
+    /// After a tool the model is asked again: a session that is idle then was stopped, or the rest was missed; unless
+    /// it was a later prompt that it went on with.
+    bool stopped_in_between(const turn& t, const message_record* last) const {
+        return last && !last->is_summary() && !last->info.error && last->info.finish == wire::finish_tool_calls &&
+               !rejected(t, *last) && !options.adopt_prompts && !has_later_prompt(t);
+    }
+    bool has_later_prompt(const turn& t) const {
+        const auto* prompt = said.find(t.id);
+        return prompt && std::any_of(said.in_order().begin(), said.in_order().end(), [&](const auto& m) {
+                   return m->kind == user_kind::prompt && m->index > prompt->index;
+               });
+    }
+
+    /// What a turn waits for that was told its end already, or one that is to end with it.
+    const turn* end_in_doubt(const turn& t) const {
+        for (const auto* end : {&t, find_turn(t.covered_by)})
+            if (end && end->silent && end->doubt)
+                return end;
+        return nullptr;
     }
 
     /// The verdict on a turn that the stream, or a snapshot just taken, allows now.
@@ -610,11 +657,20 @@ struct turn_tracker::state {
         if (!t.covered_by.empty() || !idle())
             return std::nullopt;
         const auto* last = said.last_answer(t.id);
-        if (last && last->info.finished())
+        if (last && last->info.finished() && !stopped_in_between(t, last))
             return judge(t, last);
         if (!last && t.abort_seen && !any_unfinished_answer())
-            return verdict{outcome::aborted, rule::session_aborted, {}};
+            return verdict{outcome::aborted, rule::session_aborted, {}, true};
         return std::nullopt;
+    }
+
+    /// What no message says is believed when a snapshot has just been merged; a recording has none.
+    bool may_infer() const { return trigger == "snapshot" || options.adopt_prompts; }
+
+    bool is_sure(const turn& t, const verdict& v, const mark* asked) const {
+        if (!v.inferred || options.adopt_prompts)
+            return true;
+        return asked && (!t.doubt || *t.doubt <= asked->doubts);
     }
 
     /// The verdict on a turn without a finished answer, the session not busy, its grace over and asked for
@@ -626,7 +682,7 @@ struct turn_tracker::state {
             return {outcome::failed, rule::session_error, t.own_error};
         if (t.abort_asked)
             return {outcome::aborted, rule::abort_requested, {}};
-        if (t.abort_seen)
+        if (t.abort_seen || t.abort_guessed)
             return {outcome::aborted, rule::session_aborted, {}};
         if (t.own_error)
             return {outcome::failed, rule::session_error, t.own_error};
@@ -642,12 +698,18 @@ struct turn_tracker::state {
             for (const auto& t : turns) {
                 if (!t.posted || !(asked || (attached && is_whole(t))))
                     continue;
+                if (const auto* end = end_in_doubt(t); end && !(asked && *end->doubt <= asked->doubts))
+                    continue;
                 auto v = decide(t);
                 if (!v && asked && t.grace_over && *t.grace_over <= asked->graces && idle() &&
                     is_unanswered(t) && !asks_for_repost(t.id, now))
                     v = decide_unanswered(t);
                 if (!v)
                     continue;
+                if (!is_sure(t, *v, asked)) {
+                    ask_about(t.id);
+                    continue;
+                }
                 if (v->why == rule::message_interrupted)
                     interrupted_by_abort(*said.last_answer(t.id));
                 settle(std::string(t.id), std::move(*v), now);
@@ -659,13 +721,22 @@ struct turn_tracker::state {
         watch_unanswered(now);
     }
 
-    /// An accepted prompt that the server does not know, without an error or an abort to explain it, is posted
-    /// once more, and waited for anew.
+    void ask_about(const std::string& id) {
+        auto& t = *find_turn(id);
+        if (!t.doubt)
+            t.doubt = ++seen.doubts;
+    }
+
+    /// An accepted prompt that the server does not know, or that it let fall when the loop in which it waited came to
+    /// its end, without an error or an abort to explain it, is posted once more, and waited for anew.
     bool asks_for_repost(const std::string& id, time_point now) {
         auto& t = *find_turn(id);
-        if (server_knows(t) || t.error || t.abort_asked || t.abort_seen || t.repost_asked)
+        const bool let_fall = t.heard_out && t.saw_busy && !said.last_answer(id);
+        if (server_knows(t) && !let_fall)
             return false;
-        t.repost_asked = true;
+        if (t.error || t.abort_asked || t.abort_seen || t.abort_guessed || t.repost_asked)
+            return false;
+        t.repost_asked = t.sent_again = true;
         t.idle_since = now;
         t.grace_over.reset();
         reposts.push_back(id);
@@ -692,7 +763,8 @@ struct turn_tracker::state {
 
     bool is_unanswered(const turn& t) const {
         const auto* last = said.last_answer(t.id);
-        return t.posted && is_waited_for(t) && t.covered_by.empty() && (!last || !last->info.finished());
+        const bool ended = last && last->info.finished() && !stopped_in_between(t, last);
+        return t.posted && is_waited_for(t) && t.covered_by.empty() && !ended;
     }
 
     /// Starts or stops the grace period of each turn.
@@ -708,7 +780,8 @@ struct turn_tracker::state {
     }
 
     duration grace_of(const turn& t) const {
-        return t.abort_asked ? std::min(options.abort_grace, options.start_grace) : options.start_grace;
+        const bool aborted = t.abort_asked && !t.abort_failed;
+        return aborted ? std::min(options.abort_grace, options.start_grace) : options.start_grace;
     }
 
     // --- what comes in
@@ -785,14 +858,19 @@ struct turn_tracker::state {
     }
 
     void count_busy(const session_status& s) {
-        if (s.state != session_status::kind::idle)
-            ++seen.busy_seen;
+        if (s.state == session_status::kind::idle)
+            return;
+        ++seen.busy_seen;
+        for (auto& t : turns)
+            t.saw_busy = true;
     }
 
     /// An error carries no message id. One of the session's own is about what is at work: the answer that is being
     /// written, else the prompts that wait for one. While nothing is, it can only be about a prompt that the
     /// server does not take.
     void note_error(const api_error& error, bool own) {
+        if (std::find(explained.begin(), explained.end(), error) != explained.end())
+            return;
         for (auto& t : turns)
             if (!t.error)
                 t.error = error;
@@ -815,7 +893,37 @@ struct turn_tracker::state {
                 continue;
             t.own_error = error;
             t.error_came_first = !t.abort_seen;
+            t.error_is_sure = !one_is_unknown;
         }
+    }
+
+    /// An answer tells an error to be its own: it is about no other turn.
+    void explain(const api_error& error, const std::string& owner) {
+        constexpr std::size_t enough = 64;
+        if (std::find(explained.begin(), explained.end(), error) == explained.end())
+            explained.push_back(error);
+        if (explained.size() > enough)
+            explained.erase(explained.begin());
+        for (auto& t : turns) {
+            if (t.id == owner)
+                continue;
+            if (t.error == error)
+                t.error.reset();
+            if (t.own_error == error && !said.last_answer(t.id))
+                forget_error(t);
+        }
+    }
+
+    static void forget_error(turn& t) {
+        t.own_error.reset();
+        t.error_came_first = t.over_by_error = false;
+    }
+
+    /// The loop goes on after an error: it was not the end of those that wait for an answer.
+    void survive_errors() {
+        for (auto& t : turns)
+            if (t.error_came_first && !t.over_by_error && !said.last_answer(t.id))
+                forget_error(t);
     }
 
     void take(const event& e, time_point now) {
@@ -872,7 +980,8 @@ struct turn_tracker::state {
     void end_what_failed() {
         for (auto& t : turns)
             t.over_by_error =
-                t.over_by_error || (t.error_came_first && prompt_seen(t) && !said.last_answer(t.id));
+                t.over_by_error || (t.error_came_first && prompt_seen(t) && t.covered_by.empty() &&
+                                    !said.last_answer(t.id));
     }
 
     void set_status(const session_status& s, time_point now) {
@@ -921,6 +1030,15 @@ struct turn_tracker::state {
     void interrupted_by_abort(const message_record& last) {
         const auto at = last.info.completed_ms.value_or(last.info.created_ms);
         mark_aborted([&](const message_record& prompt) { return prompt.info.created_ms < at; });
+    }
+
+    /// Without an answer and without an error: an abort in a retry wait, or a shell.
+    void foreign_turn_ended(const message_record& last) {
+        if (status && status->state == session_status::kind::retry)
+            interrupted_by_abort(last);
+        else if (!status)
+            for (auto& t : turns)
+                t.abort_guessed = t.abort_guessed || prompt_seen(t);
     }
 
     /// An abort ends every turn whose prompt the server had by then.
@@ -1075,8 +1193,11 @@ struct turn_tracker::state {
             know_prompt(m, now);
             return;
         }
-        if (!was_known)
+        if (!was_known) {
+            if (!from_snapshot && !info.finished())
+                survive_errors();
             know_answer(m, now);
+        }
         if (!was_finished && info.finished())
             know_end(m, from_snapshot);
         flush_message(m);
@@ -1106,13 +1227,17 @@ struct turn_tracker::state {
             m.owner = m.info.parent_id;
         if (auto* t = find_turn(m.owner)) {
             if (!m.info.finished())
-                t->abort_seen = false; // it came too early for that abort
+                t->abort_seen = t->abort_guessed = false; // it came too early for that abort
         } else {
             m.parts.clear();
         }
     }
 
     void know_end(message_record& m, bool from_snapshot) {
+        if (m.info.error && m.info.error->name != aborted_error)
+            explain(*m.info.error, m.owner);
+        if (!m.info.error && m.info.finish.empty() && m.owner.empty() && !from_snapshot)
+            foreign_turn_ended(m);
         if (!m.info.error || m.info.error->name != aborted_error)
             return;
         const auto* t = find_turn(m.owner);
@@ -1127,8 +1252,6 @@ struct turn_tracker::state {
     /// A prompt of somebody else's, or of a recording.
     void become_prompt(message_record& m, time_point now) {
         m.kind = user_kind::prompt;
-        if (!options.adopt_prompts && !any_visible())
-            return;
         auto& t = open(m.info.id, now, !options.adopt_prompts);
         t.posted = true;
         m.owner = t.id;
@@ -1211,7 +1334,7 @@ struct turn_tracker::state {
                 if (!p.ended && !p.abandoned)
                     p.live = false;
         for (auto& t : turns)
-            t.trusted = false;
+            t.trusted = t.heard_out = false;
     }
 
     /// The server did not answer when it was asked for a stream. A stall alone says nothing of that: an idle stream
@@ -1285,6 +1408,9 @@ struct turn_tracker::state {
         if (std::exchange(out_of_reach, false))
             restart_grace(now);
         evaluate(now, &taken);
+        for (auto& t : turns)
+            if (t.doubt && *t.doubt <= taken.doubts)
+                t.doubt.reset(); // it is not over after all
         merge_asks(s, taken);
         if (!awaits_repair())
             take_held(now);
@@ -1318,6 +1444,8 @@ struct turn_tracker::state {
         merge_info(record, m.info, now, true);
         if (record.answers() && record.owner.empty())
             know_answer(record, now); // its prompt may be known by now
+        if (record.answers() && !is_foreign(record))
+            record.arrange_as(m.parts);
         for (const auto& p : m.parts)
             merge_part(record, p, now, false);
         if (may_answer_an_earlier(record))
@@ -1408,6 +1536,18 @@ struct turn_tracker::state {
                 t.grace_over = ++seen.graces;
         if (watches_quiet() && now >= quiet_check_at)
             quiet_due = true;
+        abort_again(now);
+    }
+
+    /// What the server took up after we had it abort runs for nobody, and may ask what nobody answers.
+    void abort_again(time_point now) {
+        const auto* at_work = current_turn();
+        for (auto& t : turns) {
+            if (!t.abort_again || now < *t.abort_again)
+                continue;
+            t.abort_again = later(now, options.start_grace);
+            abort_due = abort_due || (busy() && attached && &t == at_work);
+        }
     }
 
     std::optional<time_point> next_deadline() const {
@@ -1419,9 +1559,12 @@ struct turn_tracker::state {
             return next;
         if (no_snapshot_before)
             consider(*no_snapshot_before);
-        for (const auto& t : turns)
+        for (const auto& t : turns) {
             if (waits(t))
                 consider(later(*t.idle_since, grace_of(t)));
+            if (t.abort_again && !t.silent)
+                consider(*t.abort_again);
+        }
         if (watches_quiet())
             consider(quiet_check_at);
         return next;
@@ -1431,7 +1574,7 @@ struct turn_tracker::state {
         if (!attached || no_snapshot_before)
             return false;
         return quiet_due || std::any_of(turns.begin(), turns.end(), [](const turn& t) {
-                   return t.grace_over || (!t.silent && !t.trusted);
+                   return t.grace_over || t.doubt || (!t.silent && !t.trusted);
                });
     }
 
@@ -1458,15 +1601,16 @@ struct turn_tracker::state {
         auto& t = known ? *known : open(std::move(id), now);
         take_up(t);
         t.posted = t.adopted = true;
-        t.trusted = false;
+        t.trusted = t.heard_out = false;
         progressed(now);
     }
 
-    void posted(std::string_view id, time_point now) {
+    void posted(std::string_view id, bool once, time_point now) {
         auto* t = find_turn(id);
         if (!t || t->posted)
             return;
         t->posted = true;
+        t->sent_again = !once;
         progressed(now);
         if (t->deferred) {
             auto end = std::move(*t->deferred);
@@ -1499,9 +1643,16 @@ struct turn_tracker::state {
             if (t.silent)
                 continue;
             t.abort_asked = true;
+            t.abort_failed = false;
+            t.abort_again = later(now, options.abort_grace);
             if (t.idle_since)
                 t.idle_since = now;
         }
+    }
+
+    void abort_failed() {
+        for (auto& t : turns)
+            t.abort_failed = t.abort_asked;
     }
 
     std::string reason(const turn& t) const {
@@ -1537,8 +1688,8 @@ void turn_tracker::adopt(std::string message_id, time_point now) {
     state_->adopt(std::move(message_id), now);
 }
 
-void turn_tracker::posted(std::string_view message_id, time_point now) {
-    state_->posted(message_id, now);
+void turn_tracker::posted(std::string_view message_id, time_point now, bool once) {
+    state_->posted(message_id, once, now);
 }
 
 void turn_tracker::close(std::string_view message_id, outcome o, rule r,
@@ -1553,6 +1704,10 @@ void turn_tracker::close(std::string_view message_id, outcome o, rule r,
 
 void turn_tracker::abort_requested(time_point now) {
     state_->abort_requested(now);
+}
+
+void turn_tracker::abort_failed() {
+    state_->abort_failed();
 }
 
 void turn_tracker::attached(time_point) {
@@ -1602,6 +1757,10 @@ std::vector<turn_tracker::output> turn_tracker::take_outputs() {
 
 std::vector<std::string> turn_tracker::take_reposts() {
     return std::exchange(state_->reposts, {});
+}
+
+bool turn_tracker::take_abort() {
+    return std::exchange(state_->abort_due, false);
 }
 
 bool turn_tracker::has_open_turns() const noexcept {

@@ -58,8 +58,9 @@ public:
     // --- what the owner does
     /// Opens a turn before its prompt is posted. Nothing is decided before posted().
     void open(std::string message_id, time_point now);
-    /// The server accepted the prompt (or it is known to be there: adopted).
-    void posted(std::string_view message_id, time_point now);
+    /// The server accepted the prompt (or it is known to be there: adopted). `once` is false when an earlier POST of it
+    /// may still be on its way.
+    void posted(std::string_view message_id, time_point now, bool once = true);
     /// Opens a turn whose prompt is with the server already. Nothing is told of it before the next snapshot, which
     /// wants_snapshot() asks for.
     void adopt(std::string message_id, time_point now);
@@ -67,6 +68,8 @@ public:
     void close(std::string_view message_id, outcome o, rule r, std::optional<settlement_error> error, reprompt safe, time_point now);
     /// We asked the server to abort: a turn open now that is never answered ends as aborted, after abort_grace.
     void abort_requested(time_point now);
+    /// That request had no good answer: a turn that is never answered has its whole start_grace again.
+    void abort_failed();
 
     // --- what the stream does
     void attached(time_point now);                          ///< an unbroken stream begins
@@ -82,6 +85,7 @@ public:
         std::uint64_t status_seen = 0; ///< status events so far
         std::uint64_t asks_seen = 0;   ///< asks told so far
         std::uint64_t graces = 0;      ///< grace periods over so far
+        std::uint64_t doubts = 0;      ///< endings inferred so far that are still to be confirmed
     };
     [[nodiscard]] mark begin_snapshot() const noexcept;
     bool on_snapshot(const snapshot& s, mark taken, time_point now);
@@ -94,9 +98,13 @@ public:
     [[nodiscard]] bool wants_snapshot() const noexcept;
     [[nodiscard]] std::optional<time_point> next_deadline() const noexcept; ///< when to tick()
     [[nodiscard]] std::vector<output> take_outputs();
-    /// Prompts that the server accepted, and knows nothing of after their grace, without having reported an error:
-    /// each is to be posted once more, with the same ids, before it is called lost. Told once a turn.
+    /// Prompts that the server accepted and, after their grace, does not know, or let fall when it ended the loop in
+    /// which they waited (OpenCode #21524; a rejected ask), without having reported an error: each is to be posted once
+    /// more, with the same ids, before it is called lost. Told once a turn.
     [[nodiscard]] std::vector<std::string> take_reposts();
+    /// True once when the server, abort_grace after we had it abort, is at work on such a turn (its prompt came after
+    /// what the abort ended): it is to be asked again. Again after each further start_grace.
+    [[nodiscard]] bool take_abort();
 
     // --- what is known
     [[nodiscard]] bool has_open_turns() const noexcept;

@@ -21,10 +21,19 @@ bool befalls_a_stream(const fault& f) {
     case fault::kind::restart:
     case fault::kind::api_status:
     case fault::kind::drop_answer:
+    case fault::kind::cut_answer:
+    case fault::kind::bad_json:
+    case fault::kind::odd_json:
+    case fault::kind::web_page:
         return false;
     default:
         return true;
     }
+}
+
+/// An array for what is none, and an object for an array.
+std::string of_another_shape(const std::string& body) {
+    return body.starts_with('[') ? "{\"data\":" + body + "}" : "[" + body + "]";
 }
 
 /// Those that wait for a number of bytes, on a stream that was answered.
@@ -339,6 +348,10 @@ private:
             respond(id, detail::rest_fault(f->status));
             return;
         }
+        if (take_fault(fault::kind::web_page)) {
+            respond(id, detail::rest_web_page());
+            return;
+        }
         const bool drops = request.method == "POST" && request.path.ends_with("/prompt_async") &&
                            take_fault(fault::kind::drop_answer);
         if (request.method == "POST" && request.path == "/instance/dispose") {
@@ -359,8 +372,26 @@ private:
                 if (drops && find(id))
                     close(id);
                 else
-                    respond(id, response);
+                    respond_harmed(id, response);
             });
+        }
+    }
+
+    /// Where a fault says so; else as it is.
+    void respond_harmed(connection_id id, detail::rest_response response) {
+        if (response.body.empty() || response.content_type != "application/json" || !find(id)) {
+            respond(id, response);
+        } else if (take_fault(fault::kind::cut_answer)) {
+            const auto whole = detail::http_response(response.status, response.content_type, response.body,
+                                                     response.headers, find(id)->keep_alive);
+            send(id, std::string_view(whole).substr(0, whole.size() - (response.body.size() + 1) / 2));
+            close(id);
+        } else {
+            if (take_fault(fault::kind::bad_json))
+                response.body = "{\"unfinished\": ";
+            else if (take_fault(fault::kind::odd_json))
+                response.body = of_another_shape(response.body);
+            respond(id, response);
         }
     }
 

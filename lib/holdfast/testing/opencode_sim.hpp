@@ -37,6 +37,10 @@ struct fault {
         hang,        ///< an event stream is never answered
         api_status,  ///< a request that is no event stream is answered with `status`
         drop_answer, ///< a prompt is taken, but its connection is cut before the answer
+        cut_answer,  ///< an answer in JSON, not of an event stream, is cut in the middle of its body
+        bad_json,    ///< the body of such an answer is no JSON
+        odd_json,    ///< it is JSON of another shape: an array for an object or a value, an object for an array
+        web_page,    ///< a request that is no event stream gets 200 and a web page from a proxy, and is not handed on
     };
     fault::kind what = kind::cut;
     std::uint64_t after = 0;
@@ -49,7 +53,8 @@ struct fault {
 
 /// Reads a fault spec: `cut@N`, `reset@N`, `stall@N`, `mute@N`, `garbage@N` (the first event stream; with `*`
 /// at the end every one), `refuse[@N[:MS]]`, `restart@N`, `early-end[@TIMES|*]`, `status@CODE[xTIMES|*]`,
-/// `hang[@TIMES|*]`, `api-status@CODE[xTIMES|*]`, `drop-answer[@TIMES|*]`.
+/// `hang[@TIMES|*]`, `api-status@CODE[xTIMES|*]`, `drop-answer[@TIMES|*]`, `cut-answer[@TIMES|*]`,
+/// `bad-json[@TIMES|*]`, `odd-json[@TIMES|*]`, `web-page[@TIMES|*]`.
 /// On failure `why`, if given, is set to one line that names what is wrong; the code is invalid_request.
 [[nodiscard]] boost::system::result<fault> parse_fault(std::string_view spec, std::string* why = nullptr);
 

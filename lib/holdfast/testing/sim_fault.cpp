@@ -37,6 +37,10 @@ constexpr known_fault known[] = {
     {"api-status", kind::api_status, shape::code,
      "api-status@CODE, api-status@CODExTIMES or api-status@CODE*"},
     {"drop-answer", kind::drop_answer, shape::times, "drop-answer, drop-answer@TIMES or drop-answer*"},
+    {"cut-answer", kind::cut_answer, shape::times, "cut-answer, cut-answer@TIMES or cut-answer*"},
+    {"bad-json", kind::bad_json, shape::times, "bad-json, bad-json@TIMES or bad-json*"},
+    {"odd-json", kind::odd_json, shape::times, "odd-json, odd-json@TIMES or odd-json*"},
+    {"web-page", kind::web_page, shape::times, "web-page, web-page@TIMES or web-page*"},
 };
 
 /// Takes a number off the front.
@@ -145,6 +149,11 @@ std::string_view fault_help() {
            "  hang[@TIMES|*]  never answer an event stream\n"
            "  api-status@CODE[xTIMES|*]  answer any other request with this status\n"
            "  drop-answer[@TIMES|*]  take a prompt, and cut its connection before the answer\n"
+           "  cut-answer[@TIMES|*]  cut any other answer in the middle of its body\n"
+           "  bad-json[@TIMES|*]  give such an answer a body that is no JSON\n"
+           "  odd-json[@TIMES|*]  give it JSON of another shape, an array for an object\n"
+           "  web-page[@TIMES|*]  answer any other request 200 with a web page, as a proxy does, and do not "
+           "take it\n"
            "  Several may be given; of those that befall an event stream, each stream takes one, in this "
            "order.\n";
 }

@@ -132,6 +132,10 @@ rest_response rest_fault(unsigned status) {
     return out;
 }
 
+rest_response rest_web_page() {
+    return {200, "text/html", "<!doctype html><title>Welcome to this network</title>\n", {}};
+}
+
 std::optional<rest_response> rest::check_credentials(const http_request& request) const {
     if (settings_.password.empty())
         return std::nullopt;

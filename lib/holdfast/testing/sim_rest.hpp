@@ -21,6 +21,8 @@ struct rest_response {
 [[nodiscard]] rest_response rest_true();
 /// What a proxy or an ailing server answers in the server's place.
 [[nodiscard]] rest_response rest_fault(unsigned status);
+/// What a proxy answers that wants something of its user first.
+[[nodiscard]] rest_response rest_web_page();
 
 class rest {
 public:

@@ -585,10 +585,8 @@ story engine::bash_tool(session& s, std::string command, std::string output, std
                      : std::string("The user rejected permission to use this specific tool call.");
         tool_ended(s, "error", {{"error", text}});
         finish_step(s, "tool-calls");
-        if (!told_why) {
-            s.run.stop = true;
-            step_record_for_answer(s, [](prompt_record& r) { r.rejected = true; });
-        }
+        s.run.stop = !told_why;
+        step_record_for_answer(s, [](prompt_record& r) { r.rejected = true; });
         co_return;
     }
     tool_running(s, input, {{"metadata", {{"output", ""}}}});
@@ -702,9 +700,10 @@ story engine::run_shell(session& s, std::string command) {
     tool["callID"] = "call_" + random_text(11, "0123456789abcdefghijklmnopqrstuvwxyz");
     tool["state"] = {{"status", "running"}, {"time", {{"start", wall_ms()}}}, {"input", input}};
     s.run.tool_part = put_part(s, answer, std::move(tool)).at("id").as_string();
-    s.run.tool_has_output = true;
+    s.run.tool_has_output = false;
     co_await pause(line_, settings_.pace);
     tool_running(s, input, {{"metadata", {{"output", "ok\n"}}}});
+    s.run.tool_has_output = true;
     co_await pause(line_, settings_.pace);
     complete_answer(s);
     tool_ended(s, "completed", {{"output", "ok\n"}, {"title", ""}, {"metadata", {{"output", "ok\n"}}}});
