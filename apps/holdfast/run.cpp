@@ -51,6 +51,7 @@ struct run_options {
     asks permissions = asks::ask;
     std::string user;
     duration turn_timeout{};
+    bool global_stream = false;
     stream_options stream;
     std::string prompt;
 };
@@ -87,6 +88,7 @@ public:
 private:
     static opencode::server_config config_of(const run_options& options) {
         opencode::server_config config;
+        config.global_stream = options.global_stream;
         config.policy = options.stream.policy;
         config.stall_timeout = options.stream.stall_timeout;
         return config;
@@ -580,6 +582,8 @@ void add_run(CLI::App& program, command_context& context) {
                      "NAME or NAME:PASSWORD; else OPENCODE_SERVER_USERNAME and _PASSWORD")
         ->type_name("USER");
     add_duration(*command, "--turn-timeout", options->turn_timeout, "Abort the turn after so long; 0: never");
+    command->add_flag("--global-stream", options->global_stream,
+                      "Listen to the whole server; OpenCode before 1.15 needs it");
     add_stream_options(*command, options->stream);
     add_common_options(*command, context);
     command->callback([options, &context] {

@@ -166,7 +166,8 @@ int main(int argc, char** argv) {
     app.add_flag("--sweeps", sweeps, "fail, cancel and throw at the 1st, 2nd, ... occasion");
     app.add_flag("--with-kept", with_kept, "with --seeds: the kept ones too, first");
     app.add_flag("--brief", brief, "no timelines of seeds that broke");
-    app.add_flag("--rows", rows, "with --seeds: how many of them showed each case of the protocol; of 1-2000 each must be shown");
+    app.add_flag("--rows", rows,
+                 "with --seeds: how many of them showed each case of the protocol; of 1-2000 each must be shown");
     app.add_option("--threads", threads, "with --seeds: so many worlds at a time")->check(CLI::Range(1, 64));
     app.add_option("--kept", kept, "the file of the kept seeds");
     CLI11_PARSE(app, argc, argv);

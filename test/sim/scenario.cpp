@@ -285,7 +285,8 @@ void draw_damaged_answers(dice& d, scenario& s) {
         t.what = trouble::kind::inject;
         t.at = d.ms(0, 8000);
         t.server = d.below(s.servers.size());
-        t.fault.what = d.pick(std::initializer_list<kind>{kind::cut_answer, kind::bad_json, kind::odd_json, kind::web_page});
+        t.fault.what = d.pick(
+            std::initializer_list<kind>{kind::cut_answer, kind::bad_json, kind::odd_json, kind::web_page});
         t.fault.times = d.percent(10) ? fault::always : d.between(1, 4);
         s.troubles_end = std::max(s.troubles_end, t.at + seconds(5));
         s.troubles.push_back(std::move(t));
@@ -377,7 +378,8 @@ std::string describe(const prompt_plan& p) {
         out += ", cancelled after " + in_ms(*p.cancel_after);
     if (p.adopted_afterwards)
         out += ", then adopted";
-    return out + ", replies " + p.reply + (p.reply_message.empty() ? "" : " and why") + " after " + in_ms(p.reply_after) + (p.reply_twice ? " twice" : "");
+    return out + ", replies " + p.reply + (p.reply_message.empty() ? "" : " and why") + " after " +
+           in_ms(p.reply_after) + (p.reply_twice ? " twice" : "");
 }
 
 } // namespace

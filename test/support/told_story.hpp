@@ -155,6 +155,10 @@ struct story {
         tracker.interrupted(failure_of(c), 1, seconds(1), now);
         collect();
     }
+    void abort() {
+        tracker.abort_requested(now);
+        tracker.abort_accepted();
+    }
     void attach() {
         tracker.attached(now);
         collect();

@@ -10,6 +10,7 @@
 #include <functional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 using namespace holdfast;
@@ -313,4 +314,19 @@ BOOST_AUTO_TEST_CASE(a_compaction_lies_between_two_messages_or_it_does_not) {
     BOOST_TEST(!said.compacted_between(at("p1"), at("c1")));
     BOOST_TEST(!said.compacted_between(at("c1"), at("s1")));
     BOOST_TEST(!said.compacted_between(at("s1"), at("p1")));
+}
+
+BOOST_AUTO_TEST_CASE(a_message_heard_only_by_its_parts_finds_its_place_once_its_time_is_known) {
+    const std::pair<std::int64_t, std::string> rows[] = {
+        {1, "x a b c"}, {2, "a x b c"}, {3, "a x b c"}, {4, "a b x c"}, {5, "a b x c"}, {7, "a b c x"},
+    };
+    for (const auto& [created, expected] : rows) {
+        conversation said;
+        known(said.append("a"), user("a", 2));
+        said.append("x");
+        known(said.append("b"), user("b", 4));
+        known(said.append("c"), user("c", 6));
+        BOOST_TEST(&said.place("x", created) == said.find("x"));
+        BOOST_TEST(order_of(said) == expected, created);
+    }
 }

@@ -9,6 +9,8 @@
 
 #include <chrono>
 #include <random>
+#include <string>
+#include <utility>
 
 namespace json = boost::json;
 using namespace holdfast;
@@ -368,4 +370,25 @@ BOOST_AUTO_TEST_CASE(every_kind_of_value_is_passed_over) {
                               "\"\\u00e4\"",
                               "\"\\u00AF\""})
         BOOST_TEST(peek(R"({"x":)" + std::string(value) + R"(,"type":"t"})").type == "t", value);
+}
+
+BOOST_AUTO_TEST_CASE(brackets_match_at_any_depth) {
+    std::mt19937 random(3);
+    for (const std::size_t depth : {1, 63, 64, 65, 66, 127, 128, 129, 511, 512, 513, 577, 641}) {
+        std::string opening, closing;
+        for (std::size_t i = 0; i < depth; ++i) {
+            const bool object = random() % 2 != 0;
+            opening += object ? "{\"a\":" : "[";
+            closing.insert(closing.begin(), object ? '}' : ']');
+        }
+        const auto event = [&](const std::string& end) {
+            return R"({"type":"t","x":)" + opening + '1' + end + '}';
+        };
+        BOOST_TEST(peek(event(closing)).type == "t", depth);
+        for (auto& bracket : closing) {
+            const char right = std::exchange(bracket, bracket == '}' ? ']' : '}');
+            BOOST_TEST_REQUIRE(peek(event(closing)).type == "", depth);
+            bracket = right;
+        }
+    }
 }

@@ -69,7 +69,7 @@ BOOST_AUTO_TEST_CASE(terminals_left_over_from_an_abort_do_not_settle_the_next_tu
     s.prompt("p1");
     s.status(busy);
     s.says(answer("a1", "p1"));
-    s.tracker.abort_requested(s.now);
+    s.abort();
     s.error(std::string(aborted_error));
     s.idles();
     s.says(failed(answer("a1", "p1"), std::string(aborted_error)));
@@ -93,7 +93,7 @@ BOOST_AUTO_TEST_CASE(failure_7_however_many_terminals_an_abort_brings_each_turn_
                 s.prompt("p1");
                 s.status(busy);
                 s.says(answer("a1", "p1"));
-                s.tracker.abort_requested(s.now);
+                s.abort();
                 if (with_error)
                     s.error(std::string(aborted_error));
                 for (int i = 0; i < before_the_message; ++i)

@@ -605,6 +605,25 @@ CO_TEST_CASE(stopping_ends_the_wait_for_a_server_that_is_not_ready, held_server)
     co_await end();
 }
 
+CO_TEST_CASE(a_version_whose_event_streams_end_at_once_is_held_by_its_global_stream_only, held_server) {
+    struct row {
+        const char* version;
+        bool global;
+        bool can;
+    };
+    for (const auto& r : {row{"1.14.48", false, false}, row{"1.14.48", true, true}, row{"1.15.0", false, true},
+                          row{"1.18.33", false, true}, row{"1.x", false, true}}) {
+        model.version = r.version;
+        config.global_stream = r.global;
+        start();
+        const auto ready = co_await server->ready();
+        BOOST_TEST(ready.has_value() == r.can, r.version);
+        if (!ready)
+            BOOST_TEST((ready.error().code == error_code(errc::unsupported_version)), ready.error().message);
+        co_await end();
+    }
+}
+
 CO_TEST_CASE(waking_ends_the_wait_for_a_server_that_is_back, held_server) {
     start();
     host->model().kill(world.time().now());

@@ -104,7 +104,7 @@ BOOST_AUTO_TEST_CASE(a_session_that_is_idle_after_tool_calls_was_stopped_in_betw
     };
     const row rows[] = {
         {[](story&) {}, "lost unfinished"},
-        {[](story& s) { s.tracker.abort_requested(s.now); }, "aborted abort_requested"},
+        {[](story& s) { s.abort(); }, "aborted abort_requested"},
         {[](story& s) { s.error("MessageAbortedError"); }, "aborted session_aborted"},
     };
     for (const auto& r : rows) {
@@ -279,7 +279,7 @@ BOOST_AUTO_TEST_CASE(a_compaction_that_fails_fails_the_turn) {
 BOOST_AUTO_TEST_CASE(a_prompt_that_was_aborted_before_its_answer_is_not_answered_by_a_later_one) {
     story s;
     s.prompt("p1");
-    s.tracker.abort_requested(s.now);
+    s.abort();
     s.idles();
     s.prompt("p2", 5);
     s.status(busy);
@@ -300,6 +300,13 @@ BOOST_AUTO_TEST_CASE(another_text_after_a_compaction_is_a_prompt_of_its_own) {
     s.answers_whole("a2", "p2", "for both", 6);
     s.idles();
     BOOST_TEST(s.end("p2") == "completed message_finished");
+    BOOST_TEST(s.end("p1") == "open");
+    s.snap(snap_of(idle, {{user("p1"), {}},
+                          {finished(answer("a1", "p1"), ""), {}},
+                          {user("c1", 3), {compaction("c1")}},
+                          {finished(summary(answer("sum", "c1", 4)), "stop"), {}},
+                          {user("p2", 5), {text("p2", "x2", "something else", false)}},
+                          {finished(answer("a2", "p2", 6), "stop"), {}}}));
     BOOST_TEST(s.end("p1") == "completed merged"); // carried on to the later prompt by the compaction
 }
 
@@ -501,7 +508,7 @@ BOOST_AUTO_TEST_CASE(an_error_of_another_prompt_is_not_that_of_one_that_is_answe
     s.says(failed(answer("a1", "p1", 2), "APIError"));
     s.idles();
     BOOST_TEST(s.end("p1") == "failed message_error");
-    s.tracker.abort_requested(s.now);
+    s.abort();
     s.pass(seconds(5));
     s.snap(snap_of(idle, {{user("p2", 3), {}}}));
     BOOST_TEST(s.end("p2") == "aborted abort_requested");
@@ -591,7 +598,7 @@ std::vector<unanswered> unanswered_cases() {
          prompt_alone, "lost never_answered", reprompt::unknown},
         {"no answer", seen, prompt_alone, "lost never_answered", reprompt::unknown},
         {"aborted by us before the loop began",
-         [&](story& s) { seen(s), s.tracker.abort_requested(s.now), s.idles(); }, prompt_alone,
+         [&](story& s) { seen(s), s.abort(), s.idles(); }, prompt_alone,
          "aborted abort_requested", reprompt::yes},
         {"the server was restarted", seen, half, "lost unfinished", reprompt::unknown},
         {"the server was restarted while a tool ran", seen, tool_ran, "lost unfinished", reprompt::no},
@@ -676,7 +683,7 @@ BOOST_AUTO_TEST_CASE(after_our_own_abort_the_grace_period_is_short) {
     story s;
     s.open("p1");
     s.says(user("p1"));
-    s.tracker.abort_requested(s.now);
+    s.abort();
     s.idles();
     s.pass(seconds(1) - milliseconds(1));
     BOOST_TEST(!s.tracker.wants_snapshot());
@@ -1260,7 +1267,7 @@ BOOST_AUTO_TEST_CASE(our_own_abort_begins_the_grace_period_anew) {
     s.says(user("p1"));
     s.idles();
     s.pass(seconds(4));
-    s.tracker.abort_requested(s.now);
+    s.abort();
     s.pass(seconds(1) - milliseconds(1));
     BOOST_TEST(!s.tracker.wants_snapshot());
     s.pass(milliseconds(1));
@@ -1920,7 +1927,7 @@ BOOST_AUTO_TEST_CASE(the_next_deadline_is_the_first_of_all) {
     BOOST_TEST((s.tracker.next_deadline() == s.now + seconds(30)));
     s.status(idle); // its grace
     BOOST_TEST((s.tracker.next_deadline() == s.now + seconds(5)));
-    s.tracker.abort_requested(s.now);
+    s.abort();
     BOOST_TEST((s.tracker.next_deadline() == s.now + seconds(1)));
 }
 
@@ -2048,18 +2055,18 @@ BOOST_AUTO_TEST_CASE(a_snapshot_names_the_children_and_a_new_one_is_news) {
     BOOST_TEST(s.all<quiet_event>().size() == 1u);
 }
 
-BOOST_AUTO_TEST_CASE(our_abort_is_not_asked_for_a_turn_let_go) {
+BOOST_AUTO_TEST_CASE(our_abort_ends_a_turn_that_was_let_go_too) {
     story s;
     s.prompt("p1", 1);
     s.prompt("p2", 2);
     s.tracker.close("p1", outcome::detached, rule::detached, {}, reprompt::no, s.now);
-    s.tracker.abort_requested(s.now);
+    s.abort();
     s.tracker.adopt("p1", s.now);
     s.snap(snap_of(idle, {{user("p1", 1), {}}, {user("p2", 2), {}}}));
     s.pass(seconds(1));
     s.snap(snap_of(idle, {{user("p1", 1), {}}, {user("p2", 2), {}}}));
-    BOOST_TEST(s.end("p2") == "aborted abort_requested");
-    BOOST_TEST(s.tracker.is_open("p1"));
+    for (const char* id : {"p1", "p2"})
+        BOOST_TEST((s.settlements(id).back().rule == rule::abort_requested));
 }
 
 BOOST_AUTO_TEST_CASE(a_tracker_can_be_moved) {
@@ -2228,7 +2235,7 @@ BOOST_AUTO_TEST_CASE(
     a_prompt_that_was_aborted_before_its_answer_is_not_answered_by_a_later_one_of_somebody_elses) {
     story s;
     s.prompt("p1");
-    s.tracker.abort_requested(s.now);
+    s.abort();
     s.idles();
     s.says(user("foreign", 5));
     s.says(text("foreign", "x", "somebody else's", false));
@@ -2300,15 +2307,15 @@ BOOST_AUTO_TEST_CASE(prompts_that_ended_are_forgotten_one_after_the_other) {
 }
 
 BOOST_AUTO_TEST_CASE(while_the_server_does_not_answer_no_grace_period_passes) {
-    const std::pair<failure_class, const char*> rows[] = {
-        {failure_class::timeout, "open"},
-        {failure_class::refused, "open"},
-        {failure_class::unreachable, "open"},
-        {failure_class::stall, "lost never_answered"}, // an idle stream may be silent for long
-        {failure_class::cut, "lost never_answered"},
+    const std::pair<failure_class, bool> rows[] = {
+        {failure_class::timeout, false},
+        {failure_class::refused, false},
+        {failure_class::unreachable, false},
+        {failure_class::stall, true}, // an idle stream may be silent for long
+        {failure_class::cut, true},
     };
     const auto prompt_alone = snap_of(idle, {{user("p1"), {}}});
-    for (const auto& [cls, expected] : rows) {
+    for (const auto& [cls, passes] : rows) {
         story s;
         s.prompt("p1");
         s.idles();
@@ -2316,10 +2323,10 @@ BOOST_AUTO_TEST_CASE(while_the_server_does_not_answer_no_grace_period_passes) {
         s.attach();
         s.pass(seconds(5));
         s.snap(prompt_alone);
-        BOOST_TEST(s.end("p1") == expected, retry::to_string(cls));
+        BOOST_TEST(s.tracker.take_reposts().size() == (passes ? 1u : 0u), retry::to_string(cls));
         s.pass(seconds(5));
         s.snap(prompt_alone);
-        BOOST_TEST(s.end("p1") == "lost never_answered", retry::to_string(cls));
+        BOOST_TEST(s.end("p1") == (passes ? "lost never_answered" : "open"), retry::to_string(cls));
     }
     story s; // the stream goes on, but a snapshot cannot be had
     s.prompt("p1");
@@ -2441,8 +2448,8 @@ BOOST_AUTO_TEST_CASE(a_prompt_that_was_let_fall_is_posted_once_more) {
              s.break_off();
              s.attach();
          },
-         false},
-        {"it is to be aborted", [](story& s) { s.tracker.abort_requested(s.now); }, false},
+         true},
+        {"it is to be aborted", [](story& s) { s.abort(); }, false},
         {"there was an error", [](story& s) { s.error("UnknownError"); }, false},
     };
     for (const auto& r : rows) {
@@ -2459,6 +2466,16 @@ BOOST_AUTO_TEST_CASE(a_prompt_that_was_let_fall_is_posted_once_more) {
         s.snap(shown);
         BOOST_TEST(s.tracker.take_reposts().size() == (r.again ? 1u : 0u), r.name);
     }
+}
+
+BOOST_AUTO_TEST_CASE(a_prompt_for_which_nobody_ever_was_at_work_may_have_been_aborted_and_is_not_posted_again) {
+    story s;
+    s.prompt("p1", 1);
+    s.idles();
+    s.pass(seconds(5));
+    s.snap(snap_of(idle, {{user("p1", 1), {}}}));
+    BOOST_TEST(s.tracker.take_reposts().empty());
+    BOOST_TEST(s.end("p1") == "lost never_answered");
 }
 
 BOOST_AUTO_TEST_CASE(what_was_posted_more_than_once_is_never_said_to_be_safe_to_reprompt) {
@@ -2480,7 +2497,7 @@ BOOST_AUTO_TEST_CASE(what_was_posted_more_than_once_is_never_said_to_be_safe_to_
 BOOST_AUTO_TEST_CASE(what_the_server_takes_up_after_an_abort_is_aborted_again) {
     story s;
     s.prompt("p1", 1);
-    s.tracker.abort_requested(s.now);
+    s.abort();
     s.status(busy);
     s.says(answer("a1", "p1", 2));
     BOOST_TEST(!s.tracker.take_abort());
@@ -2499,7 +2516,7 @@ BOOST_AUTO_TEST_CASE(what_the_server_takes_up_after_an_abort_is_aborted_again) {
 BOOST_AUTO_TEST_CASE(another_turn_at_work_is_not_aborted_for_one_that_was_to_be) {
     story s;
     s.prompt("p1", 1);
-    s.tracker.abort_requested(s.now);
+    s.abort();
     s.prompt("p2", 2);
     s.status(busy);
     s.says(answer("a2", "p2", 3));
@@ -2508,15 +2525,15 @@ BOOST_AUTO_TEST_CASE(another_turn_at_work_is_not_aborted_for_one_that_was_to_be)
 }
 
 BOOST_AUTO_TEST_CASE(an_abort_that_did_not_arrive_shortens_no_grace) {
-    for (const bool failed : {false, true}) {
+    for (const bool arrived : {false, true}) {
         story s;
         s.prompt("p1", 1);
         s.status(idle);
         s.tracker.abort_requested(s.now);
-        if (failed)
-            s.tracker.abort_failed();
+        if (arrived)
+            s.tracker.abort_accepted();
         s.pass(seconds(1));
-        BOOST_TEST(s.tracker.wants_snapshot() == !failed);
+        BOOST_TEST(s.tracker.wants_snapshot() == arrived);
     }
 }
 
@@ -2579,4 +2596,76 @@ BOOST_AUTO_TEST_CASE(deltas_of_a_part_whose_beginning_only_a_snapshot_showed_are
     BOOST_TEST(s.said() == ""); // the server tells a part's text in a snapshot only when it has ended
     s.says(text("a1", "t1", "one two", true));
     BOOST_TEST(s.said() == "one two");
+}
+
+BOOST_AUTO_TEST_CASE(an_abort_is_asked_for_those_that_were_let_go_too) {
+    story s;
+    s.prompt("p1", 1);
+    s.prompt("p2", 2);
+    s.tracker.close("p2", outcome::detached, rule::detached, {}, reprompt::no, s.now);
+    s.abort();
+    s.status(busy);
+    s.says(answer("a2", "p2", 3)); // begun before the abort arrives: it carries both
+    BOOST_TEST(s.end("p1") == "open");
+}
+
+BOOST_AUTO_TEST_CASE(an_error_that_an_answer_told_to_be_its_own_does_not_refuse_another_prompt) {
+    story s;
+    s.prompt("p1");
+    s.status(busy);
+    s.says(answer("a1", "p1"));
+    s.open("p2");
+    s.error("APIError");
+    s.says(failed(answer("a1", "p1"), "APIError"));
+    s.idles();
+    BOOST_TEST(s.end("p1") == "failed message_error");
+    s.pass(seconds(5));
+    s.snap(snap_of(idle, {}));
+    BOOST_TEST(s.end("p2") == "open");
+    BOOST_TEST((s.tracker.take_reposts() == std::vector<std::string>{"p2"}));
+}
+
+BOOST_AUTO_TEST_CASE(the_last_64_errors_that_answers_told_are_known_to_be_theirs) {
+    const std::pair<const char*, bool> rows[] = {{"E0", false}, {"E1", true}, {"E64", true}};
+    for (const auto& [name, known] : rows) {
+        story s;
+        s.prompt("p1");
+        s.status(busy);
+        for (int i = 0; i < 65; ++i)
+            s.says(failed(answer("a" + std::to_string(i), "p1", 2 + i), "E" + std::to_string(i)));
+        s.open("p2");
+        s.error(name);
+        s.idles();
+        s.pass(seconds(5));
+        s.snap(snap_of(idle, {}));
+        BOOST_TEST(s.end("p2") == (known ? "open" : "failed not_accepted"), name);
+    }
+}
+
+BOOST_AUTO_TEST_CASE(a_part_whose_beginning_is_told_after_a_delta_of_it_is_withheld_until_its_end) {
+    story s;
+    s.prompt("p1");
+    s.status(busy);
+    s.says(answer("a1", "p1"));
+    s.delta("a1", "t1", "one ");
+    s.says(text("a1", "t1", "", false));
+    s.delta("a1", "t1", "two");
+    BOOST_TEST(s.said() == "");
+    s.says(text("a1", "t1", "one two", true));
+    BOOST_TEST(s.said() == "one two");
+}
+
+BOOST_AUTO_TEST_CASE(an_error_that_an_answer_told_to_be_its_own_is_not_that_of_a_prompt_that_waits) {
+    story s;
+    s.prompt("p1", 1);
+    s.prompt("p2", 2);
+    s.status(busy);
+    s.error("APIError");
+    s.says(failed(answer("a1", "p1", 3), "APIError"));
+    s.idles();
+    BOOST_TEST(s.end("p1") == "failed message_error");
+    s.pass(seconds(5));
+    s.snap(snap_of(
+        idle, {{user("p1", 1), {}}, {failed(answer("a1", "p1", 3), "APIError"), {}}, {user("p2", 2), {}}}));
+    BOOST_TEST(s.end("p2") != "failed session_error");
 }

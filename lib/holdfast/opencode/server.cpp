@@ -9,6 +9,7 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
+#include <charconv>
 #include <exception>
 #include <utility>
 
@@ -21,6 +22,11 @@ retry::policy server_policy() noexcept {
 }
 
 namespace detail {
+namespace {
+
+constexpr unsigned first_minor_with_event_streams = 15;
+
+} // namespace
 
 // --- directory_stream
 
@@ -135,6 +141,19 @@ void server_core::stop() {
     net::post(world.executor(), [self = shared_from_this()] { self->stop_.request(); });
 }
 
+// OpenCode before 1.15 ends /event right after its first event (its issues 26697 and 26866); /global/event holds.
+result<server_info> server_core::can_be_held(const server_info& told) const {
+    unsigned minor = 0;
+    const auto digits = std::string_view(told.version).substr(std::string_view("1.").size());
+    const bool known = std::from_chars(digits.data(), digits.data() + digits.size(), minor).ec == std::errc();
+    if (config.global_stream || !known || minor >= first_minor_with_event_streams)
+        return told;
+    return retry::make_failure(errc::unsupported_version,
+                               "version " + told.version +
+                                   " ends the event stream of a directory at once: hold it by its global stream",
+                               true);
+}
+
 net::awaitable<result<server_info>> server_core::ready() {
     const auto self = shared_from_this();
     retry::schedule schedule(config.policy);
@@ -142,7 +161,7 @@ net::awaitable<result<server_info>> server_core::ready() {
         auto server = rest();
         const auto seen = co_await server.health();
         if (seen)
-            co_return *seen;
+            co_return can_be_held(*seen);
         const auto next = schedule.on_end(seen.error(), duration::zero(), world.random());
         if (next.give_up)
             co_return seen.error();

@@ -138,8 +138,8 @@ public:
     /// Ends run(). From any thread; idempotent.
     void stop();
 
-    /// Waits until the server answers, by the policy, and checks that it is OpenCode 1.x. The failure that made it
-    /// give up, or not_opencode, unsupported_version, 401.
+    /// Waits until the server answers, by the policy, and checks that it is OpenCode 1.x, and from 1.15 on unless it is
+    /// held by its global stream. The failure that made it give up, or not_opencode, unsupported_version, 401.
     [[nodiscard]] net::awaitable<result<server_info>> ready();
 
     /// `directory` empty: the server's own.

@@ -160,8 +160,8 @@ net::awaitable<result<void>> session_core::abort() {
     changed_.notify_all();
     auto server = rest();
     auto done = co_await server.abort(info_.id);
-    if (!done)
-        tracker_.abort_failed();
+    if (done)
+        tracker_.abort_accepted();
     changed_.notify_all();
     co_return done;
 }
@@ -196,8 +196,9 @@ net::awaitable<result<void>> session_core::read_directory_again() {
     auto server = rest();
     const auto now_told = co_await server.get_session(info_.id);
     if (!now_told) {
-        // Whether a server that is out of reach stays so is the stream's to find out.
-        if (retry::is_final(now_told.error()))
+        // Whether a server that is out of reach stays so is the stream's to find out, and an answer that is damaged
+        // says nothing.
+        if (retry::is_final(now_told.error()) && now_told.error().status >= 400)
             co_return now_told.error();
         co_return result<void>();
     }
@@ -592,14 +593,20 @@ net::awaitable<void> session_core::take_snapshot() {
 // more does no harm.
 net::awaitable<void> session_core::post_again() {
     const auto self = shared_from_this();
+    bool at_work = false; // one of them was taken: all that the server knows are answered now
     for (const auto& message : tracker_.take_reposts()) {
         const auto found = turns_.find(message);
         const auto core = found == turns_.end() ? nullptr : found->second.lock();
         if (!core || !core->sent || core->abort_asked)
             continue;
+        if (at_work) {
+            const auto known = co_await is_there(message);
+            if (known)
+                continue;
+        }
         auto server = rest();
         const auto done = co_await server.prompt_async(info_.id, *core->sent);
-        static_cast<void>(done); // whatever it says, the next snapshot tells
+        at_work = at_work || done; // whatever else it says, the next snapshot tells
     }
 }
 

@@ -211,6 +211,7 @@ public:
     [[nodiscard]] net::awaitable<void> run();
     void stop();
     [[nodiscard]] net::awaitable<result<server_info>> ready();
+    [[nodiscard]] result<server_info> can_be_held(const server_info& told) const;
     [[nodiscard]] net::awaitable<result<session>> create_session(session_request what, std::string directory);
     [[nodiscard]] net::awaitable<result<session>> open_session(std::string id);
     [[nodiscard]] net::awaitable<turn> prompt(opencode::prompt what);

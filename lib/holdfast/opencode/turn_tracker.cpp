@@ -41,7 +41,7 @@ struct turn {
     bool error_is_sure = false;         ///< there was no prompt unknown to the server that it may have been about
     bool over_by_error = false;         ///< and then the session was idle, with no answer begun
     bool abort_asked = false;
-    bool abort_failed = false; ///< the server may not have heard of it
+    bool abort_accepted = false; ///< the server has heard of that
     bool abort_seen = false;
     bool abort_guessed = false; ///< somebody's turn before it ended as one does that is aborted in a retry wait
     bool sent_again = false;    ///< more than one POST of it was under way: the later one may run it once more
@@ -450,7 +450,8 @@ struct turn_tracker::state {
     bool covers_one_to_ask_about(const std::string& by) const {
         return std::any_of(turns.begin(), turns.end(), [&](const turn& t) {
             const auto* last = said.last_own_answer(t.id);
-            return t.covered_by == by && t.posted && !t.silent && (!last || !last->info.finished());
+            const bool says_how = last && last->info.finished() && (!last->info.finish.empty() || last->info.error);
+            return t.covered_by == by && t.posted && !t.silent && !says_how;
         });
     }
     /// Perhaps that was missed, though the stream did not break: the one that was told its end stays until the
@@ -731,7 +732,7 @@ struct turn_tracker::state {
     /// its end, without an error or an abort to explain it, is posted once more, and waited for anew.
     bool asks_for_repost(const std::string& id, time_point now) {
         auto& t = *find_turn(id);
-        const bool let_fall = t.heard_out && t.saw_busy && !said.last_answer(id);
+        const bool let_fall = (t.saw_busy || !t.heard_out) && !said.last_answer(id);
         if (server_knows(t) && !let_fall)
             return false;
         if (t.error || t.abort_asked || t.abort_seen || t.abort_guessed || t.repost_asked)
@@ -780,8 +781,7 @@ struct turn_tracker::state {
     }
 
     duration grace_of(const turn& t) const {
-        const bool aborted = t.abort_asked && !t.abort_failed;
-        return aborted ? std::min(options.abort_grace, options.start_grace) : options.start_grace;
+        return t.abort_accepted ? std::min(options.abort_grace, options.start_grace) : options.start_grace;
     }
 
     // --- what comes in
@@ -1640,19 +1640,17 @@ struct turn_tracker::state {
 
     void abort_requested(time_point now) {
         for (auto& t : turns) {
-            if (t.silent)
-                continue;
             t.abort_asked = true;
-            t.abort_failed = false;
-            t.abort_again = later(now, options.abort_grace);
+            if (!t.silent)
+                t.abort_again = later(now, options.abort_grace);
             if (t.idle_since)
                 t.idle_since = now;
         }
     }
 
-    void abort_failed() {
+    void abort_accepted() {
         for (auto& t : turns)
-            t.abort_failed = t.abort_asked;
+            t.abort_accepted = t.abort_asked;
     }
 
     std::string reason(const turn& t) const {
@@ -1706,8 +1704,8 @@ void turn_tracker::abort_requested(time_point now) {
     state_->abort_requested(now);
 }
 
-void turn_tracker::abort_failed() {
-    state_->abort_failed();
+void turn_tracker::abort_accepted() {
+    state_->abort_accepted();
 }
 
 void turn_tracker::attached(time_point) {

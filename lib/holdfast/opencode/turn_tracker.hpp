@@ -66,10 +66,10 @@ public:
     void adopt(std::string message_id, time_point now);
     /// Settles an open turn by our own decision (not_posted, gave_up, server_gone, detached). Idempotent.
     void close(std::string_view message_id, outcome o, rule r, std::optional<settlement_error> error, reprompt safe, time_point now);
-    /// We asked the server to abort: a turn open now that is never answered ends as aborted, after abort_grace.
+    /// We ask the server to abort: a turn open now that is never answered ends as aborted.
     void abort_requested(time_point now);
-    /// That request had no good answer: a turn that is never answered has its whole start_grace again.
-    void abort_failed();
+    /// It said that it did: from now on abort_grace is enough for those.
+    void abort_accepted();
 
     // --- what the stream does
     void attached(time_point now);                          ///< an unbroken stream begins

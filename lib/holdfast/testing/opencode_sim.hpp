@@ -186,7 +186,7 @@ public:
         completed,
         failed,
         aborted,
-        rejected,
+        rejected,    ///< its last message ended at a rejected tool
         unanswered,  ///< over without an assistant message (aborted before the loop began, unknown model)
         interrupted, ///< the process was killed, or the session deleted, in mid-turn
     };
