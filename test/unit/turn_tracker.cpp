@@ -2669,3 +2669,22 @@ BOOST_AUTO_TEST_CASE(an_error_that_an_answer_told_to_be_its_own_is_not_that_of_a
         idle, {{user("p1", 1), {}}, {failed(answer("a1", "p1", 3), "APIError"), {}}, {user("p2", 2), {}}}));
     BOOST_TEST(s.end("p2") != "failed session_error");
 }
+
+BOOST_AUTO_TEST_CASE(a_missed_part_is_told_before_one_that_was_heard_whole) {
+    story s;
+    s.prompt("p1");
+    s.status(busy);
+    s.says(answer("a1", "p1"));
+    s.break_off();
+    s.attach();
+    s.snap(snap_of(busy, {{user("p1"), {}}, {answer("a1", "p1"), {}}}));
+    s.break_off();
+    s.says(text("a1", "t1", "It is 42.", true)); // its last words came before the break was noticed
+    s.attach();
+    auto thought = text("a1", "r1", "Let me think.", true);
+    thought.type = wire::part::reasoning;
+    s.snap(snap_of(idle, {{user("p1"), {}},
+                          {finished(answer("a1", "p1"), "stop"), {thought, text("a1", "t1", "It is 42.", true)}}}));
+    const auto kinds = s.kinds();
+    BOOST_TEST(kinds.ends_with("reasoning text usage settled"), kinds);
+}

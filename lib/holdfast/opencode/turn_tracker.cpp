@@ -168,6 +168,7 @@ struct turn_tracker::state {
     std::vector<output> outputs;
     std::vector<std::string> reposts;
     bool abort_due = false;
+    bool merging = false; ///< a message of a snapshot: its parts are told together, in their order
 
     // --- turns
 
@@ -189,7 +190,7 @@ struct turn_tracker::state {
     bool server_knows(const turn& t) const { return prompt_seen(t) || said.last_answer(t.id); }
     /// All of it up to now is known. A turn in flight that is adopted has a past: it is told after that.
     bool is_whole(const turn& t) const { return t.trusted && (t.asked_for || prompt_seen(t)); }
-    bool may_tell(const turn& t) const { return !t.silent && is_whole(t) && !t.gap_pending; }
+    bool may_tell(const turn& t) const { return !merging && !t.silent && is_whole(t) && !t.gap_pending; }
 
     void tell(const turn& t, agent_event e) {
         if (!t.silent)
@@ -1441,6 +1442,7 @@ struct turn_tracker::state {
 
     void merge_message(const message& m, time_point now) {
         auto& record = said.place(m.info.id, m.info.created_ms);
+        merging = true;
         merge_info(record, m.info, now, true);
         if (record.answers() && record.owner.empty())
             know_answer(record, now); // its prompt may be known by now
@@ -1450,6 +1452,9 @@ struct turn_tracker::state {
             merge_part(record, p, now, false);
         if (may_answer_an_earlier(record))
             become_prompt(record, now);
+        merging = false;
+        if (const auto* t = find_turn(record.owner))
+            flush_turn(*t);
     }
 
     /// A prompt that was settled here before, and with which an earlier one that is still open may have been answered.

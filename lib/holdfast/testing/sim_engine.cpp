@@ -521,6 +521,8 @@ engine::posted engine::prompt(session& s, const json::object& body, done when_ov
         r.parent = s.parent;
         r.child = !s.parent.empty();
         prompts_.push_back(std::move(r));
+    } else {
+        reopen_record(m->id);
     }
     if (when_over)
         s.run.when_over.push_back(std::move(when_over));
@@ -608,6 +610,13 @@ void engine::close_records(session& s, opencode_sim::outcome how, std::string_vi
         r.outcome = how;
         r.error = error;
     }
+}
+
+/// Posted once more, after it was let fall.
+void engine::reopen_record(const std::string& message) {
+    for (auto& r : prompts_)
+        if (r.message == message && r.outcome == outcome::unanswered)
+            r.outcome = outcome::pending;
 }
 
 void engine::step_record_for_answer(session& s, const std::function<void(prompt_record&)>& change) {

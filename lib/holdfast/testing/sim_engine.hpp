@@ -221,6 +221,7 @@ private:
     static bool stands_before(const session& s, const std::string& message_id, const message& later_one);
     void begin_record(session& s, const message& asked, const message& answer);
     void close_records(session& s, opencode_sim::outcome how, std::string_view error);
+    void reopen_record(const std::string& message);
     void close_by_answer(session& s, prompt_record& r);
     void close_merged(session& s);
     void step_record_for_answer(session& s, const std::function<void(prompt_record&)>& change);
