@@ -26,8 +26,8 @@ struct turn {
     bool cut_short = false;   ///< it ends without anybody knowing what was missed
     bool gap_pending = false; ///< its stream broke, and that it was repaired is still to be told
 
-    bool heard_out = true;     ///< no stream broke since it was opened
-    bool saw_busy = false;     ///< the session was at work since then
+    bool heard_out = true; ///< since it was opened no stream broke, but by an end that the server gave it
+    bool was_at_work = false; ///< the session, since then; or its instance was disposed of, and all its work with it
     bool repost_asked = false; ///< it was, or is to be, posted once more
     std::optional<std::uint64_t> doubt; ///< how it ended is only inferred: the number of the question to the server
     std::optional<time_point> abort_again; ///< when it is to be aborted once more, should it be at work then
@@ -210,7 +210,7 @@ struct turn_tracker::state {
         t.id = std::move(id);
         t.silent = silent;
         t.trusted = t.heard_out = attached;
-        t.saw_busy = busy();
+        t.was_at_work = busy();
         turns.push_back(std::move(t));
         auto& opened = turns.back();
         // A turn in flight is adopted: what came of it before is known, but was told to nobody.
@@ -733,7 +733,7 @@ struct turn_tracker::state {
     /// its end, without an error or an abort to explain it, is posted once more, and waited for anew.
     bool asks_for_repost(const std::string& id, time_point now) {
         auto& t = *find_turn(id);
-        const bool let_fall = (t.saw_busy || !t.heard_out) && !said.last_answer(id);
+        const bool let_fall = t.heard_out && t.was_at_work && !said.last_answer(id);
         if (server_knows(t) && !let_fall)
             return false;
         if (t.error || t.abort_asked || t.abort_seen || t.abort_guessed || t.repost_asked)
@@ -863,7 +863,7 @@ struct turn_tracker::state {
             return;
         ++seen.busy_seen;
         for (auto& t : turns)
-            t.saw_busy = true;
+            t.was_at_work = true;
     }
 
     /// An error carries no message id. One of the session's own is about what is at work: the answer that is being
@@ -1335,7 +1335,7 @@ struct turn_tracker::state {
                 if (!p.ended && !p.abandoned)
                     p.live = false;
         for (auto& t : turns)
-            t.trusted = t.heard_out = false;
+            t.trusted = false;
     }
 
     /// The server did not answer when it was asked for a stream. A stall alone says nothing of that: an idle stream
@@ -1355,13 +1355,20 @@ struct turn_tracker::state {
         if (last_outage.over)
             last_outage = {why.cls, now, {}, false};
         break_stream();
-        for (auto& t : turns)
+        const bool disposed = why.cls == failure_class::ended || why.cls == failure_class::early_end;
+        for (auto& t : turns) {
             t.gap_pending = !t.silent;
+            t.heard_out = t.heard_out && disposed;
+            t.was_at_work = true;
+        }
     }
 
     void on_attached() {
-        if (attached)
+        if (attached) {
             break_stream();
+            for (auto& t : turns)
+                t.heard_out = false;
+        }
         attached = true;
         ++seen.epoch;
         // What was not even posted yet can have missed nothing.
