@@ -1959,7 +1959,9 @@ BOOST_AUTO_TEST_CASE(after_a_summary_that_succeeded_the_answer_before_it_decides
         if (answered)
             s.says(finished(answer("a1", "p1"), ""));
         s.says(user("u2", 3));
-        s.says(compaction("u2"));
+        auto asked = compaction("u2");
+        asked.automatic = false;
+        s.says(asked);
         s.says(finished(summary(answer("a2", "u2", 4)), "stop"));
         s.idles();
         BOOST_TEST(s.end("p1") == (answered ? "aborted message_interrupted" : "completed message_finished"));
@@ -2693,4 +2695,42 @@ BOOST_AUTO_TEST_CASE(a_missed_part_is_told_before_one_that_was_heard_whole) {
                           {finished(answer("a1", "p1"), "stop"), {thought, text("a1", "t1", "It is 42.", true)}}}));
     const auto kinds = s.kinds();
     BOOST_TEST(kinds.ends_with("reasoning text usage settled"), kinds);
+}
+
+BOOST_AUTO_TEST_CASE(an_idle_session_after_a_compaction_of_the_servers_own_is_not_the_end) {
+    for (const bool automatic : {false, true}) {
+        story s;
+        s.prompt("p1");
+        s.status(busy);
+        s.says(finished(answer("a1", "p1"), ""));
+        s.says(user("c1", 3));
+        auto asked = compaction("c1");
+        asked.automatic = automatic;
+        s.says(asked);
+        s.says(finished(summary(answer("sum", "c1", 4)), "stop"));
+        s.idles();
+        BOOST_TEST(s.end("p1") == (automatic ? "open" : "aborted message_interrupted"));
+        if (!automatic)
+            continue;
+        s.pass(seconds(5));
+        s.snap(snap_of(idle, {{user("p1"), {}},
+                              {finished(answer("a1", "p1"), ""), {}},
+                              {user("c1", 3), {asked}},
+                              {finished(summary(answer("sum", "c1", 4)), "stop"), {}}}));
+        BOOST_TEST(s.end("p1") == "lost unfinished");
+    }
+}
+
+// The context overflowed between the two requests of a snapshot: what follows is a compaction.
+BOOST_AUTO_TEST_CASE(a_message_without_finish_and_error_is_an_end_only_when_a_second_snapshot_says_so) {
+    for (const bool goes_on : {false, true}) {
+        story s;
+        s.open("p1");
+        const auto first = snap_of(idle, {{user("p1"), {}}, {finished(answer("a1", "p1"), ""), {}}});
+        s.snap(first);
+        BOOST_TEST(s.end("p1") == "open");
+        BOOST_TEST(s.tracker.wants_snapshot());
+        s.snap(goes_on ? snap_of(busy, first.messages) : first);
+        BOOST_TEST(s.end("p1") == (goes_on ? "open" : "aborted message_interrupted"));
+    }
 }

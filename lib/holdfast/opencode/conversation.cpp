@@ -174,6 +174,11 @@ void conversation::classify(message_record& m, const part& first) const {
         m.owner = compaction ? compaction->owner : last_prompt_before(m);
 }
 
+bool conversation::goes_on_after(const message_record& summary) const {
+    const auto* asked = find(summary.info.parent_id);
+    return asked && asked->kind == user_kind::compaction && asked->automatic;
+}
+
 bool conversation::compacted_between(const message_record& a, const message_record& b) const {
     for (std::size_t i = a.index + 1; i < b.index; ++i)
         if (order_[i]->kind == user_kind::compaction)

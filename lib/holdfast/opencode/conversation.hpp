@@ -100,6 +100,9 @@ public:
     /// prompt.
     void classify(message_record& m, const part& first) const;
 
+    /// The summary of a compaction that the server made of itself, to go on with the turn.
+    [[nodiscard]] bool goes_on_after(const message_record& summary) const;
+
     /// True when a compaction was begun between two messages.
     [[nodiscard]] bool compacted_between(const message_record& a, const message_record& b) const;
 

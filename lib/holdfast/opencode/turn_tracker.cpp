@@ -624,11 +624,14 @@ struct turn_tracker::state {
         });
     }
 
-    /// After a tool the model is asked again: a session that is idle then was stopped, or the rest was missed; unless
-    /// it was a later prompt that it went on with.
+    /// After a tool, and after a compaction of the server's own, the model is asked again: a session that is idle then
+    /// was stopped, or the rest was missed; unless it was a later prompt that it went on with.
     bool stopped_in_between(const turn& t, const message_record* last) const {
-        return last && !last->is_summary() && !last->info.error && last->info.finish == wire::finish_tool_calls &&
-               !rejected(t, *last) && !options.adopt_prompts && !has_later_prompt(t);
+        if (!last || last->info.error || options.adopt_prompts || has_later_prompt(t))
+            return false;
+        if (last->is_summary())
+            return said.goes_on_after(*last);
+        return last->info.finish == wire::finish_tool_calls && !rejected(t, *last);
     }
     bool has_later_prompt(const turn& t) const {
         const auto* prompt = said.find(t.id);
@@ -670,6 +673,9 @@ struct turn_tracker::state {
     bool may_infer() const { return trigger == "snapshot" || options.adopt_prompts; }
 
     bool is_sure(const turn& t, const verdict& v, const mark* asked) const {
+        // A snapshot's messages may be newer than its status: this message may be about to be gone on with.
+        if (v.why == rule::message_interrupted && asked)
+            return t.doubt && *t.doubt <= asked->doubts;
         if (!v.inferred || options.adopt_prompts)
             return true;
         return asked && (!t.doubt || *t.doubt <= asked->doubts);
