@@ -2451,6 +2451,14 @@ BOOST_AUTO_TEST_CASE(a_prompt_that_was_let_fall_is_posted_once_more) {
              s.attach();
          },
          true},
+        {"its instance was disposed of, and then a stream broke",
+         [](story& s) {
+             s.break_off(failure_class::ended);
+             s.attach();
+             s.break_off();
+             s.attach();
+         },
+         true},
         {"a stream broke: it may be at work on it unheard",
          [](story& s) {
              s.break_off();
@@ -2733,4 +2741,20 @@ BOOST_AUTO_TEST_CASE(a_message_without_finish_and_error_is_an_end_only_when_a_se
         s.snap(goes_on ? snap_of(busy, first.messages) : first);
         BOOST_TEST(s.end("p1") == (goes_on ? "open" : "aborted message_interrupted"));
     }
+}
+
+BOOST_AUTO_TEST_CASE(a_session_that_is_idle_between_an_overflow_and_its_compaction_is_not_at_its_end) {
+    story s;
+    s.prompt("p1");
+    s.status(busy);
+    s.says(answer("a1", "p1"));
+    s.hear(session_error{root, {std::string(overflow_error), "full", 0}});
+    s.says(finished(answer("a1", "p1"), ""));
+    s.idles();
+    BOOST_TEST(s.end("p1") == "open");
+    s.snap(snap_of(idle, {{user("p1"), {}}, {finished(answer("a1", "p1"), ""), {}}}));
+    BOOST_TEST(s.end("p1") == "open");
+    s.pass(seconds(5));
+    s.snap(snap_of(idle, {{user("p1"), {}}, {finished(answer("a1", "p1"), ""), {}}}));
+    BOOST_TEST(s.end("p1") == "lost unfinished");
 }

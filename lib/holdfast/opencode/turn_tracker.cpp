@@ -26,8 +26,9 @@ struct turn {
     bool cut_short = false;   ///< it ends without anybody knowing what was missed
     bool gap_pending = false; ///< its stream broke, and that it was repaired is still to be told
 
-    bool heard_out = true; ///< since it was opened no stream broke, but by an end that the server gave it
-    bool was_at_work = false; ///< the session, since then; or its instance was disposed of, and all its work with it
+    bool heard_out = true;     ///< since it was opened no stream broke
+    bool was_disposed = false; ///< the server ended a stream after its post: its instance, and whatever waited there
+    bool was_at_work = false;  ///< the session, since it was opened
     bool repost_asked = false; ///< it was, or is to be, posted once more
     std::optional<std::uint64_t> doubt; ///< how it ended is only inferred: the number of the question to the server
     std::optional<time_point> abort_again; ///< when it is to be aborted once more, should it be at work then
@@ -40,6 +41,7 @@ struct turn {
     bool error_came_first = false;      ///< that one, before the session was aborted
     bool error_is_sure = false;         ///< there was no prompt unknown to the server that it may have been about
     bool over_by_error = false;         ///< and then the session was idle, with no answer begun
+    bool overflowed = false; ///< the context was full, and the compaction that follows has not begun
     bool abort_asked = false;
     bool abort_accepted = false; ///< the server has heard of that
     bool abort_seen = false;
@@ -631,6 +633,8 @@ struct turn_tracker::state {
             return false;
         if (last->is_summary())
             return said.goes_on_after(*last);
+        if (last->info.finish.empty())
+            return t.overflowed;
         return last->info.finish == wire::finish_tool_calls && !rejected(t, *last);
     }
     bool has_later_prompt(const turn& t) const {
@@ -739,7 +743,7 @@ struct turn_tracker::state {
     /// its end, without an error or an abort to explain it, is posted once more, and waited for anew.
     bool asks_for_repost(const std::string& id, time_point now) {
         auto& t = *find_turn(id);
-        const bool let_fall = t.heard_out && t.was_at_work && !said.last_answer(id);
+        const bool let_fall = (t.was_disposed || (t.heard_out && t.was_at_work)) && !said.last_answer(id);
         if (server_knows(t) && !let_fall)
             return false;
         if (t.error || t.abort_asked || t.abort_seen || t.abort_guessed || t.repost_asked)
@@ -882,6 +886,9 @@ struct turn_tracker::state {
             if (!t.error)
                 t.error = error;
         // The context being full ends no turn: a compaction follows, and its message says how that went.
+        if (own && error.name == overflow_error)
+            for (auto& t : turns)
+                t.overflowed = t.overflowed || prompt_seen(t);
         if (!own || !busy() || error.name == overflow_error)
             return;
         const auto* writing = last_answer_of_all();
@@ -1233,6 +1240,7 @@ struct turn_tracker::state {
         else if (find_turn(m.info.parent_id))
             m.owner = m.info.parent_id;
         if (auto* t = find_turn(m.owner)) {
+            t->overflowed = t->overflowed && !m.is_summary();
             if (!m.info.finished())
                 t->abort_seen = t->abort_guessed = false; // it came too early for that abort
         } else {
@@ -1364,8 +1372,8 @@ struct turn_tracker::state {
         const bool disposed = why.cls == failure_class::ended || why.cls == failure_class::early_end;
         for (auto& t : turns) {
             t.gap_pending = !t.silent;
-            t.heard_out = t.heard_out && disposed;
-            t.was_at_work = true;
+            t.was_disposed = t.was_disposed || (disposed && t.posted);
+            t.heard_out = false;
         }
     }
 
