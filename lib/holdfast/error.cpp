@@ -63,7 +63,7 @@ public:
         case errc::unsupported_scheme: return "only http:// and https:// URLs are understood";
         case errc::invalid_request: return "a control character or a space where none may be";
         case errc::not_opencode: return "what answers there is not an OpenCode server";
-        case errc::unsupported_version: return "an OpenCode server of another major version";
+        case errc::unsupported_version: return "an OpenCode server of a version that this cannot hold";
         case errc::bad_json: return "the answer is not JSON";
         case errc::missing_field: return "the answer lacks a field that the protocol promises";
         case errc::not_found: return "the server knows no such thing";

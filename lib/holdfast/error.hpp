@@ -54,7 +54,7 @@ enum class errc {
 
     // What the server means
     not_opencode,        ///< something answers, but it is not an OpenCode server
-    unsupported_version, ///< an OpenCode server of a major version that this build does not speak
+    unsupported_version, ///< an OpenCode server of a version that this build cannot hold, or not as it was told to
     bad_json,            ///< a body that is not JSON
     missing_field,       ///< JSON without a field that the protocol promises
     not_found,           ///< the server knows no such session, message or request

@@ -2758,3 +2758,20 @@ BOOST_AUTO_TEST_CASE(a_session_that_is_idle_between_an_overflow_and_its_compacti
     s.snap(snap_of(idle, {{user("p1"), {}}, {finished(answer("a1", "p1"), ""), {}}}));
     BOOST_TEST(s.end("p1") == "lost unfinished");
 }
+
+// Seen on 1.14.48: the earlier prompt's message is told once more, with its differences, after the next one's.
+BOOST_AUTO_TEST_CASE(a_settled_prompt_that_is_told_of_again_takes_no_place_after_the_next_one) {
+    story s;
+    s.prompt("p1", 1);
+    s.status(busy);
+    s.answers_whole("a1", "p1", "first", 2);
+    s.idles();
+    BOOST_TEST(s.end("p1") == "completed message_finished");
+    s.prompt("p2", 10);
+    s.says(user("p1", 1));
+    s.status(busy);
+    overflow(s, "p2", "u2", text("u2", "x2", "ask p2", false));
+    s.answers_whole("a2", "u2", "after the summary", 20);
+    s.idles();
+    BOOST_TEST(s.end("p2") == "completed message_finished");
+}

@@ -1067,7 +1067,9 @@ struct turn_tracker::state {
         if (!follows())
             return;
         progressed(now);
-        auto& m = said.append(e.info.id);
+        // A prompt that was settled may be told of once more; it is no news, and belongs before those that came since.
+        const bool is_old = closed_prompts.contains(e.info.id);
+        auto& m = is_old ? said.place(e.info.id, e.info.created_ms) : said.append(e.info.id);
         m.heard = seen.epoch;
         merge_info(m, e.info, now, false);
         evaluate(now);
