@@ -42,60 +42,63 @@ void message_record::arrange_as(const std::vector<opencode::part>& order) {
     }
 }
 
+namespace {
+
+std::unique_ptr<message_record> message_of(std::string_view id) {
+    auto m = std::make_unique<message_record>();
+    m->info.id = id;
+    return m;
+}
+
+} // namespace
+
 message_record* conversation::find(std::string_view id) const {
     const auto found = by_id_.find(std::string(id));
     return found == by_id_.end() ? nullptr : found->second;
 }
 
-message_record& conversation::insert(std::size_t at, std::string_view id) {
-    auto m = std::make_unique<message_record>();
-    m->info.id = id;
-    auto& record = *m;
-    by_id_.emplace(id, m.get());
-    order_.insert(order_.begin() + static_cast<std::ptrdiff_t>(at), std::move(m));
+void conversation::number_from(std::size_t at) {
     for (std::size_t i = at; i < order_.size(); ++i)
         order_[i]->index = i;
+}
+
+message_record& conversation::insert(std::size_t at, std::unique_ptr<message_record> m) {
+    auto& record = *m;
+    order_.insert(order_.begin() + static_cast<std::ptrdiff_t>(at), std::move(m));
+    number_from(at);
+    by_id_.emplace(record.info.id, &record);
     return record;
+}
+
+std::unique_ptr<message_record> conversation::take_out(std::size_t at) {
+    auto m = std::move(order_[at]);
+    by_id_.erase(m->info.id);
+    order_.erase(order_.begin() + static_cast<std::ptrdiff_t>(at));
+    number_from(at);
+    return m;
 }
 
 message_record& conversation::append(std::string_view id) {
     if (auto* m = find(id))
         return *m;
-    return insert(order_.size(), id);
+    return insert(order_.size(), message_of(id));
 }
 
 message_record& conversation::place(std::string_view id, std::int64_t created_ms) {
-    auto* known = find(id);
-    if (known && known->known)
-        return *known;
-    const auto is_later = [&](const message_record& m) {
-        return &m == known || (m.known && m.info.created_ms > created_ms);
-    };
+    auto* heard = find(id);
+    if (heard && heard->known)
+        return *heard;
+    // Where one belongs of which only parts were heard was not known.
+    auto m = heard ? take_out(heard->index) : message_of(id);
     std::size_t at = order_.size();
-    while (at > 0 && is_later(*order_[at - 1]))
+    while (at > 0 && order_[at - 1]->known && order_[at - 1]->info.created_ms > created_ms)
         --at;
-    if (!known)
-        return insert(at, id);
-    // Only parts of it were heard: where it belongs was not known.
-    const auto from = order_.begin() + static_cast<std::ptrdiff_t>(known->index);
-    if (at > known->index)
-        std::rotate(from, from + 1, order_.begin() + static_cast<std::ptrdiff_t>(at));
-    else
-        std::rotate(order_.begin() + static_cast<std::ptrdiff_t>(at), from, from + 1);
-    for (std::size_t i = 0; i < order_.size(); ++i)
-        order_[i]->index = i;
-    return *known;
+    return insert(at, std::move(m));
 }
 
 void conversation::erase(std::string_view id) {
-    auto* m = find(id);
-    if (!m)
-        return;
-    const std::size_t at = m->index;
-    by_id_.erase(std::string(id));
-    order_.erase(order_.begin() + static_cast<std::ptrdiff_t>(at));
-    for (std::size_t i = at; i < order_.size(); ++i)
-        order_[i]->index = i;
+    if (auto* m = find(id))
+        take_out(m->index);
 }
 
 void conversation::clear() {
@@ -135,8 +138,7 @@ const message_record* conversation::awaited_compaction(const message_record& bef
             continue;
         if (!m.is_summary() || !m.info.finished() || m.info.error)
             return nullptr;
-        const auto* asked = find(m.info.parent_id);
-        return asked && asked->automatic ? asked : nullptr;
+        return own_compaction_of(m);
     }
     return nullptr;
 }
@@ -174,9 +176,9 @@ void conversation::classify(message_record& m, const part& first) const {
         m.owner = compaction ? compaction->owner : last_prompt_before(m);
 }
 
-bool conversation::goes_on_after(const message_record& summary) const {
+const message_record* conversation::own_compaction_of(const message_record& summary) const {
     const auto* asked = find(summary.info.parent_id);
-    return asked && asked->kind == user_kind::compaction && asked->automatic;
+    return asked && asked->automatic ? asked : nullptr;
 }
 
 bool conversation::compacted_between(const message_record& a, const message_record& b) const {

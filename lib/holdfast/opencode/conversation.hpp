@@ -100,14 +100,16 @@ public:
     /// prompt.
     void classify(message_record& m, const part& first) const;
 
-    /// The summary of a compaction that the server made of itself, to go on with the turn.
-    [[nodiscard]] bool goes_on_after(const message_record& summary) const;
+    /// What asked for a summary, when that was the server itself, which goes on with the turn afterwards; else null.
+    [[nodiscard]] const message_record* own_compaction_of(const message_record& summary) const;
 
     /// True when a compaction was begun between two messages.
     [[nodiscard]] bool compacted_between(const message_record& a, const message_record& b) const;
 
 private:
-    message_record& insert(std::size_t at, std::string_view id);
+    message_record& insert(std::size_t at, std::unique_ptr<message_record> m);
+    std::unique_ptr<message_record> take_out(std::size_t at);
+    void number_from(std::size_t at);
     [[nodiscard]] const message_record* awaited_compaction(const message_record& before) const;
     [[nodiscard]] std::string last_prompt_before(const message_record& m) const;
     [[nodiscard]] bool replays(const message_record& m, const std::string& owner) const;

@@ -449,12 +449,15 @@ struct turn_tracker::state {
         settle(id, make_settlement(*find_turn(id), std::move(v)), now);
     }
 
+    /// A message says how it ended by its finish, or by its error; one that is only completed does not.
+    static bool says_how_it_ended(const message_record* m) {
+        return m && m->info.finished() && (!m->info.finish.empty() || m->info.error);
+    }
+
     /// A turn that is to end with another, though nobody heard how its own answer ended, or whether it had one.
     bool covers_one_to_ask_about(const std::string& by) const {
         return std::any_of(turns.begin(), turns.end(), [&](const turn& t) {
-            const auto* last = said.last_own_answer(t.id);
-            const bool says_how = last && last->info.finished() && (!last->info.finish.empty() || last->info.error);
-            return t.covered_by == by && t.posted && !t.silent && !says_how;
+            return t.covered_by == by && t.posted && !t.silent && !says_how_it_ended(said.last_own_answer(t.id));
         });
     }
     /// Perhaps that was missed, though the stream did not break: the one that was told its end stays until the
@@ -486,7 +489,7 @@ struct turn_tracker::state {
             merged.rule = rule::merged;
             merged.merged_into = by;
             // The later one may be looked at first: who has an answer of its own ends by that.
-            if (last && (!last->info.finish.empty() || last->info.error)) {
+            if (says_how_it_ended(last)) {
                 auto own = judge(t, last);
                 own.why = rule::superseded;
                 merged = make_settlement(t, std::move(own));
@@ -597,7 +600,7 @@ struct turn_tracker::state {
         const auto* last = said.last_own_answer(t.id);
         if (t.covered_by.empty() || !last || !last->info.finished())
             return false;
-        if (!last->info.finish.empty() || last->info.error)
+        if (says_how_it_ended(last))
             return true;
         const auto* later = said.last_answer(t.covered_by);
         return !later || !said.compacted_between(*last, *later);
@@ -632,7 +635,7 @@ struct turn_tracker::state {
         if (!last || last->info.error || options.adopt_prompts || has_later_prompt(t))
             return false;
         if (last->is_summary())
-            return said.goes_on_after(*last);
+            return said.own_compaction_of(*last) != nullptr;
         if (last->info.finish.empty())
             return t.overflowed;
         return last->info.finish == wire::finish_tool_calls && !rejected(t, *last);
@@ -880,7 +883,7 @@ struct turn_tracker::state {
     /// written, else the prompts that wait for one. While nothing is, it can only be about a prompt that the
     /// server does not take.
     void note_error(const api_error& error, bool own) {
-        if (std::find(explained.begin(), explained.end(), error) != explained.end())
+        if (is_explained(error))
             return;
         for (auto& t : turns)
             if (!t.error)
@@ -911,10 +914,14 @@ struct turn_tracker::state {
         }
     }
 
+    bool is_explained(const api_error& error) const {
+        return std::find(explained.begin(), explained.end(), error) != explained.end();
+    }
+
     /// An answer tells an error to be its own: it is about no other turn.
     void explain(const api_error& error, const std::string& owner) {
         constexpr std::size_t enough = 64;
-        if (std::find(explained.begin(), explained.end(), error) == explained.end())
+        if (!is_explained(error))
             explained.push_back(error);
         if (explained.size() > enough)
             explained.erase(explained.begin());
@@ -1351,7 +1358,7 @@ struct turn_tracker::state {
                 if (!p.ended && !p.abandoned)
                     p.live = false;
         for (auto& t : turns)
-            t.trusted = false;
+            t.trusted = t.heard_out = false;
     }
 
     /// The server did not answer when it was asked for a stream. A stall alone says nothing of that: an idle stream
@@ -1375,16 +1382,12 @@ struct turn_tracker::state {
         for (auto& t : turns) {
             t.gap_pending = !t.silent;
             t.was_disposed = t.was_disposed || (disposed && t.posted);
-            t.heard_out = false;
         }
     }
 
     void on_attached() {
-        if (attached) {
+        if (attached)
             break_stream();
-            for (auto& t : turns)
-                t.heard_out = false;
-        }
         attached = true;
         ++seen.epoch;
         // What was not even posted yet can have missed nothing.
@@ -1569,12 +1572,11 @@ struct turn_tracker::state {
 
     /// What the server took up after we had it abort runs for nobody, and may ask what nobody answers.
     void abort_again(time_point now) {
-        const auto* at_work = current_turn();
         for (auto& t : turns) {
             if (!t.abort_again || now < *t.abort_again)
                 continue;
             t.abort_again = later(now, options.start_grace);
-            abort_due = abort_due || (busy() && attached && &t == at_work);
+            abort_due = abort_due || (busy() && attached && &t == current_turn());
         }
     }
 
