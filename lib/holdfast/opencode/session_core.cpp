@@ -122,7 +122,9 @@ net::awaitable<turn> session_core::prompt(opencode::prompt what) {
         co_return turn(core); // it is on its way already
     const place_in_line place(*this, core->message);
     auto there = co_await read_directory_again();
-    if (there)
+    // Whether a server that is out of reach stays so is the stream's to find out, and an answer that is damaged says
+    // nothing.
+    if (there || there.error().status < 400 || !retry::is_final(there.error()))
         there = co_await become_live();
     tracker_.open(core->message, world().now());
     if (there)
@@ -195,13 +197,8 @@ net::awaitable<result<void>> session_core::read_directory_again() {
     const auto self = shared_from_this();
     auto server = rest();
     const auto now_told = co_await server.get_session(info_.id);
-    if (!now_told) {
-        // Whether a server that is out of reach stays so is the stream's to find out, and an answer that is damaged
-        // says nothing.
-        if (retry::is_final(now_told.error()) && now_told.error().status >= 400)
-            co_return now_told.error();
-        co_return result<void>();
-    }
+    if (!now_told)
+        co_return now_told.error();
     move_to(now_told->directory);
     co_return result<void>();
 }
@@ -374,8 +371,11 @@ void session_core::on_interrupted(const stream::item& why) {
 net::awaitable<void> session_core::on_give_up(const stream::item& why) {
     const auto self = shared_from_this();
     const auto last = why.failure;
+    const auto directory = info_.directory;
     if (tracker_.has_open_turns())
         co_await take_snapshot();
+    if (info_.directory != directory)
+        co_return; // elsewhere now, where the stream is another
     const auto error = as_settlement_error(last);
     for (const auto& [message, weak] : std::map(turns_)) {
         const auto core = weak.lock();
@@ -570,14 +570,14 @@ net::awaitable<void> session_core::answer_overdue_asks() {
 
 net::awaitable<void> session_core::take_snapshot() {
     const auto self = shared_from_this();
-    const auto directory = info_.directory;
-    const auto known = co_await read_directory_again();
-    static_cast<void>(known); // a session that is no more shows in the snapshot itself
-    if (info_.directory != directory)
-        co_return; // elsewhere now, and repaired there
     for (unsigned i = 0; i < max_snapshot_tries; ++i) {
+        const auto directory = info_.directory;
         const auto mark = tracker_.begin_snapshot();
         const auto seen = co_await fetch_snapshot();
+        if (info_.directory != directory && config().global_stream)
+            continue;
+        if (info_.directory != directory)
+            co_return; // elsewhere now, and repaired there
         if (!seen) {
             tracker_.snapshot_failed(seen.error(), world().now());
             break;
@@ -610,7 +610,7 @@ net::awaitable<void> session_core::post_again() {
     }
 }
 
-// Status first: what the messages then show is at least as new.
+// Status first: what the messages then show is at least as new. The directory last: all holds for where it was asked.
 net::awaitable<result<snapshot>> session_core::fetch_snapshot() {
     snapshot seen;
     auto server = rest();
@@ -629,6 +629,8 @@ net::awaitable<result<snapshot>> session_core::fetch_snapshot() {
         step = co_await fetch_children(seen, at_work);
     if (step && seen.session_known)
         step = co_await fetch_asks(seen);
+    if (step && seen.session_known) // moved meanwhile, it was asked in the wrong place
+        step = co_await read_directory_again();
     if (!step)
         co_return step.error();
     co_return seen;
