@@ -247,6 +247,8 @@ private:
         if (how_.timeline)
             note("log", r.event + " " + r.endpoint + " " + r.session + " " + r.error_class + " " + r.error_message + " " +
                             r.action + (r.retry_in_ms ? " in " + std::to_string(*r.retry_in_ms) + " ms" : ""));
+        if (r.event == "stream.gave_up")
+            result_.seen.give_ups.push_back({since(), open_prompts()});
         if (r.event != "turn.settled")
             return;
         decision d;
@@ -283,6 +285,15 @@ private:
         result_.seen.attempts.push_back({where, since(), step == step_kind::connected});
         static constexpr const char* names[] = {"begun", "connected", "failed", "abandoned"};
         note("network", "connect to " + to_string(where) + " " + names[static_cast<std::size_t>(step)]);
+    }
+
+    std::vector<std::string> open_prompts() {
+        std::vector<std::string> all;
+        for (const auto& each : servers_)
+            for (auto& known : each->host.model().truth())
+                if (known.outcome == testing::opencode_sim::outcome::pending)
+                    all.push_back(std::move(known.message));
+        return all;
     }
 
     std::optional<truth> truth_at(std::size_t server, const std::string& message) {

@@ -117,6 +117,14 @@ bool moved(const observations& seen, const turn_record& t, duration by) {
     return std::any_of(moves.begin(), moves.end(), [&](duration at) { return at <= by; });
 }
 
+/// It ended only while the last look at the server was taken.
+bool ended_during_the_last_look(const observations& seen, const turn_record& t, duration by) {
+    const auto last = std::find_if(seen.give_ups.rbegin(), seen.give_ups.rend(),
+                                   [&](const give_up& each) { return each.at <= by; });
+    return last != seen.give_ups.rend() &&
+           std::find(last->open.begin(), last->open.end(), t.message) != last->open.end();
+}
+
 bool deleted(const observations& seen, const turn_record& t, duration by) {
     const auto& at = seen.sessions.at(t.session).deleted;
     return at && *at <= by;
@@ -331,10 +339,10 @@ void lost_is_said_only_where_the_truth_cannot_be_had(const observations& seen, c
             right = deleted(seen, t, at);
             break;
         case rule::gave_up:
-            // Where it is over, only a server that cannot be asked either may keep us from knowing, or one of which its
-            // owner says that it is gone.
+            // Where it was over, only a server that cannot be asked either may keep us from knowing, or one of which
+            // its owner says that it is gone.
             right = in_trouble(seen, t, at - seconds(200), at, false) &&
-                    (open || then->outcome == truth_outcome::interrupted ||
+                    (open || then->outcome == truth_outcome::interrupted || ended_during_the_last_look(seen, t, at) ||
                      in_trouble(seen, t, at - seconds(45), at, true) || said_gone(seen, t, t.began, at));
             break;
         case rule::server_gone:

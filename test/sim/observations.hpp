@@ -46,6 +46,12 @@ struct decision {
     std::optional<truth> then;
 };
 
+/// A stream was given up: the server is asked once more what became of its turns, while they go on.
+struct give_up {
+    duration at{};
+    std::vector<std::string> open; ///< the prompts, of any server, that had not ended then
+};
+
 struct session_facts {
     std::string id;
     std::size_t server = 0;
@@ -88,6 +94,7 @@ struct leftovers {
 struct observations {
     std::deque<turn_record> turns; ///< references to them stay good
     std::vector<decision> decisions;
+    std::vector<give_up> give_ups;
     std::map<std::string, truth> truths; ///< at the end, by prompt
     std::vector<std::string> truth_order;
     std::vector<session_facts> sessions; ///< as planned
