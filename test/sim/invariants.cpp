@@ -343,6 +343,7 @@ void lost_is_said_only_where_the_truth_cannot_be_had(const observations& seen, c
             // its owner says that it is gone.
             right = in_trouble(seen, t, at - seconds(200), at, false) &&
                     (open || then->outcome == truth_outcome::interrupted || ended_during_the_last_look(seen, t, at) ||
+                     (then->parts.empty() && then->merged_into.empty()) || // how it ended is not stored
                      in_trouble(seen, t, at - seconds(45), at, true) || said_gone(seen, t, t.began, at));
             break;
         case rule::server_gone:

@@ -480,8 +480,11 @@ net::awaitable<result<void>> where_it_was_asked(std::shared_ptr<session_core> co
     result<void> done;
     std::set<std::string> tried;
     for (const bool again : {false, true}) {
-        if (again)
-            static_cast<void>(co_await core->read_directory_again()); // it may have been moved meanwhile
+        if (again) { // it may have been moved meanwhile
+            const auto known = co_await core->read_directory_again();
+            if (!known)
+                co_return known.error();
+        }
         const auto directories = core->ask_directories();
         for (const auto& directory : directories) {
             if (!tried.insert(directory).second)

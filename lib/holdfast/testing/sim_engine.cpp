@@ -916,7 +916,10 @@ void engine::dispose(const std::string& directory) {
     catch_up();
     for (std::size_t i = 0; i < sessions_.size(); ++i) {
         session& s = *sessions_[i];
-        if (s.directory != directory || s.run.now == run::phase::none)
+        const bool asks_here = std::any_of(asks_.begin(), asks_.end(), [&](const auto& a) {
+            return a->session == s.id && a->directory == directory; // it was moved while it waited
+        });
+        if ((s.directory != directory && !asks_here) || s.run.now == run::phase::none)
             continue;
         s.run.again = false;
         if (s.run.now == run::phase::settling)
