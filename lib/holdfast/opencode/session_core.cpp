@@ -208,6 +208,7 @@ void session_core::move_to(const std::string& directory) {
     const auto left = std::exchange(info_.directory, directory);
     if (left == info_.directory)
         return;
+    tracker_.moved();
     std::erase(former_, left);
     former_.push_back(left);
     if (former_.size() > max_former_directories)

@@ -170,6 +170,7 @@ struct turn_tracker::state {
     std::vector<output> outputs;
     std::vector<std::string> reposts;
     bool abort_due = false;
+    bool moved = false; ///< while turns are open: an abort reaches the session where it is, not what it left behind
     bool merging = false; ///< a message of a snapshot: its parts are told together, in their order
 
     // --- turns
@@ -403,7 +404,7 @@ struct turn_tracker::state {
             return reprompt::no;
         if (r == rule::session_deleted || ran_a_tool(t))
             return reprompt::no; // a deleted session's loop goes on
-        return o == outcome::lost || t.sent_again ? reprompt::unknown : reprompt::yes;
+        return o == outcome::lost || t.sent_again || moved ? reprompt::unknown : reprompt::yes;
     }
 
     settlement make_settlement(const turn& t, verdict v) const {
@@ -537,6 +538,7 @@ struct turn_tracker::state {
         retry_told.reset();
         quiet_due = false;
         no_snapshot_before.reset();
+        moved = false;
     }
 
     // --- what decides
@@ -1736,6 +1738,10 @@ void turn_tracker::abort_requested(time_point now) {
 
 void turn_tracker::abort_accepted() {
     state_->abort_accepted();
+}
+
+void turn_tracker::moved() {
+    state_->moved = state_->any_visible();
 }
 
 void turn_tracker::attached(time_point) {

@@ -70,6 +70,8 @@ public:
     void abort_requested(time_point now);
     /// It said that it did: from now on abort_grace is enough for those.
     void abort_accepted();
+    /// The session is in another directory now: another instance of the server may be at its turns than we think.
+    void moved();
 
     // --- what the stream does
     void attached(time_point now);                          ///< an unbroken stream begins
