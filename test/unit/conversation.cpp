@@ -107,13 +107,13 @@ BOOST_AUTO_TEST_CASE(what_a_snapshot_brings_takes_its_place_by_time) {
     BOOST_TEST(order_of(said) == "m10 m20 m30 again m40 m50");
 }
 
-BOOST_AUTO_TEST_CASE(nothing_is_placed_before_a_message_whose_time_is_not_known) {
+BOOST_AUTO_TEST_CASE(what_a_snapshot_brings_stands_before_the_first_that_is_later_whatever_came_between) {
     conversation said;
     known(said.append("late"), user("late", 40));
     said.append("unknown");
     known(said.append("later"), user("later", 50));
     said.place("early", 10);
-    BOOST_TEST(order_of(said) == "late unknown early later");
+    BOOST_TEST(order_of(said) == "early late unknown later");
 }
 
 BOOST_AUTO_TEST_CASE(those_after_an_erased_message_move_up) {

@@ -2201,16 +2201,23 @@ BOOST_AUTO_TEST_CASE(an_error_while_a_prompt_is_not_seen_may_be_about_that_one) 
 
 BOOST_AUTO_TEST_CASE(a_prompt_that_failed_before_an_earlier_one_was_seen_may_have_answered_it) {
     story s;
-    s.open("p1"); // its own message is missed
-    s.prompt("p2", 3);
+    s.prompt("p0", 1);
     s.status(busy);
-    s.says(answer("a2", "p2", 4));
-    s.says(failed(answer("a2", "p2", 4), "UnknownError"));
+    s.tracker.close("p0", outcome::detached, rule::detached, {}, reprompt::no, s.now);
+    s.open("p1"); // its own message is missed
+    s.prompt("p2", 4);
+    s.says(finished(answer("a0", "p0", 2), "stop"));
+    s.says(answer("a2", "p2", 5));
+    s.says(failed(answer("a2", "p2", 5), "UnknownError"));
     s.error("UnknownError");
     s.idles();
     BOOST_TEST(s.end("p2") == "failed message_error");
     s.pass(seconds(5));
-    s.snap(snap_of(idle, {{user("p1", 1), {}}, {user("p2", 3), {}}, {failed(answer("a2", "p2", 4), "UnknownError"), {}}}));
+    s.snap(snap_of(idle, {{user("p0", 1), {}},
+                          {finished(answer("a0", "p0", 2), "stop"), {}},
+                          {user("p1", 3), {}},
+                          {user("p2", 4), {}},
+                          {failed(answer("a2", "p2", 5), "UnknownError"), {}}}));
     BOOST_TEST(s.end("p1") == "failed merged");
     BOOST_TEST(s.tracker.take_reposts().empty());
 }

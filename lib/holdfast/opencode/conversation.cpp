@@ -90,10 +90,11 @@ message_record& conversation::place(std::string_view id, std::int64_t created_ms
         return *heard;
     // Where one belongs of which only parts were heard was not known.
     auto m = heard ? take_out(heard->index) : message_of(id);
-    std::size_t at = order_.size();
-    while (at > 0 && order_[at - 1]->known && order_[at - 1]->info.created_ms > created_ms)
-        --at;
-    return insert(at, std::move(m));
+    // An old one whose end alone was heard may stand behind later ones.
+    const auto later = std::find_if(order_.begin(), order_.end(), [&](const auto& each) {
+        return each->known && each->info.created_ms > created_ms;
+    });
+    return insert(static_cast<std::size_t>(later - order_.begin()), std::move(m));
 }
 
 void conversation::erase(std::string_view id) {

@@ -1296,6 +1296,8 @@ struct turn_tracker::state {
             return;
         auto& record = m.part(p.id);
         record.what = kind_of(p.type);
+        if (p.type == wire::part::step_start)
+            abandon_before(m, record);
         if (record.what == part_record::kind::tool)
             merge_tool(record, p);
         else if (record.what != part_record::kind::other)
@@ -1303,6 +1305,15 @@ struct turn_tracker::state {
         const auto* t = m.answers() && !m.is_summary() ? find_turn(m.owner) : nullptr;
         if (t)
             flush_part(*t, record);
+    }
+
+    /// Each try of the model begins with one: what was being said before it stays as it is, and never ends.
+    static void abandon_before(message_record& m, const part_record& start) {
+        for (auto& p : m.parts) {
+            if (&p == &start)
+                break;
+            p.abandoned = p.abandoned || (p.live && !p.ended);
+        }
     }
 
     void merge_tool(part_record& record, const part& p) {

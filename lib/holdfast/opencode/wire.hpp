@@ -74,6 +74,7 @@ inline constexpr std::string_view text = "text";
 inline constexpr std::string_view reasoning = "reasoning";
 inline constexpr std::string_view tool = "tool";
 inline constexpr std::string_view compaction = "compaction";
+inline constexpr std::string_view step_start = "step-start"; ///< of each try of the model
 } // namespace part
 
 /// Values of a tool's "status".
