@@ -282,9 +282,15 @@ net::awaitable<void> session_core::post_until_known(std::shared_ptr<turn_core> c
     }
 }
 
-// After a lost answer the server is asked whether it has it.
+// After a lost answer the server is asked whether it has it, and it is posted again only if not: a prompt that failed
+// meanwhile would run once more.
 net::awaitable<result<void>> session_core::post_once(std::shared_ptr<turn_core> core, opencode::prompt what) {
     const auto self = shared_from_this();
+    if (core->maybe_posted) {
+        const auto seen = co_await is_there(core->message);
+        if (seen || seen.error().code != errc::not_found)
+            co_return seen;
+    }
     auto server = rest();
     last_sent_ = core->message;
     // While it is under way, whoever gives up must not call it safe to repeat.
