@@ -4,6 +4,7 @@
 #include <holdfast/opencode/turn_tracker.hpp>
 #include <holdfast/opencode/wire.hpp>
 
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -105,6 +106,7 @@ struct story {
     turn_tracker tracker{root, options};
     time_point now{seconds(1000)};
     std::vector<turn_tracker::output> told;
+    std::set<std::string> begins; ///< answers of which no part was told yet
 
     explicit story(tracker_options chosen = {}) : options(chosen), tracker(root, chosen) {
         tracker.attached(now);
@@ -118,9 +120,25 @@ struct story {
         tracker.on_event(e, now);
         collect();
     }
-    void says(message_info m) { hear(message_updated{std::move(m)}); }
-    void says(part p) { hear(part_updated{std::move(p)}); }
+    void says(message_info m) {
+        if (m.assistant)
+            begins.insert(m.id);
+        hear(message_updated{std::move(m)});
+    }
+    /// Before the first part of an answer its first step begins.
+    void begin_step(const std::string& message) {
+        if (begins.erase(message) == 0)
+            return;
+        auto start = text(message, "stp_" + message, "", false);
+        start.type = wire::part::step_start;
+        hear(part_updated{std::move(start)});
+    }
+    void says(part p) {
+        begin_step(p.message_id);
+        hear(part_updated{std::move(p)});
+    }
     void delta(std::string message, std::string part, std::string more) {
+        begin_step(message);
         hear(part_delta{root, std::move(message), std::move(part), "text", std::move(more)});
     }
     void status(session_status s) { hear(status_changed{root, std::move(s)}); }

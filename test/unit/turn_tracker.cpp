@@ -388,19 +388,60 @@ BOOST_AUTO_TEST_CASE(prompts_merge_through_a_chain_and_share_a_failure) {
 }
 
 BOOST_AUTO_TEST_CASE(an_answer_to_a_later_prompt_closes_the_earlier_turn_by_its_own_last_message) {
-    for (const auto& [finish, expected] : std::vector<std::pair<std::string, std::string>>{
-             {"stop", "completed superseded"}, {"tool-calls", "completed superseded"}}) {
+    story s;
+    s.prompt("p1", 1);
+    s.status(busy);
+    s.says(answer("a1", "p1", 2));
+    s.prompt("p2", 3);
+    s.says(finished(answer("a1", "p1", 2), "stop"));
+    BOOST_TEST(s.end("p1") == "open");
+    s.says(answer("a2", "p2", 4));
+    BOOST_TEST(s.end("p1") == "completed superseded");
+    BOOST_TEST(s.end("p2") == "open");
+}
+
+// The model is asked again after its tools, unless a later prompt is what it went on with.
+BOOST_AUTO_TEST_CASE(what_a_turn_said_after_its_tools_may_have_been_missed_when_a_later_prompt_is_answered) {
+    for (const bool missed : {false, true}) {
         story s;
         s.prompt("p1", 1);
         s.status(busy);
         s.says(answer("a1", "p1", 2));
         s.prompt("p2", 3);
-        s.says(finished(answer("a1", "p1", 2), finish));
+        s.says(finished(answer("a1", "p1", 2), "tool-calls"));
+        s.answers_whole("a2", "p2", "second", 6);
+        s.idles();
+        BOOST_TEST(s.tracker.wants_snapshot());
         BOOST_TEST(s.end("p1") == "open");
-        s.says(answer("a2", "p2", 4));
-        BOOST_TEST(s.end("p1") == expected);
-        BOOST_TEST(s.end("p2") == "open");
+        BOOST_TEST(s.end("p2") == "open"); // they are told in their order
+        auto shown = snap_of(idle, {{user("p1", 1), {}},
+                                    {finished(answer("a1", "p1", 2), "tool-calls"), {}},
+                                    {user("p2", 3), {}},
+                                    {finished(answer("a2", "p2", 6), "stop"), {text("a2", "prt_a2", "second", true)}}});
+        if (missed)
+            shown.messages.insert(shown.messages.begin() + 2, {finished(answer("a1b", "p1", 4), "stop"),
+                                                               {text("a1b", "t1b", "first", true)}});
+        s.snap(shown);
+        BOOST_TEST(s.end("p1") == "completed superseded");
+        BOOST_TEST(s.settlements("p1")[0].text == (missed ? "first" : ""));
+        BOOST_TEST(s.end("p2") == "completed message_finished");
     }
+}
+
+BOOST_AUTO_TEST_CASE(an_answer_whose_beginning_was_not_heard_is_asked_for_before_more_of_it_is_told) {
+    story s;
+    s.prompt("p1", 1);
+    s.status(busy);
+    s.says(answer("a1", "p1", 2));
+    s.hear(part_updated{tool("a1", "c1", "running")}); // without the start of a step
+    BOOST_TEST(s.kinds() == "");
+    BOOST_TEST(s.tracker.wants_snapshot());
+    s.says(finished(answer("a1", "p1", 2), "tool-calls"));
+    s.idles();
+    BOOST_TEST(s.end("p1") == "open");
+    s.snap(snap_of(busy, {{user("p1", 1), {}},
+                          {answer("a1", "p1", 2), {text("a1", "t1", "first", true), tool("a1", "c1", "running")}}}));
+    BOOST_TEST(s.kinds() == "text tool usage");
 }
 
 BOOST_AUTO_TEST_CASE(later_is_by_the_order_of_the_stream_never_by_id) {
@@ -1864,6 +1905,7 @@ BOOST_AUTO_TEST_CASE(what_counts_as_progress_puts_off_the_quiet_check) {
         s.prompt("p1");
         s.status(busy);
         s.says(answer("a1", "p1"));
+        s.begin_step("a1");
         s.hear(session_created{{child, root, "/srv", "", ""}});
         s.hear(status_changed{child, busy});
         s.pass(seconds(29));

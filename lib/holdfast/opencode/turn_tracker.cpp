@@ -657,11 +657,21 @@ struct turn_tracker::state {
         return nullptr;
     }
 
+    static bool was_asked_about(const turn& t, const mark* asked) { return asked && *t.doubt <= asked->doubts; }
+    /// One that is answered before it waits for a snapshot: they are told in their order.
+    bool comes_after_one_in_doubt(const turn& t, const mark* asked) const {
+        return std::any_of(turns.begin(), turns.end(), [&](const turn& other) {
+            return other.covered_by == t.id && other.doubt && !other.silent && !was_asked_about(other, asked);
+        });
+    }
+
     /// The verdict on a turn that the stream, or a snapshot just taken, allows now.
     std::optional<verdict> decide(const turn& t) const {
         if (closed_by_own_answer(t)) {
-            auto v = judge(t, said.last_own_answer(t.id));
+            const auto* last = said.last_own_answer(t.id);
+            auto v = judge(t, last);
             v.why = rule::superseded;
+            v.inferred = last->info.finish == wire::finish_tool_calls; // what came after the tools may have been missed
             return v;
         }
         if (!t.covered_by.empty() && t.over_by_error)
@@ -715,7 +725,9 @@ struct turn_tracker::state {
             for (const auto& t : turns) {
                 if (!t.posted || !(asked || (attached && is_whole(t))))
                     continue;
-                if (const auto* end = end_in_doubt(t); end && !(asked && *end->doubt <= asked->doubts))
+                if (const auto* end = end_in_doubt(t); end && !was_asked_about(*end, asked))
+                    continue;
+                if (comes_after_one_in_doubt(t, asked))
                     continue;
                 auto v = decide(t);
                 if (!v && asked && t.grace_over && *t.grace_over <= asked->graces && idle() &&
@@ -1294,6 +1306,8 @@ struct turn_tracker::state {
         }
         if (is_foreign(m))
             return;
+        if (from_stream && m.parts.empty() && p.type != wire::part::step_start)
+            miss_beginning(m);
         auto& record = m.part(p.id);
         record.what = kind_of(p.type);
         if (p.type == wire::part::step_start)
@@ -1305,6 +1319,12 @@ struct turn_tracker::state {
         const auto* t = m.answers() && !m.is_summary() ? find_turn(m.owner) : nullptr;
         if (t)
             flush_part(*t, record);
+    }
+
+    /// Every answer's first part is the start of a step: the stream did not break, and yet did not bring that.
+    void miss_beginning(const message_record& m) {
+        if (auto* t = find_turn(m.owner); t && attached && !options.adopt_prompts)
+            t->trusted = false;
     }
 
     /// Each try of the model begins with one: what was being said before it stays as it is, and never ends.
