@@ -614,7 +614,7 @@ struct turn_tracker::state {
         const auto* later = t.covered_by.empty() ? nullptr : find_turn(t.covered_by);
         // One that was taken up again may have been answered together with somebody's long before.
         const bool is_past = t.adopted && later && later->silent;
-        return later && !is_past && !later->doubt && t.abort_asked && !later->abort_asked &&
+        return later && !is_past && !later->doubt && t.abort_accepted && !later->abort_asked &&
                !said.last_own_answer(t.id);
     }
 
