@@ -278,7 +278,7 @@ void an_outcome_is_what_the_server_knows_to_be_true(const observations& seen, co
             if (with_a_later)
                 break;
             // An error says not to which prompt it belongs: it may be to any that still waits for an answer.
-            if (end.rule == rule::session_error && then && then->parts.empty() && another_failed(seen, t) &&
+            if (end.rule == rule::session_error && then && then->parts.empty() && anybody_failed(seen, t) &&
                 (is(truth_outcome::unanswered) || is(truth_outcome::interrupted) || is(truth_outcome::aborted)))
                 break;
             // Or it was never there: it could not be posted, or nobody is that agent.

@@ -677,7 +677,7 @@ struct turn_tracker::state {
         if (!t.covered_by.empty() && t.over_by_error)
             return verdict{outcome::failed, rule::session_error, t.own_error};
         if (given_up_by_abort(t))
-            return verdict{outcome::aborted, rule::abort_requested, {}};
+            return verdict{outcome::aborted, rule::abort_requested, {}, true};
         if (!t.covered_by.empty() || !idle())
             return std::nullopt;
         const auto* last = said.last_answer(t.id);
@@ -705,13 +705,14 @@ struct turn_tracker::state {
     verdict decide_unanswered(const turn& t) const {
         if (!server_knows(t) && t.error)
             return {outcome::failed, rule::not_accepted, t.error};
-        if (t.error_came_first)
+        // An answer that fails tells its error: one that did not may have been about a prompt that the server did not take.
+        if (t.error_came_first && (t.error_is_sure || !said.last_answer(t.id)))
             return {outcome::failed, rule::session_error, t.own_error};
         if (t.abort_asked)
             return {outcome::aborted, rule::abort_requested, {}};
         if (t.abort_seen || t.abort_guessed)
             return {outcome::aborted, rule::session_aborted, {}};
-        if (t.own_error)
+        if (t.own_error && (t.error_is_sure || !said.last_answer(t.id)))
             return {outcome::failed, rule::session_error, t.own_error};
         return {outcome::lost, said.last_answer(t.id) ? rule::unfinished : rule::never_answered, {}};
     }
