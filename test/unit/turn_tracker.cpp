@@ -1055,8 +1055,10 @@ BOOST_AUTO_TEST_CASE(a_server_restarted_in_mid_turn_loses_it_after_the_grace_per
     BOOST_TEST(s.all<gap_event>()[1].missing);
 }
 
-BOOST_AUTO_TEST_CASE(parts_before_their_message_are_told_once_it_is_known) {
-    story s;
+BOOST_AUTO_TEST_CASE(of_a_recording_parts_before_their_message_are_told_once_it_is_known) {
+    tracker_options recorded;
+    recorded.adopt_prompts = true;
+    story s(recorded);
     s.prompt("p1");
     s.status(busy);
     s.says(text("a1", "t1", "", false));
@@ -2042,8 +2044,18 @@ BOOST_AUTO_TEST_CASE(deltas_of_an_unknown_message_are_withheld_and_those_of_a_st
     BOOST_TEST(s.kinds() == "text usage settled");
 }
 
-BOOST_AUTO_TEST_CASE(an_answer_may_come_before_its_prompts_own_words) {
+BOOST_AUTO_TEST_CASE(a_part_before_its_message_shows_that_something_was_missed) {
     story s;
+    s.prompt("p1");
+    s.status(busy);
+    s.says(text("a1", "t1", "first", true));
+    BOOST_TEST(s.tracker.wants_snapshot());
+}
+
+BOOST_AUTO_TEST_CASE(of_a_recording_an_answer_may_come_before_its_prompts_own_words) {
+    tracker_options recorded;
+    recorded.adopt_prompts = true;
+    story s(recorded);
     s.open("p1");
     s.says(text("p1", "x", "ask", false));
     s.status(busy);

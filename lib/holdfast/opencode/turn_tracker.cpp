@@ -1307,7 +1307,7 @@ struct turn_tracker::state {
         }
         if (is_foreign(m))
             return;
-        if (from_stream && m.parts.empty() && p.type != wire::part::step_start)
+        if (from_stream && m.parts.empty() && (!m.known || p.type != wire::part::step_start))
             miss_beginning(m);
         auto& record = m.part(p.id);
         record.what = kind_of(p.type);
@@ -1322,10 +1322,12 @@ struct turn_tracker::state {
             flush_part(*t, record);
     }
 
-    /// Every answer's first part is the start of a step: the stream did not break, and yet did not bring that.
+    /// A message is told of before its parts, and an answer's first part is the start of a step: the stream did not
+    /// break, and yet did not bring that.
     void miss_beginning(const message_record& m) {
-        if (auto* t = find_turn(m.owner); t && attached && !options.adopt_prompts)
-            t->trusted = false;
+        for (auto& t : turns)
+            if ((t.id == m.owner || !m.known) && attached && !options.adopt_prompts)
+                t.trusted = false;
     }
 
     /// Each try of the model begins with one: what was being said before it stays as it is, and never ends.
