@@ -292,7 +292,7 @@ void an_outcome_is_what_the_server_knows_to_be_true(const observations& seen, co
             const auto* last = truth_of(seen, t);
             const bool as_good_as = is(truth_outcome::pending) && last && last->outcome == truth_outcome::aborted;
             const bool missed = then && then->outcome != truth_outcome::pending && then->parts.empty() &&
-                                (t.adopted || in_trouble(seen, t, t.began, by, false));
+                                (t.adopted || moved(seen, t, by) || in_trouble(seen, t, t.began, by, false));
             right = is(truth_outcome::aborted) ||
                     ((as_good_as || missed || is(truth_outcome::unanswered) || is(truth_outcome::interrupted) ||
                       !then) &&
