@@ -2044,6 +2044,25 @@ BOOST_AUTO_TEST_CASE(deltas_of_an_unknown_message_are_withheld_and_those_of_a_st
     BOOST_TEST(s.kinds() == "text usage settled");
 }
 
+BOOST_AUTO_TEST_CASE(what_went_on_after_a_compaction_of_a_prompt_that_was_missed_is_its_answer) {
+    story s;
+    s.open("p1"); // its own message is missed, and how its context overflowed
+    s.says(finished(summary(answer("a2", "u2", 4)), "stop"));
+    s.says(user("u3", 5));
+    s.says(synthetic("u3"));
+    s.answers_whole("a3", "u3", "recovered", 6);
+    s.idles();
+    s.pass(seconds(5));
+    s.snap(snap_of(idle, {{user("p1", 1), {}},
+                          {finished(answer("a1", "p1", 2), ""), {}},
+                          {user("u2", 3), {compaction("u2")}},
+                          {finished(summary(answer("a2", "u2", 4)), "stop"), {}},
+                          {user("u3", 5), {synthetic("u3")}},
+                          {finished(answer("a3", "u3", 6), "stop"), {text("a3", "t3", "recovered", true)}}}));
+    BOOST_TEST(s.end("p1") == "completed message_finished");
+    BOOST_TEST(s.settlements("p1")[0].text == "recovered");
+}
+
 BOOST_AUTO_TEST_CASE(a_part_before_its_message_shows_that_something_was_missed) {
     story s;
     s.prompt("p1");

@@ -177,6 +177,11 @@ void conversation::classify(message_record& m, const part& first) const {
         m.owner = compaction ? compaction->owner : last_prompt_before(m);
 }
 
+void conversation::own_again(message_record& m) const {
+    if (m.owner.empty() && (m.kind == user_kind::continuation || m.kind == user_kind::compaction))
+        m.owner = last_prompt_before(m);
+}
+
 const message_record* conversation::own_compaction_of(const message_record& summary) const {
     const auto* asked = find(summary.info.parent_id);
     return asked && asked->automatic ? asked : nullptr;

@@ -1506,6 +1506,7 @@ struct turn_tracker::state {
         auto& record = said.place(m.info.id, m.info.created_ms);
         merging = true;
         merge_info(record, m.info, now, true);
+        said.own_again(record);
         if (record.answers() && record.owner.empty())
             know_answer(record, now); // its prompt may be known by now
         if (record.answers() && !is_foreign(record))
