@@ -381,7 +381,7 @@ net::awaitable<void> session_core::on_give_up(const stream::item& why) {
     const auto directory = info_.directory;
     if (tracker_.has_open_turns())
         co_await take_snapshot();
-    if (info_.directory != directory)
+    if (info_.directory != directory && !config().global_stream)
         co_return; // elsewhere now, where the stream is another
     const auto error = as_settlement_error(last);
     for (const auto& [message, weak] : std::map(turns_)) {

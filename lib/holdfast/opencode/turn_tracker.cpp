@@ -661,7 +661,7 @@ struct turn_tracker::state {
     /// One that is answered before it waits for a snapshot: they are told in their order.
     bool comes_after_one_in_doubt(const turn& t, const mark* asked) const {
         return std::any_of(turns.begin(), turns.end(), [&](const turn& other) {
-            return other.covered_by == t.id && other.doubt && !other.silent && !was_asked_about(other, asked);
+            return other.doubt && !other.silent && ends_with(other, t.id) && !was_asked_about(other, asked);
         });
     }
 
@@ -724,7 +724,7 @@ struct turn_tracker::state {
         for (bool again = true; again;) {
             again = false;
             for (const auto& t : turns) {
-                if (!t.posted || !(asked || (attached && is_whole(t))))
+                if (!t.posted || !(asked || (attached && is_whole(t) && !awaits_repair())))
                     continue;
                 if (const auto* end = end_in_doubt(t); end && !was_asked_about(*end, asked))
                     continue;
