@@ -325,7 +325,8 @@ void lost_is_said_only_where_the_truth_cannot_be_had(const observations& seen, c
             right = then && then->outcome == truth_outcome::interrupted;
             break;
         case rule::merged:
-            right = then && (then->outcome == truth_outcome::interrupted || then->outcome == truth_outcome::unanswered);
+            right = then && (then->outcome == truth_outcome::interrupted || then->outcome == truth_outcome::unanswered ||
+                             (then->parts.empty() && !open && in_trouble(seen, t, t.began, at, false)));
             break;
         case rule::never_answered:
             // How a prompt without an answer ended is not stored: once it was missed it cannot be had.

@@ -142,6 +142,7 @@ struct turn_tracker::state {
     std::set<std::string> answered_asks;  ///< told and answered, while turns are open
     std::set<std::string> closed_prompts; ///< of turns that were settled: seen again, they open none
     std::deque<std::string> closed_order; ///< the same, oldest first
+    std::set<std::string> left_unseen;    ///< prompts let go of before the server told of them
     std::optional<session_status> retry_told;
     std::vector<event> held; ///< of a stream whose gap is not repaired yet
 
@@ -533,6 +534,7 @@ struct turn_tracker::state {
         said.clear();
         asks.clear();
         answered_asks.clear();
+        left_unseen.clear();
         explained.clear();
         held.clear();
         retry_told.reset();
@@ -913,7 +915,8 @@ struct turn_tracker::state {
         // One that stopped with an earlier stream may have died with the server's process.
         const bool answering = writing && !writing->info.finished() && writing->heard == seen.epoch;
         // It may also be about one that the server does not take; an answer that fails tells its error itself.
-        const bool one_is_unknown = std::any_of(turns.begin(), turns.end(),
+        const bool one_is_unknown =
+            !left_unseen.empty() || std::any_of(turns.begin(), turns.end(),
                                                 [&](const turn& t) { return !t.silent && !prompt_seen(t); });
         if (answering && one_is_unknown)
             return;
@@ -1225,6 +1228,7 @@ struct turn_tracker::state {
         if (!m.info.error)
             m.info.error = error;
         m.known = true;
+        left_unseen.erase(m.info.id);
         if (!was_known || was_finished != info.finished())
             ++news;
         if (!info.assistant) {
@@ -1700,6 +1704,7 @@ struct turn_tracker::state {
         else {
             forget(id);
             closed_prompts.erase(id); // should the server have it nevertheless, it is like somebody else's
+            left_unseen.insert(id);
         }
         if (!any_visible())
             forget_all();
