@@ -561,8 +561,9 @@ void nothing_is_told_twice(const observations& seen, complaints& out) {
             if (const auto* e = std::get_if<opencode::gap_event>(&each.event); e && !e->missing)
                 ++repairs;
         }
-        // A queue that is full drops rows of interruptions, and the last one of a give-up is not told.
-        if (repairs > interruptions + 1 && t.longest_queue < 4)
+        // A queue that is full drops rows of interruptions, the last one of a give-up is not told, and who takes a turn up
+        // hears only of its repair.
+        if (repairs > interruptions + 1 && t.longest_queue < 4 && !t.adopted)
             complain("a gap row without an interruption");
     }
 }
