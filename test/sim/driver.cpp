@@ -248,7 +248,7 @@ private:
             note("log", r.event + " " + r.endpoint + " " + r.session + " " + r.error_class + " " + r.error_message + " " +
                             r.action + (r.retry_in_ms ? " in " + std::to_string(*r.retry_in_ms) + " ms" : ""));
         if (r.event == "stream.gave_up")
-            result_.seen.give_ups.push_back({since(), open_prompts()});
+            result_.seen.give_ups.push_back({since(), ended_prompts()});
         if (r.event != "turn.settled")
             return;
         decision d;
@@ -287,11 +287,11 @@ private:
         note("network", "connect to " + to_string(where) + " " + names[static_cast<std::size_t>(step)]);
     }
 
-    std::vector<std::string> open_prompts() {
+    std::vector<std::string> ended_prompts() {
         std::vector<std::string> all;
         for (const auto& each : servers_)
             for (auto& known : each->host.model().truth())
-                if (known.outcome == testing::opencode_sim::outcome::pending)
+                if (known.outcome != testing::opencode_sim::outcome::pending)
                     all.push_back(std::move(known.message));
         return all;
     }

@@ -122,7 +122,7 @@ bool ended_during_the_last_look(const observations& seen, const turn_record& t, 
     const auto last = std::find_if(seen.give_ups.rbegin(), seen.give_ups.rend(),
                                    [&](const give_up& each) { return each.at <= by; });
     return last != seen.give_ups.rend() &&
-           std::find(last->open.begin(), last->open.end(), t.message) != last->open.end();
+           std::find(last->over.begin(), last->over.end(), t.message) == last->over.end();
 }
 
 bool deleted(const observations& seen, const turn_record& t, duration by) {

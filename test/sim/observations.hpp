@@ -49,7 +49,7 @@ struct decision {
 /// A stream was given up: the server is asked once more what became of its turns, while they go on.
 struct give_up {
     duration at{};
-    std::vector<std::string> open; ///< the prompts, of any server, that had not ended then
+    std::vector<std::string> over; ///< the prompts, of any server, that had ended by then
 };
 
 struct session_facts {
