@@ -2071,6 +2071,20 @@ BOOST_AUTO_TEST_CASE(a_part_before_its_message_shows_that_something_was_missed) 
     BOOST_TEST(s.tracker.wants_snapshot());
 }
 
+BOOST_AUTO_TEST_CASE(what_a_snapshot_settled_may_be_heard_afterwards_and_shows_nothing_missed) {
+    story s;
+    s.prompt("p1", 1);
+    s.prompt("p2", 3);
+    s.status(busy);
+    s.snap(snap_of(busy, {{user("p1", 1), {}},
+                          {finished(answer("a1", "p1", 2), "stop"), {text("a1", "t1", "one", true)}},
+                          {user("p2", 3), {}},
+                          {answer("a2", "p2", 4), {}}}));
+    BOOST_TEST(s.end("p1") == "completed superseded");
+    s.says(text("a1", "t1", "", false));
+    BOOST_TEST(!s.tracker.wants_snapshot());
+}
+
 BOOST_AUTO_TEST_CASE(of_a_recording_an_answer_may_come_before_its_prompts_own_words) {
     tracker_options recorded;
     recorded.adopt_prompts = true;

@@ -140,7 +140,7 @@ struct turn_tracker::state {
     std::optional<session_status> status; ///< empty: not known
     std::vector<ask> asks;                ///< told and not answered
     std::set<std::string> answered_asks;  ///< told and answered, while turns are open
-    std::set<std::string> closed_prompts; ///< of turns that were settled: seen again, they open none
+    std::set<std::string> closed_messages; ///< of turns that were settled: heard of again, they are no news
     std::deque<std::string> closed_order; ///< the same, oldest first
     std::set<std::string> left_unseen;    ///< prompts let go of before the server told of them
     std::optional<session_status> retry_told;
@@ -209,7 +209,7 @@ struct turn_tracker::state {
     turn& open(std::string id, time_point now, bool silent = false) {
         if (!any_visible())
             progressed(now);
-        closed_prompts.erase(id);
+        closed_messages.erase(id);
         turn t;
         t.id = std::move(id);
         t.silent = silent;
@@ -514,23 +514,28 @@ struct turn_tracker::state {
             if (m->kind != user_kind::prompt)
                 gone.push_back(m->info.id);
         }
-        for (const auto& m : gone)
+        for (const auto& m : gone) {
+            remember_closed(m);
             said.erase(m);
+        }
     }
 
     void remember_closed(const std::string& id) {
         constexpr std::size_t enough = 4096;
-        if (!closed_prompts.insert(id).second)
+        if (!closed_messages.insert(id).second)
             return;
         closed_order.push_back(id);
         if (closed_order.size() <= enough)
             return;
-        closed_prompts.erase(closed_order.front());
+        closed_messages.erase(closed_order.front());
         closed_order.pop_front();
     }
 
     void forget_all() {
         turns.clear();
+        for (const auto& m : said.in_order())
+            if (m->answers())
+                remember_closed(m->info.id);
         said.clear();
         asks.clear();
         answered_asks.clear();
@@ -1093,7 +1098,7 @@ struct turn_tracker::state {
             return;
         progressed(now);
         // A prompt that was settled may be told of once more; it is no news, and belongs before those that came since.
-        const bool is_old = closed_prompts.contains(e.info.id);
+        const bool is_old = closed_messages.contains(e.info.id);
         auto& m = is_old ? said.place(e.info.id, e.info.created_ms) : said.append(e.info.id);
         m.heard = seen.epoch;
         merge_info(m, e.info, now, false);
@@ -1247,7 +1252,7 @@ struct turn_tracker::state {
 
     void know_prompt(message_record& m, time_point now) {
         auto* t = find_turn(m.info.id);
-        if (closed_prompts.contains(m.info.id))
+        if (closed_messages.contains(m.info.id))
             m.kind = user_kind::prompt;
         if (!t)
             return;
@@ -1305,7 +1310,7 @@ struct turn_tracker::state {
             if (m.parted)
                 return;
             said.classify(m, p);
-            if (m.kind == user_kind::prompt && m.owner.empty() && !closed_prompts.contains(m.info.id))
+            if (m.kind == user_kind::prompt && m.owner.empty() && !closed_messages.contains(m.info.id))
                 become_prompt(m, now);
             return;
         }
@@ -1329,8 +1334,10 @@ struct turn_tracker::state {
     /// A message is told of before its parts, and an answer's first part is the start of a step: the stream did not
     /// break, and yet did not bring that.
     void miss_beginning(const message_record& m) {
+        if (!attached || options.adopt_prompts || closed_messages.contains(m.info.id))
+            return;
         for (auto& t : turns)
-            if ((t.id == m.owner || !m.known) && attached && !options.adopt_prompts)
+            if (t.id == m.owner || !m.known)
                 t.trusted = false;
     }
 
@@ -1526,7 +1533,7 @@ struct turn_tracker::state {
 
     /// A prompt that was settled here before, and with which an earlier one that is still open may have been answered.
     bool may_answer_an_earlier(const message_record& m) const {
-        return closed_prompts.contains(m.info.id) && m.owner.empty() &&
+        return closed_messages.contains(m.info.id) && m.owner.empty() &&
                std::any_of(turns.begin(), turns.end(), [&](const turn& t) {
                    const auto* prompt = said.find(t.id);
                    return !t.silent && prompt && prompt->index < m.index && !said.last_own_answer(t.id);
@@ -1703,7 +1710,7 @@ struct turn_tracker::state {
             t->silent = t->posted = true;
         else {
             forget(id);
-            closed_prompts.erase(id); // should the server have it nevertheless, it is like somebody else's
+            closed_messages.erase(id); // should the server have it nevertheless, it is like somebody else's
             left_unseen.insert(id);
         }
         if (!any_visible())
