@@ -184,6 +184,14 @@ bool stand_in_order(const std::vector<std::string_view>& pieces, std::string_vie
     return true;
 }
 
+/// `text` is `whole` without some of it.
+bool left_out_of(std::string_view text, std::string_view whole) {
+    std::size_t at = 0;
+    for (const char c : whole)
+        at += at < text.size() && text[at] == c ? 1 : 0;
+    return at == text.size();
+}
+
 std::string shortened(std::string_view text) {
     constexpr std::size_t enough = 120;
     if (text.size() <= enough)
@@ -390,7 +398,9 @@ void text_is_told_with_no_hole_and_no_repeat(const observations& seen, complaint
             const auto pieces = deltas_of(t, part.id);
             const auto text = joined(pieces);
             const bool all_wanted = part.ended && heard_out(t);
-            const bool right = told_missing(t) ? stand_in_order(pieces, part.text)
+            // Who takes a turn up is told all that is known in one piece, with what was swallowed left out of it.
+            const bool right = told_missing(t) ? stand_in_order(pieces, part.text) ||
+                                                     (t.adopted && was_mute(seen, t) && left_out_of(text, part.text))
                                : all_wanted    ? text == part.text
                                                : part.text.starts_with(text) ||
                                                      (was_mute(seen, t) && stand_in_order(pieces, part.text));
@@ -450,7 +460,8 @@ void order_holds_within_a_session(const observations& seen, complaints& out) {
             const auto place = std::find_if(known->parts.begin(), known->parts.end(),
                                             [&](const auto& part) { return part.id == id; }) -
                                known->parts.begin();
-            if (static_cast<std::size_t>(place) < last)
+            // One that was swallowed whole is told when it is found.
+            if (static_cast<std::size_t>(place) < last && !was_mute(seen, t))
                 out.push_back({"order holds within a session", name_of(t) + " is told part " + id + " too late"});
             last = static_cast<std::size_t>(place);
         }
@@ -535,7 +546,7 @@ void nothing_is_told_twice(const observations& seen, complaints& out) {
                 complain("a reply to " + id + " that was not asked");
             // Once nobody listens there any more, whoever waits behind that turn must know.
             const auto* owner = std::exchange(asked[id], &t);
-            const bool left_alone = owner && (owner->let_go || end_moment(*owner) <= at);
+            const bool left_alone = owner && (owner->let_go || decided_at(seen, *owner) <= at);
             if (owner && owner != &t && owner->message != t.message && !left_alone)
                 complain("the ask " + id + ", which is another's too");
         };
