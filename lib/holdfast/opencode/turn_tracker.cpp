@@ -513,11 +513,11 @@ struct turn_tracker::state {
             // Its prompt stays, as a place in the order, while others are open.
             if (m->kind != user_kind::prompt)
                 gone.push_back(m->info.id);
+            if (m->answers())
+                remember_closed(m->info.id);
         }
-        for (const auto& m : gone) {
-            remember_closed(m);
+        for (const auto& m : gone)
             said.erase(m);
-        }
     }
 
     void remember_closed(const std::string& id) {
