@@ -1533,7 +1533,7 @@ struct turn_tracker::state {
 
     /// A prompt that was settled here before, and with which an earlier one that is still open may have been answered.
     bool may_answer_an_earlier(const message_record& m) const {
-        return closed_messages.contains(m.info.id) && m.owner.empty() &&
+        return !m.info.assistant && closed_messages.contains(m.info.id) && m.owner.empty() &&
                std::any_of(turns.begin(), turns.end(), [&](const turn& t) {
                    const auto* prompt = said.find(t.id);
                    return !t.silent && prompt && prompt->index < m.index && !said.last_own_answer(t.id);
