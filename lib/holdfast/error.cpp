@@ -13,6 +13,7 @@ bool is_transient(errc e) {
     case errc::name_not_found:
     case errc::name_timeout:
     case errc::tls_failed:
+    case errc::tls_timeout:
     case errc::local:
     case errc::throttled:
     case errc::early_end:
@@ -41,12 +42,13 @@ public:
         case errc::name_not_found: return "the host name does not resolve";
         case errc::name_timeout: return "the host name did not resolve in time";
         case errc::tls_failed: return "TLS could not be established";
-        case errc::tls_not_supported: return "https:// is not yet supported: use http://";
+        case errc::tls_timeout: return "connected, but no TLS within its deadline";
         case errc::local: return "a resource of this machine is exhausted";
         case errc::bad_status: return "the server answered with an error status";
         case errc::throttled: return "the server asks to come back later";
         case errc::no_content: return "the server answered 204: it asks not to come back";
         case errc::bad_content_type: return "the answer is not of the media type that was asked for";
+        case errc::compressed: return "the answer is compressed, which nothing here undoes";
         case errc::early_end: return "the stream ended right after it began";
         case errc::ended: return "the stream ended";
         case errc::cut: return "the connection was cut";

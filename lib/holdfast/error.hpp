@@ -24,7 +24,7 @@ enum class errc {
     name_not_found,    ///< the host name did not resolve
     name_timeout,      ///< the host name did not resolve in time
     tls_failed,        ///< TLS could not be established
-    tls_not_supported, ///< this build speaks http:// only
+    tls_timeout,       ///< no TLS within its deadline
     local,             ///< this machine's own fault: out of descriptors, of memory, of ports
 
     // What came back
@@ -32,6 +32,7 @@ enum class errc {
     throttled,       ///< 429, or 503 with Retry-After
     no_content,      ///< 204: the server asks not to come back
     bad_content_type,///< not the media type that was asked for
+    compressed,      ///< compressed, which nothing here undoes
     early_end,       ///< the stream ended cleanly, too soon to call it healthy
     ended,           ///< the stream ended cleanly after a healthy while
     cut,             ///< the connection ended in the middle of something

@@ -47,7 +47,7 @@ bool is_value(std::string_view text) {
 bool is_right(const http::request& what, const http::url& where) {
     for (const auto& h : what.headers)
         if (!is_token(h.name) || !is_value(h.value) || lower(h.name) == "content-length" ||
-            lower(h.name) == "transfer-encoding")
+            lower(h.name) == "transfer-encoding" || lower(h.name) == "proxy-authorization")
             return false;
     return is_token(what.method) && is_target(what.target.empty() ? where.target : what.target) &&
            count(what.headers, "host") <= 1;

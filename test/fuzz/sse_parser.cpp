@@ -6,6 +6,10 @@
 #include <holdfast/sse/parser.hpp>
 #include <holdfast/sse/utf8.hpp>
 
+#include <algorithm>
+#include <string>
+#include <vector>
+
 namespace {
 
 using namespace holdfast;
@@ -84,6 +88,55 @@ void check_within(const sse::limits& bounds, std::string_view stream, const refe
          "what came before the limit was passed is as without it", stream);
 }
 
+/// With skipping there is no error, and what is told is the same wherever the stream is cut; of the events,
+/// none is invented, and those that were within all limits are told as without any.
+struct reported {
+    std::vector<std::string> all;
+    std::vector<reference::event> events;
+    std::string last_event_id;
+    bool operator==(const reported&) const = default;
+};
+
+std::string told_of(const reported& r) {
+    std::string text;
+    for (const auto& each : r.all)
+        text += shown(each) + ' ';
+    return text + "id=" + shown(r.last_event_id);
+}
+
+reported report(const pieces& stream, sse::limits bounds) {
+    sse::parser parser(bounds, {.comments = true, .skip_oversized = true});
+    reported result;
+    for (const auto piece : stream) {
+        const own_buffer buffer(piece);
+        auto input = buffer.view();
+        while (parser.next(input)) {
+            const auto& e = parser.event();
+            result.all.push_back(std::string(1, "ecs"[static_cast<int>(parser.what())]) +
+                                 std::string(e.data));
+            if (parser.what() == sse::found::event)
+                result.events.push_back({std::string(e.type), std::string(e.data), std::string(e.id)});
+        }
+        hold(input.empty() && !parser.error(), "with skipping all is consumed", input);
+    }
+    result.last_event_id = parser.last_event_id();
+    return result;
+}
+
+void check_skipping(const sse::limits& bounds, std::string_view stream, const reference::stream& expected) {
+    const auto found = report(whole(stream), bounds);
+    for (const auto& cut : cuts_of(stream))
+        same(report(cut, bounds), found, "what is told of a stream is the same wherever it is cut", told_of);
+    auto next = expected.events.begin();
+    for (const auto& each : found.events) {
+        next = std::find_if(next, expected.events.end(),
+                            [&](const auto& e) { return e.type == each.type && e.data == each.data; });
+        if (next == expected.events.end())
+            broken("skipping invents no event and keeps the order", shown(stream));
+        ++next;
+    }
+}
+
 void check_text(std::string_view stream) {
     const auto decoded = reference::decode_utf8(std::string(stream));
     same(sse::to_valid_utf8(stream), decoded, "ill-formed UTF-8 is mended as the standard says");
@@ -111,6 +164,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     same(found, expected_of(expected, found), "a stream is parsed as the standard words it", told);
     check_within({.line = 24, .event = 12, .data_lines = 3, .id = 4}, stream, expected);
     check_within({.line = 9, .event = 1000, .data_lines = 1, .id = 1000}, stream, expected);
+    check_skipping({}, stream, expected);
+    check_skipping({.line = 24, .event = 12, .data_lines = 3, .id = 4}, stream, expected);
+    check_skipping({.line = 9, .event = 1000, .data_lines = 1, .id = 1000}, stream, expected);
     check_text(stream);
     check_decoding(expected, stream);
     return 0;

@@ -47,9 +47,9 @@ opencode::server_config campaign_config() {
     config.policy.max_attempts = retry::unlimited;
     config.stall_timeout = seconds(3);
     config.greeting_timeout = seconds(2);
-    config.rest.deadlines.connect = seconds(1);
-    config.rest.deadlines.header = milliseconds(1500);
-    config.rest.deadlines.exchange = seconds(5);
+    config.rest.transport.deadlines.connect = seconds(1);
+    config.rest.transport.deadlines.header = milliseconds(1500);
+    config.rest.transport.deadlines.exchange = seconds(5);
     config.turns.quiet_after = seconds(5);
     return config;
 }

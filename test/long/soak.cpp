@@ -126,9 +126,9 @@ opencode::server_config soak_config() {
     config.policy.max_attempts = retry::unlimited;
     config.stall_timeout = seconds(5);
     config.greeting_timeout = seconds(3);
-    config.rest.deadlines.connect = seconds(2);
-    config.rest.deadlines.header = seconds(2);
-    config.rest.deadlines.exchange = seconds(5);
+    config.rest.transport.deadlines.connect = seconds(2);
+    config.rest.transport.deadlines.header = seconds(2);
+    config.rest.transport.deadlines.exchange = seconds(5);
     return config;
 }
 

@@ -55,9 +55,9 @@ inline opencode::server_config config_of_faults() {
     config.policy.max_delay = longest_backoff;
     config.stall_timeout = stall_timeout;
     config.greeting_timeout = stall_timeout;
-    config.rest.deadlines.connect = header_deadline;
-    config.rest.deadlines.header = header_deadline;
-    config.rest.deadlines.exchange = seconds(5);
+    config.rest.transport.deadlines.connect = header_deadline;
+    config.rest.transport.deadlines.header = header_deadline;
+    config.rest.transport.deadlines.exchange = seconds(5);
     config.turns.start_grace = seconds(2);
     return config;
 }

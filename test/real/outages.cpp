@@ -61,9 +61,9 @@ opencode::server_config impatient_config() {
     auto config = quick_config();
     config.stall_timeout = seconds(4);
     config.greeting_timeout = seconds(2);
-    config.rest.deadlines.connect = seconds(2);
-    config.rest.deadlines.header = seconds(2);
-    config.rest.deadlines.exchange = seconds(5);
+    config.rest.transport.deadlines.connect = seconds(2);
+    config.rest.transport.deadlines.header = seconds(2);
+    config.rest.transport.deadlines.exchange = seconds(5);
     return config;
 }
 

@@ -8,6 +8,9 @@
 #include <holdfast/opencode/server.hpp>
 #include <holdfast/runtime/task_scope.hpp>
 
+#include <string>
+#include <vector>
+
 using namespace holdfast;
 
 namespace {
@@ -46,4 +49,31 @@ CO_TEST_CASE(without_any_nothing_is_sent, asked_server) {
     opencode::client_config config;
     const auto sent = co_await authorization_of("http://127.0.0.1:4096", config);
     BOOST_TEST(sent.empty());
+}
+
+CO_TEST_CASE(a_compressed_answer_is_refused_in_words_and_for_good, asked_server) {
+    opencode::client server(world.rt(), http::parse_url("http://127.0.0.1:4096").value(), {});
+    const auto zipped = test::response(200, "application/json", "\x1f\x8b", "Content-Encoding: gzip\r\n");
+    answers.play_ever_after({test::send(zipped)});
+    const auto called = co_await server.health();
+    const auto listed = co_await server.messages("ses_1", 0, "");
+    BOOST_TEST_REQUIRE(called.has_error());
+    BOOST_TEST_REQUIRE(listed.has_error());
+    const std::vector<failure> refusals{called.error(), listed.error()};
+    for (const auto& each : refusals) {
+        BOOST_TEST(each.code == error_code(errc::compressed));
+        BOOST_TEST(each.status == 200);
+        BOOST_TEST(retry::is_final(each));
+        BOOST_TEST(each.message.ends_with("Content-Encoding: gzip"), each.message);
+    }
+    BOOST_TEST(answers.requests().back().header("Accept-Encoding") == "identity");
+}
+
+CO_TEST_CASE(calls_go_by_the_proxy_that_the_transport_names, asked_server) {
+    opencode::client_config config;
+    config.transport.proxies.for_http = http::parse_proxy("127.0.0.1:4096").value();
+    opencode::client server(world.rt(), http::parse_url("http://far.test/").value(), std::move(config));
+    const auto seen = co_await server.health();
+    BOOST_TEST(seen.has_value());
+    BOOST_TEST(answers.requests().back().target() == "http://far.test/global/health");
 }

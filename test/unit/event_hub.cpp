@@ -263,6 +263,20 @@ CO_TEST_CASE(the_give_up_is_told_to_all_once_and_awaited, fixture) {
     co_await end();
 }
 
+CO_TEST_CASE(a_stream_that_is_done_is_told_to_all_as_the_end, fixture) {
+    config.source.clean_end = stream::clean_end::done;
+    config.source.comments = true;
+    server.play(
+        {send(test::sse_response(test::events({"hello", "a: 1"}) + ": a comment\n") + test::last_chunk())});
+    auto a = subscribe("a");
+    start_hub();
+    co_await at(seconds(1));
+    BOOST_TEST(over);
+    BOOST_TEST_REQUIRE(!told_to("a").empty());
+    BOOST_TEST(told_to("a").back() == "done with it");
+    BOOST_TEST(server.accepted_connections() == 1u);
+}
+
 CO_TEST_CASE(a_give_up_without_subscribers_ends_at_once, fixture) {
     world.net().stop_listening(place);
     config.source.policy.max_attempts = 0;

@@ -4,14 +4,8 @@
 
 #include "support/streams.hpp"
 
-#include <boost/json/parse.hpp>
-#include <boost/json/value.hpp>
-
 #include <algorithm>
-#include <fstream>
 #include <functional>
-#include <iterator>
-#include <map>
 #include <memory>
 #include <set>
 #include <stdexcept>
@@ -61,7 +55,7 @@ CO_TEST_CASE(an_item_says_all_that_is_known, fixture) {
 CO_TEST_CASE(the_opened_item_carries_the_status, fixture) {
     server.play({send(sse_head())});
     co_await next();
-    BOOST_TEST(last.status == 200);
+    BOOST_TEST(last.head->status == 200);
 }
 
 CO_TEST_CASE(any_slicing_of_the_network_gives_the_same_events, fixture) {
@@ -829,9 +823,9 @@ CO_TEST_CASE(a_call_that_succeeds_lets_no_stream_go_that_was_refused_by_a_status
     auto pass = co_await rt.pass_gate(place, retry::gate::kind::call, rt.now(), false);
     BOOST_TEST(!pass.ridden().has_value());
     http::request request;
-    http::deadlines limits;
+    http::transport how;
     http::response_limits bounds;
-    const auto answer = co_await http::fetch(rt, url, request, limits, bounds);
+    const auto answer = co_await http::fetch(rt, url, request, how, bounds);
     BOOST_TEST_REQUIRE(answer.has_value());
     pass.succeeded();
     co_await turn();
@@ -869,133 +863,4 @@ BOOST_AUTO_TEST_CASE(the_same_seed_gives_the_same_run_and_jitter_stays_within_it
     BOOST_TEST_REQUIRE(first.size() == full.size());
     for (std::size_t n = 0; n < full.size(); ++n)
         BOOST_TEST((first[n] >= full[n] / 2 && first[n] <= full[n]));
-}
-
-// --- the published cases
-
-namespace {
-
-namespace json = boost::json;
-
-json::array published_http_cases() {
-    std::ifstream file(HOLDFAST_TEST_DATA "/cases.json", std::ios::binary);
-    const std::string text(std::istreambuf_iterator<char>(file), {});
-    return json::parse(text).as_object().at("http").as_array();
-}
-
-// In the file, each character stands for one byte.
-std::string bytes_of(std::string_view text) {
-    std::string bytes;
-    for (std::size_t n = 0; n < text.size(); ++n) {
-        const auto lead = static_cast<unsigned char>(text[n]);
-        if (lead < 0x80)
-            bytes += text[n];
-        else
-            bytes += static_cast<char>(((lead & 0x03) << 6) | (static_cast<unsigned char>(text[++n]) & 0x3F));
-    }
-    return bytes;
-}
-
-std::string answer_of(const json::object& told) {
-    auto text = [&](const char* key) {
-        const auto* found = told.if_contains(key);
-        return found ? bytes_of(found->as_string()) : std::string();
-    };
-    std::string more;
-    if (const auto target = text("location"); !target.empty())
-        more = "Location: " + target + "\r\n";
-    return response(static_cast<int>(told.at("status").as_int64()), text("content_type"), text("body"), more);
-}
-
-// What we do where the case has responses: its lines, until the script is over and a last 404 ends it. Every
-// answer ends right after its body: an early end, by policy a failure with a growing delay where browsers
-// have a fixed one.
-const lines once_and_early{"opened 1", "event data", "interrupted early_end next 2 in 1000",
-                           "gave up http_status after 2"};
-const std::map<std::string, lines> expected_by_case{
-    {"mime-bogus", {"gave up content_type after 1"}},
-    {"mime-valid-bogus", {"gave up content_type after 1"}},
-    {"mime-trailing-semicolon", once_and_early},
-    {"mime-charset-ignored",
-     {"opened 1", "event ok\xE2\x80\xA6", "interrupted early_end next 2 in 1000",
-      "gave up http_status after 2"}},
-    {"status-204", {"gave up http_status after 1"}},
-    {"status-210", {"gave up http_status after 1"}},
-    {"status-404", {"gave up http_status after 1"}},
-    // Policy: 5xx is transient, where browsers give up.
-    {"status-503", {"interrupted http_status next 2 in 1000", "gave up http_status after 2"}},
-    // Policy: redirects are off, where browsers follow.
-    {"redirect-302", {"gave up http_status after 1"}},
-    {"redirect-303", {"gave up http_status after 1"}},
-    {"last-event-id-roundtrip",
-     {"opened 1", "event hello", "interrupted early_end next 2 in 200", "opened 2", "event \xE2\x80\xA6",
-      "interrupted early_end next 3 in 400", "gave up http_status after 3"}},
-    {"last-event-id-null-ignored",
-     {"opened 1", "event hello", "interrupted early_end next 2 in 200", "gave up http_status after 2"}},
-    {"partial-event-id-not-sent",
-     {"opened 1", "event test1", "interrupted early_end next 2 in 1000", "gave up http_status after 2"}},
-    {"retry-3000",
-     {"opened 1", "event x", "interrupted early_end next 2 in 3000", "gave up http_status after 2"}},
-    {"retry-bogus-3000",
-     {"opened 1", "event x", "interrupted early_end next 2 in 3000", "gave up http_status after 2"}},
-    // Policy: no delay below 10 ms, where browsers take the 2 ms at their word.
-    {"reconnect-then-204",
-     {"opened 1", "event opened", "interrupted early_end next 2 in 10", "opened 2", "event reconnected",
-      "interrupted early_end next 3 in 20", "gave up http_status after 3"}},
-};
-
-const std::map<std::string, std::string> held_elsewhere{
-    {"accept-header", "the_request_asks_for_an_event_stream..."},
-    {"cache-control-header", "the_request_asks_for_an_event_stream..."},
-    {"close-in-open-handler", "after_close_right_after_opened_no_event_comes"},
-    {"close-before-connected", "a_source_closed_before_its_first_next_never_connects"},
-    {"cancel-while-waiting-headers", "a_cancelled_next_ends_at_once_in_every_phase..."},
-    {"cors-unsafe-last-event-id", "last_event_ids_come_back_byte_exact"},
-    {"bad-scheme", "unit/http_url: a URL is refused before there is a source"},
-    {"bad-url", "unit/http_url"},
-    {"idn-host", "unit/http_url: policy: names must come in punycode"},
-    {"final-state-eof-no-reconnect-mode",
-     "a policy of no attempts: no_attempts_means_that_the_first_failure_is_the_last"},
-};
-
-} // namespace
-
-BOOST_AUTO_TEST_CASE(every_published_http_case_does_what_it_says_or_what_our_policy_says) {
-    std::set<std::string> seen;
-    for (const auto& each : published_http_cases()) {
-        const auto& one = each.as_object();
-        const std::string id(one.at("id").as_string());
-        BOOST_TEST_CONTEXT(id) {
-            BOOST_TEST(seen.insert(id).second);
-            const auto expected = expected_by_case.find(id);
-            if (expected == expected_by_case.end()) {
-                BOOST_TEST(held_elsewhere.contains(id), "the case is not held");
-                continue;
-            }
-            fixture f;
-            f.server.play_ever_after({send(response(404, "text/plain", ""))});
-            for (const auto& answer : one.at("responses").as_array()) {
-                f.server.play({send(answer_of(answer.as_object()))});
-            }
-            auto told = f.world.run(f.all());
-            told.pop_back();
-            BOOST_TEST(told == expected->second, boost::test_tools::per_element());
-            if (id == "last-event-id-roundtrip")
-                for (std::size_t n = 1; n < 3; ++n)
-                    BOOST_TEST(f.server.requests().at(n).header("Last-Event-ID") == "\xE2\x80\xA6");
-            if (id == "last-event-id-null-ignored" || id == "partial-event-id-not-sent")
-                BOOST_TEST(!f.server.requests().at(1).has_header("Last-Event-ID"));
-        }
-    }
-    BOOST_TEST(seen.size() == expected_by_case.size() + held_elsewhere.size());
-}
-
-BOOST_AUTO_TEST_CASE(an_id_with_nul_anywhere_is_never_sent) {
-    for (const auto& id : {"\0\0"s, "x\0"s, "\0x"s, "x\0x"s, " \0"s}) {
-        fixture f;
-        f.server.play({send(sse_response("id: " + id + "\ndata: x\n\n") + last_chunk())});
-        f.server.play_ever_after({send(response(404, "text/plain", ""))});
-        f.world.run(f.all());
-        BOOST_TEST(!f.server.requests().at(1).has_header("Last-Event-ID"));
-    }
 }

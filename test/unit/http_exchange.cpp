@@ -15,8 +15,10 @@
 
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 using namespace holdfast;
@@ -177,6 +179,14 @@ BOOST_AUTO_TEST_CASE(an_end_in_the_middle_is_a_cut_wherever_it_comes) {
     BOOST_TEST(with_length.error == error_code(errc::cut));
 }
 
+BOOST_AUTO_TEST_CASE(another_protocol_is_found_out_by_its_first_bytes_however_they_come) {
+    for (const auto text : {"S"sv, "SSH-2.0-OpenSSH_9.2\r\n"sv, "HTTQ"sv, "http/1.1 200 OK\r\n"sv, "\r\nHTTP/1.1"sv,
+                            "HTTP/1.1 100 Continue\r\n\r\n220 "sv})
+        BOOST_TEST(parse(text).error == error_code(errc::malformed), text);
+    for (const auto text : {"H"sv, "HTTP"sv, "HTTP/1"sv, "HTTP/1.1 100 Continue\r\n\r\nHT"sv})
+        BOOST_TEST(parse(text).error == error_code(), text);
+}
+
 BOOST_AUTO_TEST_CASE(what_is_not_http_is_malformed) {
     for (const auto text : {"garbage\r\n\r\n"sv, "HTTP/9.9 200 OK\r\n\r\n"sv, "HTTP/1.1 abc OK\r\n\r\n"sv,
                             "HTTP/1.1 099 OK\r\n\r\n"sv, "\x16\x03\x01\x02\x00 tls\r\n\r\n"sv,
@@ -186,6 +196,21 @@ BOOST_AUTO_TEST_CASE(what_is_not_http_is_malformed) {
                             "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n"sv,
                             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nab\r\n0\r\n\r\n"sv})
         BOOST_TEST(parse(text).error == error_code(errc::malformed), text);
+}
+
+BOOST_AUTO_TEST_CASE(interim_responses_are_passed_over) {
+    const auto interim = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\n\r\n"s;
+    BOOST_TEST(parse(interim + "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello") == ok(200, "hello"));
+    BOOST_TEST(parse(interim + "HTTP/1.1 204 No Content\r\n\r\n") == ok(204, ""));
+    BOOST_TEST(parse(interim, {.limits = {}, .then_end = true}).error == error_code(errc::cut));
+    BOOST_TEST(parse(interim + "garbage\r\n\r\n").error == error_code(errc::malformed));
+    BOOST_TEST(parse("HTTP/1.1 101 Switching Protocols\r\n\r\n") == ok(101, ""));
+    http::response_parser parser({});
+    std::vector<std::string_view> body;
+    BOOST_TEST(!parser.put(interim, body));
+    BOOST_TEST(!parser.head_complete());
+    BOOST_TEST(!parser.put("HTTP/1.1 200 OK\r\nA: b\r\n\r\n", body));
+    BOOST_TEST(parser.head().headers == (std::vector<header>{{"A", "b"}}));
 }
 
 namespace {
@@ -212,6 +237,26 @@ BOOST_AUTO_TEST_CASE(a_head_without_end_is_too_large) {
         many += "X: y\r\n";
     BOOST_TEST(error_of(many) == error_code(errc::header_too_large));
     BOOST_TEST(error_of(many + "\r\n") == error_code(errc::header_too_large));
+}
+
+BOOST_AUTO_TEST_CASE(a_head_may_be_as_large_as_its_limit_and_no_larger) {
+    const auto head = "HTTP/1.1 200 OK\r\nA: "s;
+    const std::string enough(small.header - head.size() - 4, 'a');
+    BOOST_TEST(error_of(head + enough + "\r\n\r\n") == error_code());
+    BOOST_TEST(error_of(head + enough + "a\r\n\r\n") == error_code(errc::header_too_large));
+}
+
+BOOST_AUTO_TEST_CASE(interim_responses_count_as_the_head_that_they_come_before) {
+    std::string many;
+    while (many.size() < small.header - 80)
+        many += "HTTP/1.1 100 Continue\r\n\r\n";
+    const auto last = "HTTP/1.1 200 OK\r\nA: "s;
+    const std::string enough(small.header - many.size() - last.size() - 4, 'a');
+    BOOST_TEST(error_of(many + last + enough + "\r\n\r\n") == error_code());
+    BOOST_TEST(error_of(many + last + enough + "a\r\n\r\n") == error_code(errc::header_too_large));
+    for (int n = 0; n < 20; ++n)
+        many += "HTTP/1.1 100 Continue\r\n\r\n";
+    BOOST_TEST(error_of(many) == error_code(errc::header_too_large));
 }
 
 BOOST_AUTO_TEST_CASE(a_body_over_its_limit_is_too_large_however_its_length_is_told) {
@@ -263,17 +308,18 @@ struct fixture : test::in_simulated_world {
     test::scripted_server server{world, place};
     http::url url = http::parse_url("http://a.test/path").value();
     http::request request;
-    http::deadlines deadlines;
+    http::transport transport;
+    http::deadlines& deadlines = transport.deadlines;
     http::response_limits limits;
     const time_point start = rt.now();
 
     [[nodiscard]] long long elapsed_ms() const { return to_ms(rt.now() - start); }
 
     net::awaitable<result<http::response>> fetch() {
-        co_return co_await http::fetch(rt, url, request, deadlines, limits);
+        co_return co_await http::fetch(rt, url, request, transport, limits);
     }
     net::awaitable<result<http::body_stream>> open() {
-        co_return co_await http::open(rt, url, request, deadlines, limits);
+        co_return co_await http::open(rt, url, request, transport, limits);
     }
 
     // Cancels `op` after `delay`; how it ended.
@@ -389,7 +435,7 @@ CO_TEST_CASE(the_exchange_deadline_holds_from_the_start, fixture) {
 }
 
 CO_TEST_CASE(deadlines_of_zero_are_none, fixture) {
-    deadlines = {duration::zero(), duration::zero(), duration::zero()};
+    deadlines = {duration::zero(), duration::zero(), duration::zero(), duration::zero()};
     server.play({send(test::response(200, "text/plain", "late"), std::chrono::hours(2))});
     const auto got = co_await fetch();
     BOOST_TEST_REQUIRE(got.has_value());
@@ -450,12 +496,141 @@ CO_TEST_CASE(limits_hold_on_the_wire, fixture) {
     BOOST_TEST(head.error().code == error_code(errc::header_too_large));
 }
 
-CO_TEST_CASE(https_is_refused_in_words_before_any_io, fixture) {
-    url = http::parse_url("https://a.test/").value();
+// --- servers that never come to an end: bounded time, and what is read of them bounded by a limit
+
+namespace {
+
+/// `first`, then `piece` after piece, for longer than any limit holds.
+test::script for_ever(std::string first, const std::string& piece, duration every) {
+    test::script steps{send(std::move(first))};
+    for (int n = 0; n < 2000; ++n)
+        steps.push_back(send(piece, every));
+    return steps;
+}
+
+const std::string chunked_head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+/// A kilobyte each millisecond: so many milliseconds, so many kilobytes were read.
+const std::string kilobyte(1000, 'x');
+constexpr long long header_limit_in_kilobytes = 17;
+
+} // namespace
+
+CO_TEST_CASE(a_head_that_comes_a_byte_a_second_ends_at_the_header_deadline, fixture) {
+    for (const char* first : {"HTTP/1.", "HTTP/1.1 200 OK\r\n", "HTTP/1.1 200 OK\r\nX: "}) {
+        const auto began = rt.now();
+        server.play(for_ever(first, "H", seconds(1)));
+        const auto got = co_await open();
+        BOOST_TEST_REQUIRE(got.has_error());
+        BOOST_TEST(got.error().code == error_code(errc::header_timeout));
+        BOOST_TEST(to_ms(rt.now() - began) == 10000);
+    }
+}
+
+CO_TEST_CASE(interim_responses_one_a_second_end_at_the_header_deadline, fixture) {
+    server.play(for_ever("", "HTTP/1.1 102 Processing\r\n\r\n", seconds(1)));
+    const auto got = co_await open();
+    BOOST_TEST_REQUIRE(got.has_error());
+    BOOST_TEST(got.error().code == error_code(errc::header_timeout));
+    BOOST_TEST(elapsed_ms() == 10000);
+}
+
+CO_TEST_CASE(a_head_without_end_is_read_no_further_than_its_limit, fixture) {
+    for (const auto& [first, piece] : std::vector<std::pair<std::string, std::string>>{
+             {"HTTP/1.1 200 ", kilobyte},                              // a line without end
+             {"HTTP/1.1 200 OK\r\nX: ", kilobyte},                     // a field without end
+             {"HTTP/1.1 200 OK\r\n", "X: " + kilobyte + "\r\n"},       // fields without end
+             {"", "HTTP/1.1 100 Continue\r\nX: " + kilobyte + "\r\n\r\n"}, // heads without end
+         }) {
+        const auto began = rt.now();
+        server.play(for_ever(first, piece, milliseconds(1)));
+        const auto got = co_await open();
+        BOOST_TEST_REQUIRE(got.has_error());
+        BOOST_TEST(got.error().code == error_code(errc::header_too_large), got.error().message);
+        BOOST_TEST(to_ms(rt.now() - began) <= header_limit_in_kilobytes, first);
+    }
+}
+
+CO_TEST_CASE(junk_without_a_line_end_is_found_out_at_once, fixture) {
+    server.play(for_ever("", kilobyte, milliseconds(1)));
+    const auto got = co_await open();
+    BOOST_TEST_REQUIRE(got.has_error());
+    BOOST_TEST(got.error().code == error_code(errc::malformed));
+    BOOST_TEST(elapsed_ms() == 1);
+}
+
+CO_TEST_CASE(chunk_extensions_and_trailers_without_end_are_read_no_further_than_their_limit, fixture) {
+    for (const auto& [first, piece] : std::vector<std::pair<std::string, std::string>>{
+             {"5", ";" + kilobyte},
+             {"5;a=", kilobyte},
+             {"5;a=\"", kilobyte},
+             {chunk("hello") + "0\r\n", "X: " + kilobyte + "\r\n"},
+             {chunk("hello") + "0\r\nX: ", kilobyte},
+         }) {
+        const auto began = rt.now();
+        server.play(for_ever(chunked_head + first, piece, milliseconds(1)));
+        const auto got = co_await fetch();
+        BOOST_TEST_REQUIRE(got.has_error());
+        BOOST_TEST(got.error().code == error_code(errc::header_too_large), got.error().message);
+        BOOST_TEST(to_ms(rt.now() - began) <= header_limit_in_kilobytes, first);
+    }
+}
+
+CO_TEST_CASE(framing_that_comes_a_byte_a_second_is_no_sign_of_life, fixture) {
+    for (const std::string& framing : {std::string("5;a="), chunk("x") + "0\r\nX: "}) {
+        server.play(for_ever(chunked_head + framing, "x", seconds(1)));
+        auto stream = co_await open();
+        BOOST_TEST_REQUIRE(stream.has_value());
+        const auto began = rt.now();
+        result<std::span<const std::string_view>> got = co_await stream->read(began + seconds(60));
+        if (got)
+            got = co_await stream->read(began + seconds(60));
+        BOOST_TEST_REQUIRE(got.has_error());
+        BOOST_TEST(got.error().code == error_code(errc::stalled));
+        BOOST_TEST(to_ms(rt.now() - began) == 60000);
+    }
+}
+
+CO_TEST_CASE(a_body_that_drips_ends_at_the_exchange_deadline_and_one_that_gushes_at_its_limit, fixture) {
+    server.play(for_ever(chunked_head, chunk("x"), seconds(1)));
+    const auto slow = co_await fetch();
+    BOOST_TEST_REQUIRE(slow.has_error());
+    BOOST_TEST(slow.error().code == error_code(errc::exchange_timeout));
+    BOOST_TEST(elapsed_ms() == 30000);
+    limits.body = 100000;
+    server.play(for_ever("HTTP/1.1 200 OK\r\n\r\n", kilobyte, milliseconds(1)));
+    const auto fast = co_await fetch();
+    BOOST_TEST_REQUIRE(fast.has_error());
+    BOOST_TEST(fast.error().code == error_code(errc::body_too_large));
+    BOOST_TEST(elapsed_ms() == 30101);
+}
+
+CO_TEST_CASE(extensions_of_many_chunks_are_not_added_up, fixture) {
+    std::string body;
+    for (int n = 0; n < 100; ++n)
+        body += "1;" + kilobyte + "\r\nx\r\n";
+    server.play({send(chunked_head + body + last_chunk())});
+    const auto got = co_await fetch();
+    BOOST_TEST_REQUIRE(got.has_value());
+    BOOST_TEST(got->body == std::string(100, 'x'));
+}
+
+namespace {
+
+struct without_tls : fixture {
+    test::scripted_server plain{world, endpoint("https", "a.test", 443)};
+    without_tls() { url = http::parse_url("https://a.test/").value(); }
+};
+
+} // namespace
+
+CO_TEST_CASE(a_handshake_has_a_deadline_of_its_own, without_tls) {
+    deadlines.tls = seconds(3);
     const auto got = co_await fetch();
     BOOST_TEST_REQUIRE(got.has_error());
-    BOOST_TEST(got.error().code == error_code(errc::tls_not_supported));
-    BOOST_TEST(server.accepted_connections() == 0u);
+    BOOST_TEST(got.error().code == error_code(errc::tls_timeout));
+    BOOST_TEST(!got.error().connected);
+    BOOST_TEST(elapsed_ms() == 3000);
+    BOOST_TEST(world.net().open_connections() == 0u);
 }
 
 CO_TEST_CASE(an_invalid_request_is_refused_before_any_io, fixture) {

@@ -101,6 +101,44 @@ BOOST_AUTO_TEST_CASE(every_beginning_of_a_date_is_ignored) {
     }
 }
 
+BOOST_AUTO_TEST_CASE(a_body_is_read_only_as_it_was_asked_for) {
+    struct row {
+        const char *name, *value, *why; // none: it is read
+    };
+    for (const row& each : std::vector<row>{
+             {"Content-Encoding", "", nullptr},
+             {"Content-Encoding", "identity", nullptr},
+             {"content-encoding", "IDENTITY , identity", nullptr},
+             {"Content-Encoding", "gzip", "Content-Encoding: gzip"},
+             {"content-encoding", "BR", "content-encoding: BR"},
+             {"Content-Encoding", "identity, ,deflate,gzip", "Content-Encoding: deflate"},
+             {"Content-Encoding", "chunked", "Content-Encoding: chunked"},
+             {"Content-Encoding", "g\x1b[1mz", "Content-Encoding: g?[1mz"},
+             {"Transfer-Encoding", "chunked", nullptr},
+             {"Transfer-Encoding", "Chunked", nullptr},
+             {"Transfer-Encoding", "gzip, chunked", "Transfer-Encoding: gzip"},
+             {"X-Content-Encoding", "gzip", nullptr},
+         }) {
+        const auto refused = http::refuse_compressed({{"Content-Type", "text/event-stream"}, {each.name, each.value}});
+        BOOST_TEST(refused.has_value() == (each.why != nullptr), each.name << ": " << each.value);
+        if (!refused || !each.why)
+            continue;
+        BOOST_TEST(refused->message == "the answer is compressed, which nothing here undoes: " + std::string(each.why));
+        BOOST_TEST(refused->code == error_code(errc::compressed));
+        BOOST_TEST((refused->cls == failure_class::content_type));
+        BOOST_TEST(retry::is_final(*refused));
+        BOOST_TEST(refused->connected);
+    }
+    BOOST_TEST(!http::refuse_compressed({}).has_value());
+    BOOST_TEST(http::refuse_compressed({{"Content-Encoding", "identity"}, {"Content-Encoding", "gzip"}}).has_value());
+}
+
+BOOST_AUTO_TEST_CASE(a_refused_coding_is_shown_cut) {
+    const auto refused = http::refuse_compressed({{"Content-Encoding", std::string(5000, 'x')}});
+    BOOST_TEST_REQUIRE(refused.has_value());
+    BOOST_TEST(refused->message.size() < 200u);
+}
+
 BOOST_AUTO_TEST_CASE(a_media_type_is_compared_without_case_and_parameters) {
     for (const auto same :
          {"text/event-stream", "Text/Event-Stream", "text/event-stream;charset=utf-8",

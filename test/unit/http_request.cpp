@@ -182,6 +182,44 @@ BOOST_AUTO_TEST_CASE(the_framing_of_the_body_is_not_the_callers_to_set) {
     BOOST_TEST(contains(refused(with_header("Transfer-Encoding", "chunked")), "Transfer-Encoding"));
 }
 
+BOOST_AUTO_TEST_CASE(a_proxys_credentials_are_no_header_as_they_might_reach_an_origin) {
+    const auto why = refused(with_header("proxy-authorization", "Basic s3cret"));
+    BOOST_TEST(contains(why, "proxy-authorization"));
+    BOOST_TEST(!contains(why, "s3cret"));
+    const auto by_proxy =
+        http::serialize_for_proxy(with_header("Proxy-Authorization", "x"), at("http://h/"), at("http://p:1"));
+    BOOST_TEST(by_proxy.has_error());
+}
+
+BOOST_AUTO_TEST_CASE(a_request_for_a_proxy_names_the_origin_and_bears_the_credentials_of_both) {
+    const auto text = http::serialize_for_proxy(with_header("X-Y", "z"), at("http://me:mine@h:81/x?y"),
+                                                at("http://proxy:secret@p.test:3128"));
+    BOOST_TEST_REQUIRE(text.has_value());
+    BOOST_TEST(*text == "GET http://h:81/x?y HTTP/1.1\r\n"
+                        "Host: h:81\r\n"
+                        "Proxy-Authorization: " + basic_authorization("proxy", "secret") + "\r\n"
+                        "X-Y: z\r\n"
+                        "Accept-Encoding: identity\r\n"
+                        "Authorization: " + basic_authorization("me", "mine") + "\r\n"
+                        "\r\n");
+    const auto plain = http::serialize_for_proxy({}, at("http://[::1]/"), at("http://p.test:3128"));
+    BOOST_TEST_REQUIRE(plain.has_value());
+    BOOST_TEST(plain->starts_with("GET http://[::1]/ HTTP/1.1\r\nHost: [::1]\r\n"));
+    BOOST_TEST(!contains(*plain, "Authorization"));
+}
+
+BOOST_AUTO_TEST_CASE(a_tunnel_is_asked_for_by_name_and_port_and_nothing_else) {
+    BOOST_TEST(http::serialize_connect(at("https://me:mine@h/x").where, at("http://proxy:secret@p.test:3128")) ==
+               "CONNECT h:443 HTTP/1.1\r\n"
+               "Host: h:443\r\n"
+               "Proxy-Authorization: " + basic_authorization("proxy", "secret") + "\r\n"
+               "\r\n");
+    BOOST_TEST(http::serialize_connect(at("https://[::1]:8443/").where, at("http://p.test:3128")) ==
+               "CONNECT [::1]:8443 HTTP/1.1\r\n"
+               "Host: [::1]:8443\r\n"
+               "\r\n");
+}
+
 BOOST_AUTO_TEST_CASE(more_than_one_host_is_refused) {
     auto what = with_header("Host", "a");
     what.headers.push_back({"host", "b"});

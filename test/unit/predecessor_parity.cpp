@@ -469,9 +469,9 @@ CO_TEST_CASE(failure_10_before_a_give_up_is_final_there_is_time_to_ask_the_serve
     auto ask = [](sessions& f, int& answer) -> net::awaitable<void> {
         auto where = http::parse_url("http://a.test/session/status").value();
         http::request request;
-        http::deadlines limits;
+        http::transport how;
         http::response_limits bounds;
-        const auto got = co_await http::fetch(f.rt, where, request, limits, bounds);
+        const auto got = co_await http::fetch(f.rt, where, request, how, bounds);
         answer = got ? got->head.status : 0;
     };
     a->give_up_takes = seconds(1);
@@ -526,7 +526,7 @@ BOOST_AUTO_TEST_CASE(the_first_failure_sets_the_state_and_consecutive_ones_count
     const auto refused = make_failure(errc::refused);
     BOOST_TEST(schedule.failures() == 0u);
     for (unsigned n = 1; n <= 3; ++n) {
-        schedule.on_end(refused, duration::zero(), 0);
+        schedule.on_end(refused, duration::zero(), t0, 0);
         BOOST_TEST(schedule.failures() == n);
     }
 }
@@ -536,7 +536,7 @@ std::vector<duration> delays_after(errc why, std::size_t failures) {
     retry::schedule schedule(retry::capture());
     std::vector<duration> delays;
     while (delays.size() < failures)
-        delays.push_back(schedule.on_end(make_failure(why), duration::zero(), 0).delay);
+        delays.push_back(schedule.on_end(make_failure(why), duration::zero(), t0, 0).delay);
     return delays;
 }
 
@@ -554,7 +554,7 @@ BOOST_AUTO_TEST_CASE(a_refused_connection_is_doubled_and_capped_again_20_40_60_6
 BOOST_AUTO_TEST_CASE(the_class_of_the_last_failure_decides_whether_it_is_doubled) {
     retry::schedule schedule(retry::capture());
     const auto wait_after = [&](errc why) {
-        return schedule.on_end(make_failure(why), duration::zero(), 0).delay;
+        return schedule.on_end(make_failure(why), duration::zero(), t0, 0).delay;
     };
     BOOST_TEST((wait_after(errc::refused) == seconds(20)));
     BOOST_TEST((wait_after(errc::cut) == seconds(20)));
@@ -579,7 +579,7 @@ BOOST_AUTO_TEST_CASE(a_success_clears_all) {
     BOOST_TEST((g.ask(held, t0).what == verdict::go));
 
     retry::schedule schedule(retry::session_stream());
-    schedule.on_end(make_failure(errc::refused), duration::zero(), 0);
+    schedule.on_end(make_failure(errc::refused), duration::zero(), t0, 0);
     schedule.reset();
     BOOST_TEST(schedule.failures() == 0u);
     BOOST_TEST(schedule.attempt() == 1u);
@@ -630,7 +630,7 @@ BOOST_AUTO_TEST_CASE(what_waiting_cannot_heal_is_not_on_the_schedule_of_a_timeou
     for (const int status : {401, 404}) {
         retry::schedule schedule(retry::session_stream());
         const auto decision =
-            schedule.on_end(make_status_failure(status, "", std::nullopt), duration::zero(), 0);
+            schedule.on_end(make_status_failure(status, "", std::nullopt), duration::zero(), t0, 0);
         BOOST_TEST(decision.give_up, status);
     }
 }

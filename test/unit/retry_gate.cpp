@@ -520,7 +520,7 @@ private:
         ++m.failures;
         if (m.who == kind::call)
             return;
-        const auto decision = m.plan.on_end(f, duration::zero(), random_());
+        const auto decision = m.plan.on_end(f, duration::zero(), now, random_());
         if (decision.give_up) {
             m.gave_up = now;
             return;

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <random>
+#include <utility>
 #include <vector>
 
 using namespace holdfast;
@@ -16,8 +17,14 @@ const failure refused = make_failure(errc::refused);
 const failure ended = make_failure(errc::ended, {}, true);
 constexpr duration no_life{};
 
+constexpr time_point t0{};
+
 schedule::decision end(schedule& s, const failure& f = refused, duration lived = no_life) {
-    return s.on_end(f, lived, 0);
+    return s.on_end(f, lived, t0, 0);
+}
+
+schedule::decision end_at(schedule& s, duration since_t0, const failure& f = refused) {
+    return s.on_end(f, no_life, t0 + since_t0, 0);
 }
 
 void same(const schedule::decision& got, const schedule::decision& wanted) {
@@ -211,7 +218,7 @@ BOOST_AUTO_TEST_CASE(retry_after_is_never_undercut_by_jitter) {
     schedule s(p);
     for (int i = 0; i < 1000; ++i)
         BOOST_TEST_REQUIRE(
-            (s.on_end(make_status_failure(429, "", seconds(40)), no_life, random()).delay == seconds(40)));
+            (s.on_end(make_status_failure(429, "", seconds(40)), no_life, t0, random()).delay == seconds(40)));
 }
 
 BOOST_AUTO_TEST_CASE(the_servers_delay_replaces_the_base_within_bounds) {
@@ -279,7 +286,7 @@ BOOST_AUTO_TEST_CASE(every_delay_of_a_jittered_schedule_stays_within_the_exact_o
         schedule s(p);
         for (unsigned n = 1; n < 100; ++n) {
             const duration exact = delay_after(p, n).value();
-            const duration d = s.on_end(refused, no_life, random()).delay;
+            const duration d = s.on_end(refused, no_life, t0, random()).delay;
             BOOST_TEST_REQUIRE((d <= exact && d >= (kind == jitter::equal ? exact / 2 : duration::zero())));
         }
     }
@@ -308,4 +315,111 @@ BOOST_AUTO_TEST_CASE(a_delay_that_is_not_positive_is_not_spread) {
         for (const auto delay : {duration::zero(), duration(-1), duration(seconds(-5)), duration::min()})
             for (const std::uint64_t random : {std::uint64_t{0}, std::uint64_t{1}, ~std::uint64_t{0}})
                 BOOST_TEST((spread(delay, kind, random) == delay));
+}
+
+// --- policies as values
+
+BOOST_AUTO_TEST_CASE(an_elapsed_limit_gives_up_where_the_next_attempt_would_come_after_it) {
+    policy p = unlimited_policy();
+    p.max_elapsed = seconds(10);
+    schedule s(p);
+    same(end_at(s, seconds(100)), again(seconds(1), 2));
+    same(end_at(s, seconds(101)), again(seconds(2), 3));
+    same(end_at(s, seconds(103)), again(seconds(4), 4));
+    same(end_at(s, seconds(107)), give_up(4)); // the next one would be after 15 s
+}
+
+BOOST_AUTO_TEST_CASE(an_elapsed_limit_that_is_just_met_is_kept) {
+    policy p = unlimited_policy();
+    p.max_elapsed = seconds(3);
+    schedule s(p);
+    end_at(s, seconds(0));
+    same(end_at(s, seconds(1)), again(seconds(2), 3));
+    p.max_elapsed = seconds(3) - duration(1);
+    schedule shorter(p);
+    end_at(shorter, seconds(0));
+    same(end_at(shorter, seconds(1)), give_up(2));
+}
+
+BOOST_AUTO_TEST_CASE(the_elapsed_time_counts_from_the_first_failure_of_a_run_alone) {
+    policy p = unlimited_policy();
+    p.max_elapsed = seconds(5);
+    schedule s(p);
+    end_at(s, seconds(0));
+    s.on_end(ended, seconds(5), t0 + seconds(4), 0);
+    same(end_at(s, seconds(1000)), again(seconds(1), 2));
+    s.reset();
+    same(end_at(s, seconds(2000)), again(seconds(1), 2));
+    // A stable life ends the run before; its own end begins the next.
+    same(s.on_end(make_failure(errc::cut, {}, true), seconds(60), t0 + seconds(3000), 0), again(seconds(1), 2));
+    same(end_at(s, seconds(3004)), give_up(2));
+}
+
+BOOST_AUTO_TEST_CASE(a_healthy_end_has_no_elapsed_time) {
+    policy p;
+    p.max_elapsed = milliseconds(1);
+    schedule s(p);
+    same(s.on_end(ended, seconds(5), t0 + seconds(5), 0), again(seconds(1), 1));
+}
+
+BOOST_AUTO_TEST_CASE(what_the_server_asks_to_wait_counts_as_elapsed_time) {
+    policy p = unlimited_policy();
+    p.max_elapsed = seconds(30);
+    schedule s(p);
+    same(end_at(s, seconds(0), make_status_failure(429, "", seconds(31))), give_up(1));
+}
+
+BOOST_AUTO_TEST_CASE(statuses_are_final_or_not_as_the_policy_says) {
+    policy p;
+    p.statuses.final_too = {503, 429, 404};
+    p.statuses.transient_too = {401, 404, 204};
+    const std::vector<std::pair<int, bool>> rows{{503, true},  {429, true},  {401, false}, {204, false},
+                                                 {404, true},  {403, true},  {500, false}, {302, true},
+                                                 {408, false}, {502, false}, {501, false}};
+    for (const auto& [status, final] : rows) {
+        const auto f = make_status_failure(status, "", {});
+        BOOST_TEST(is_final(p, f) == final, status);
+        schedule s(p);
+        BOOST_TEST(end(s, f).give_up == final, status);
+    }
+    BOOST_TEST(is_final(p, make_status_failure(503, "", seconds(1)))); // throttled is a status, too
+}
+
+BOOST_AUTO_TEST_CASE(rules_about_statuses_touch_no_other_failure) {
+    policy p;
+    p.statuses.final_too = {0, 200};
+    p.statuses.transient_too = {0, 200};
+    BOOST_TEST(!is_final(p, refused));
+    failure wrong_type = make_failure(errc::bad_content_type, {}, true);
+    wrong_type.status = 200;
+    BOOST_TEST(is_final(p, wrong_type));
+    p.statuses.final_too.clear();
+    BOOST_TEST(is_final(p, wrong_type));
+}
+
+BOOST_AUTO_TEST_CASE(without_rules_a_policy_judges_as_is_final_does) {
+    for (int status = 200; status < 600; ++status) {
+        const auto f = make_status_failure(status, "", {});
+        BOOST_TEST(is_final(policy(), f) == is_final(f), status);
+    }
+}
+
+BOOST_AUTO_TEST_CASE(a_first_failure_is_the_last_where_asked_until_the_stream_was_open_once) {
+    policy p;
+    p.first_failure_final = true;
+    schedule never(p);
+    same(end(never), give_up(1));
+    schedule once(p);
+    once.on_open();
+    same(end(once), again(seconds(1), 2));
+    once.reset();
+    same(end(once), again(seconds(1), 2));
+}
+
+BOOST_AUTO_TEST_CASE(the_servers_delay_is_ignored_where_asked) {
+    policy p;
+    p.heed_retry_field = false;
+    schedule s(p);
+    s.server_base_delay(seconds(20));
+    same(end(s), again(seconds(1), 2));
 }

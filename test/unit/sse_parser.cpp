@@ -2,6 +2,8 @@
 #define BOOST_TEST_MODULE sse_parser
 #include <boost/test/unit_test.hpp>
 
+#include "support/sse_streams.hpp"
+
 #include <holdfast/sse/parser.hpp>
 
 #include <boost/json/parse.hpp>
@@ -11,7 +13,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdlib>
-#include <ctime>
 #include <fstream>
 #include <functional>
 #include <iterator>
@@ -48,6 +49,12 @@ namespace sse = holdfast::sse;
 namespace json = boost::json;
 using holdfast::errc;
 using holdfast::error_code;
+using holdfast::test::chunks;
+using holdfast::test::cut_at_random;
+using holdfast::test::cut_every;
+using holdfast::test::fastest_of_three;
+using holdfast::test::random_stream;
+using holdfast::test::repeat;
 using namespace std::string_literals;
 using namespace std::string_view_literals;
 
@@ -80,8 +87,6 @@ std::ostream& operator<<(std::ostream& os, const outcome& o) {
     return os << " error=" << o.error.message();
 }
 
-using chunks = std::vector<std::string_view>;
-
 void take_events(sse::parser& parser, std::string_view& input, std::vector<owned_event>& into) {
     while (parser.next(input)) {
         const sse::event& e = parser.event();
@@ -107,24 +112,6 @@ outcome parse(const chunks& stream, sse::limits bounds = {}) {
     result.retry_ms = parser.retry_ms();
     result.error = parser.error();
     return result;
-}
-
-chunks cut_every(std::string_view stream, std::size_t size) {
-    chunks pieces;
-    for (; stream.size() > size; stream.remove_prefix(size))
-        pieces.push_back(stream.substr(0, size));
-    pieces.push_back(stream);
-    return pieces;
-}
-
-chunks cut_at_random(std::string_view stream, std::mt19937& random) {
-    std::uniform_int_distribution<std::size_t> size(1, 1 + random() % 12);
-    chunks pieces;
-    while (!stream.empty()) {
-        pieces.push_back(stream.substr(0, size(random)));
-        stream.remove_prefix(pieces.back().size());
-    }
-    return pieces;
 }
 
 // In one piece, a byte at a time, and at every point in two.
@@ -183,50 +170,6 @@ outcome parse_slowly(std::string stream) {
     return result;
 }
 
-std::string random_stream(std::mt19937& random) {
-    static const std::vector<std::string> pieces = {"\n",
-                                                    "\n",
-                                                    "\r",
-                                                    "\r",
-                                                    "\r\n",
-                                                    "\r\n",
-                                                    "\n\n",
-                                                    "\r\r",
-                                                    ":",
-                                                    " ",
-                                                    "\0"s,
-                                                    "data",
-                                                    "data:",
-                                                    "data: x",
-                                                    "data:y\n",
-                                                    "event:",
-                                                    "event",
-                                                    "event: e",
-                                                    "id",
-                                                    "id:",
-                                                    "id: 7",
-                                                    "id:\0"s,
-                                                    "retry:",
-                                                    "retry: 12",
-                                                    "retry",
-                                                    "x",
-                                                    "datax:",
-                                                    "\xEF\xBB\xBF",
-                                                    "\xEF",
-                                                    "\xBB",
-                                                    ":comment",
-                                                    " data: z",
-                                                    "data: a\ndata: b\n\n",
-                                                    "5",
-                                                    "Data:q",
-                                                    "\xFF"};
-    std::uniform_int_distribution<std::size_t> piece(0, pieces.size() - 1);
-    std::string stream = random() % 4 == 0 ? "\xEF\xBB\xBF" : "";
-    for (auto n = random() % 40; n > 0; --n)
-        stream += pieces[piece(random)];
-    return stream;
-}
-
 std::string bytes(const json::value& latin1) {
     const json::string& utf8 = latin1.as_string();
     std::string out;
@@ -275,17 +218,6 @@ seen count_views(sse::parser& parser, std::string_view stream, std::size_t chunk
     return result;
 }
 
-// The time of this process alone: others may keep the machine busy.
-double fastest_of_three(const std::function<void()>& work) {
-    double best = std::numeric_limits<double>::max();
-    for (int i = 0; i < 3; ++i) {
-        const std::clock_t start = std::clock();
-        work();
-        best = std::min(best, static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC);
-    }
-    return best;
-}
-
 // Eight times the bytes: linear takes about 8 times as long, quadratic 64.
 void check_linear(const std::function<std::string(std::size_t)>& make_stream, std::size_t chunk) {
     const auto time_of = [&](std::size_t bytes) {
@@ -296,13 +228,6 @@ void check_linear(const std::function<std::string(std::size_t)>& make_stream, st
         });
     };
     BOOST_TEST(time_of(4u << 20) < 28 * time_of(1u << 19));
-}
-
-std::string repeat(std::string_view text, std::size_t bytes) {
-    std::string out;
-    while (out.size() < bytes)
-        out += text;
-    return out;
 }
 
 struct limit_case {

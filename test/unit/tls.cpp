@@ -277,6 +277,12 @@ CO_TEST_CASE(a_wildcard_stands_for_one_whole_label, tls_world) {
     }
 }
 
+CO_TEST_CASE(a_dot_at_the_end_of_a_name_is_none_of_it, tls_world) {
+    host = "server.test.";
+    co_await check_accepted();
+    BOOST_TEST(line->server->server_name() == "server.test");
+}
+
 CO_TEST_CASE(an_address_is_looked_for_among_the_addresses, tls_world) {
     certificate_request what;
     what.alternative = "IP:127.0.0.1,IP:0:0:0:0:0:0:0:1";

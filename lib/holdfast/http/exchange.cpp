@@ -1,15 +1,19 @@
 #include <holdfast/http/exchange.hpp>
 
+#include <holdfast/http/fields.hpp>
 #include <holdfast/runtime/cancellation.hpp>
 #include <holdfast/runtime/with_deadline.hpp>
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 namespace holdfast::http {
 namespace {
 
 constexpr std::size_t read_size = 16u << 10;
+constexpr int proxy_authentication_required = 407;
+constexpr duration patience_with_proxy = seconds(1); // for the text beside a status that decides anyway
 
 time_point deadline_after(time_point from, duration limit) {
     return limit == duration::zero() ? time_point::max() : later(from, limit);
@@ -20,9 +24,10 @@ time_point deadline_after(time_point from, duration limit) {
 // The connection and its watchdog: one timer, re-armed lazily, that closes the connection when a step takes
 // too long. The step then sees its read or write fail, and says why.
 struct body_stream::impl : std::enable_shared_from_this<impl> {
-    impl(runtime& w, std::unique_ptr<connection> c, response_limits bounds, bool head_request)
+    impl(runtime& w, std::unique_ptr<connection> c, response_limits bounds, bool head_request,
+         std::size_t at_a_time = read_size)
         : world(w), wire(std::move(c)), parser(bounds, head_request), watchdog(w.clock(), w.executor()),
-          buffer(read_size) {}
+          buffer(at_a_time) {}
 
     runtime& world;
     std::unique_ptr<connection> wire;
@@ -39,8 +44,16 @@ struct body_stream::impl : std::enable_shared_from_this<impl> {
 
     void close() noexcept {
         closed = true;
-        wire->close();
+        if (wire)
+            wire->close();
         watchdog.cancel();
+    }
+
+    // The connection for another use: this is closed without it.
+    std::unique_ptr<connection> release() noexcept {
+        auto taken = std::move(wire);
+        close();
+        return taken;
     }
 
     // Sets the moment by which the pending step must be done.
@@ -98,14 +111,14 @@ struct body_stream::impl : std::enable_shared_from_this<impl> {
         co_return *got != 0;
     }
 
-    net::awaitable<result<void>> exchange_heads(std::string bytes, time_point until) {
+    net::awaitable<result<void>> exchange_heads(std::string bytes, time_point until, errc when_expired) {
         guard(until);
         const auto sent = co_await wire->write(bytes);
         // A server may answer and close before it has read everything: its answer counts, not our write.
         if (!sent && (expired || closed))
-            co_return explain(sent.error(), errc::header_timeout);
+            co_return explain(sent.error(), when_expired);
         while (!parser.head_complete()) {
-            const auto more = co_await read_once(errc::header_timeout);
+            const auto more = co_await read_once(when_expired);
             if (!more)
                 co_return more.error();
             if (!*more && !parser.head_complete())
@@ -163,42 +176,127 @@ net::awaitable<result<std::span<const std::string_view>>> body_stream::read(time
 
 namespace {
 
+using made_connection = result<std::unique_ptr<connection>>;
+
+net::awaitable<made_connection> connect(runtime& world, endpoint where, time_point until) {
+    auto connecting = world.network().connect(where);
+    auto wire = co_await with_deadline(world, until, std::move(connecting));
+    if (!wire)
+        co_return retry::make_failure(errc::connect_timeout, to_string(where));
+    co_return std::move(*wire);
+}
+
+// What a proxy answered instead of serving: its own failure, as the origin was not reached.
+net::awaitable<failure> refusal(runtime& world, body_stream answer, url proxy, std::string asked,
+                                time_point until) {
+    const auto patience = std::min(patience_with_proxy, until - world.now());
+    auto body = co_await read_error_body(world, answer, patience);
+    const auto& head = answer.head();
+    const auto retry_after = parse_retry_after(head.find("Retry-After"), world.wall_now());
+    auto why = retry::make_status_failure(head.status, std::move(body), retry_after, head.headers);
+    why.message =
+        "the proxy " + to_string(proxy.where) + " answered " + asked + " with status " + std::to_string(head.status);
+    if (head.status == proxy_authentication_required)
+        why.message += proxy.has_userinfo ? ": it wants another user and password" : ": it wants a user and a password";
+    why.connected = false;
+    co_return why;
+}
+
+// Asks the proxy for a tunnel to the origin, whose bytes the connection then carries.
+net::awaitable<made_connection> open_tunnel(runtime& world, std::unique_ptr<connection> wire, endpoint origin,
+                                            url proxy, time_point until) {
+    // What follows the head is the tunnel's, so not a byte more is read.
+    constexpr std::size_t at_a_time = 1;
+    const auto state = std::make_shared<exchange_access::impl>(world, std::move(wire), response_limits(),
+                                                               /*head_request*/ false, at_a_time);
+    auto answer = exchange_access::make(state);
+    auto bytes = serialize_connect(origin, proxy);
+    const auto heads = co_await state->exchange_heads(std::move(bytes), until, errc::connect_timeout);
+    if (!heads) {
+        auto why = heads.error();
+        why.message += ": from the proxy " + to_string(proxy.where) + ", asked for " + to_string(origin);
+        why.connected = false;
+        co_return why;
+    }
+    if (answer.head().status / 100 == 2)
+        co_return state->release();
+    co_return co_await refusal(world, std::move(answer), std::move(proxy), "CONNECT", until);
+}
+
+// Connects to the origin, or to who stands for it; all of it must be done by `until`.
+net::awaitable<made_connection> reach(runtime& world, endpoint origin, std::optional<url> proxy, time_point until) {
+    if (!proxy)
+        co_return co_await connect(world, std::move(origin), until);
+    auto wire = co_await connect(world, proxy->where, until);
+    if (!wire) {
+        auto why = wire.error();
+        why.message += ", the proxy for " + to_string(origin);
+        co_return why;
+    }
+    if (origin.scheme != "https")
+        co_return std::move(*wire);
+    co_return co_await open_tunnel(world, std::move(*wire), std::move(origin), std::move(*proxy), until);
+}
+
+net::awaitable<made_connection> secure(runtime& world, std::unique_ptr<connection> wire, endpoint where,
+                                       std::shared_ptr<const tls_context> tls, deadlines limits,
+                                       time_point until) {
+    if (!tls) {
+        auto made = make_tls_context();
+        if (!made)
+            co_return made.error();
+        tls = std::move(*made);
+    }
+    auto shaking = start_tls(std::move(wire), std::move(tls), where.host);
+    const auto by = std::min(until, deadline_after(world.now(), limits.tls));
+    auto secured = co_await with_deadline(world, by, std::move(shaking));
+    if (!secured)
+        co_return retry::make_failure(errc::tls_timeout, to_string(where));
+    if (*secured)
+        co_return std::move(*secured);
+    auto why = secured->error();
+    why.message += ": " + to_string(where);
+    why.connected = false; // nothing was asked
+    co_return why;
+}
+
 // open(), which must be done by `until` as a whole.
-net::awaitable<result<body_stream>> open_until(runtime& world, url where, request what, deadlines limits,
+net::awaitable<result<body_stream>> open_until(runtime& world, url where, request what, transport how,
                                                response_limits bounds, time_point until) {
-    if (where.where.scheme != "http")
-        co_return retry::make_failure(errc::tls_not_supported, where.redacted());
-    auto bytes = serialize(what, where);
+    const bool is_secure = where.where.scheme == "https";
+    const auto proxy = how.proxies.proxy_for(where.where);
+    auto bytes = proxy && !is_secure ? serialize_for_proxy(what, where, *proxy) : serialize(what, where);
     if (!bytes)
         co_return bytes.error();
-    auto connecting = world.network().connect(where.where);
-    const auto connected_by = std::min(until, deadline_after(world.now(), limits.connect));
-    auto wire = co_await with_deadline(world, connected_by, std::move(connecting));
+    const auto reached_by = std::min(until, deadline_after(world.now(), how.deadlines.connect));
+    auto wire = co_await reach(world, where.where, proxy, reached_by);
+    if (wire && is_secure)
+        wire = co_await secure(world, std::move(*wire), where.where, how.tls, how.deadlines, until);
     if (!wire)
-        co_return retry::make_failure(errc::connect_timeout, to_string(where.where));
-    if (!*wire)
-        co_return wire->error();
+        co_return wire.error();
     const auto state =
-        std::make_shared<exchange_access::impl>(world, std::move(**wire), bounds, what.method == "HEAD");
+        std::make_shared<exchange_access::impl>(world, std::move(*wire), bounds, what.method == "HEAD");
     auto stream = exchange_access::make(state); // closes the connection on every way out
-    const auto answered_by = std::min(until, deadline_after(world.now(), limits.header));
-    const auto heads = co_await state->exchange_heads(std::move(*bytes), answered_by);
+    const auto answered_by = std::min(until, deadline_after(world.now(), how.deadlines.header));
+    const auto heads = co_await state->exchange_heads(std::move(*bytes), answered_by, errc::header_timeout);
     if (!heads)
         co_return heads.error();
+    if (proxy && !is_secure && stream.head().status == proxy_authentication_required)
+        co_return co_await refusal(world, std::move(stream), *proxy, what.method, answered_by);
     co_return std::move(stream);
 }
 
 } // namespace
 
-net::awaitable<result<body_stream>> open(runtime& world, url where, request what, deadlines limits,
+net::awaitable<result<body_stream>> open(runtime& world, url where, request what, transport how,
                                          response_limits bounds) {
-    return open_until(world, std::move(where), std::move(what), limits, bounds, time_point::max());
+    return open_until(world, std::move(where), std::move(what), std::move(how), bounds, time_point::max());
 }
 
-net::awaitable<result<response>> fetch(runtime& world, url where, request what, deadlines limits,
+net::awaitable<result<response>> fetch(runtime& world, url where, request what, transport how,
                                        response_limits bounds) {
-    const auto until = deadline_after(world.now(), limits.exchange);
-    auto opened = co_await open_until(world, std::move(where), std::move(what), limits, bounds, until);
+    const auto until = deadline_after(world.now(), how.deadlines.exchange);
+    auto opened = co_await open_until(world, std::move(where), std::move(what), std::move(how), bounds, until);
     if (!opened)
         co_return opened.error();
     response whole;

@@ -6,6 +6,8 @@
 #include <array>
 #include <charconv>
 #include <cstddef>
+#include <initializer_list>
+#include <string>
 #include <system_error>
 
 namespace holdfast::http {
@@ -154,7 +156,44 @@ duration parse_seconds(std::string_view digits) {
     return parsed.ec == std::errc() ? saturated(std::chrono::seconds(count)) : duration::max();
 }
 
+/// The first element of the list that is none of those allowed, or empty.
+std::string_view first_other(std::string_view list, std::initializer_list<std::string_view> allowed) {
+    while (!list.empty()) {
+        const auto comma = std::min(list.find(','), list.size());
+        const auto element = trim(list.substr(0, comma));
+        const auto is_it = [&](std::string_view each) { return iequals(element, each); };
+        if (!element.empty() && std::none_of(allowed.begin(), allowed.end(), is_it))
+            return element;
+        list.remove_prefix(std::min(comma + 1, list.size()));
+    }
+    return {};
+}
+
+std::string_view coding_in(const header& field) {
+    if (iequals(field.name, "Content-Encoding"))
+        return first_other(field.value, {"identity"});
+    if (iequals(field.name, "Transfer-Encoding"))
+        return first_other(field.value, {"identity", "chunked"});
+    return {};
+}
+
+/// Fit for a message: what a server sent may be anything.
+std::string shown(std::string_view text) {
+    constexpr std::size_t longest = 40;
+    std::string safe(text.substr(0, longest));
+    std::replace_if(safe.begin(), safe.end(), [](char c) { return !is_graphic(c); }, '?');
+    return safe;
+}
+
 } // namespace
+
+std::optional<failure> refuse_compressed(const std::vector<header>& response_fields) {
+    for (const auto& each : response_fields) {
+        if (const auto coding = coding_in(each); !coding.empty())
+            return make_failure(errc::compressed, each.name + ": " + shown(coding), true);
+    }
+    return std::nullopt;
+}
 
 bool is_media_type(std::string_view content_type, std::string_view expected) noexcept {
     return iequals(trim(content_type.substr(0, content_type.find(';'))), expected);

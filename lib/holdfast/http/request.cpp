@@ -45,6 +45,9 @@ std::optional<failure> check_header(const header& h) {
         return make_failure(errc::invalid_request, "the value of header \"" + h.name + '"');
     if (iequals(h.name, "Content-Length") || iequals(h.name, "Transfer-Encoding"))
         return make_failure(errc::invalid_request, "header \"" + h.name + "\" is not the caller's to set");
+    if (iequals(h.name, "Proxy-Authorization"))
+        return make_failure(errc::invalid_request,
+                            "header \"" + h.name + "\": credentials of a proxy belong in its URL");
     return std::nullopt;
 }
 
@@ -85,16 +88,26 @@ std::string base64(std::string_view bytes) {
     return text;
 }
 
-} // namespace
+/// What a request says to a proxy on its way; all empty: it goes there directly.
+struct hop {
+    std::string origin;      ///< goes before the target, which is then in absolute form
+    std::string credentials; ///< for the proxy
+};
 
-result<std::string> serialize(const request& what, const url& where) {
+std::string credentials_for(const url& proxy) {
+    return proxy.has_userinfo ? basic_authorization(proxy.user, proxy.password) : std::string();
+}
+
+result<std::string> serialize_over(const hop& by, const request& what, const url& where) {
     const std::string& target = what.target.empty() ? where.target : what.target;
     if (auto bad = check(what, target))
         return *std::move(bad);
 
-    std::string text = what.method + ' ' + target + " HTTP/1.1\r\n";
+    std::string text = what.method + ' ' + by.origin + target + " HTTP/1.1\r\n";
     if (count(what.headers, "Host") == 0)
         append(text, "Host", where.host_header());
+    if (!by.credentials.empty())
+        append(text, "Proxy-Authorization", by.credentials);
     for (const header& h : what.headers)
         append(text, h.name, h.value);
     if (count(what.headers, "Accept-Encoding") == 0)
@@ -104,6 +117,25 @@ result<std::string> serialize(const request& what, const url& where) {
     if (has_content(what))
         append(text, "Content-Length", std::to_string(what.body.size()));
     return text + "\r\n" + what.body;
+}
+
+} // namespace
+
+result<std::string> serialize(const request& what, const url& where) {
+    return serialize_over({}, what, where);
+}
+
+result<std::string> serialize_for_proxy(const request& what, const url& where, const url& proxy) {
+    return serialize_over({where.where.scheme + "://" + where.host_header(), credentials_for(proxy)}, what, where);
+}
+
+std::string serialize_connect(const endpoint& origin, const url& proxy) {
+    const std::string place = to_string(origin).substr(origin.scheme.size() + 3); // the port is always told
+    std::string text = "CONNECT " + place + " HTTP/1.1\r\n";
+    append(text, "Host", place);
+    if (proxy.has_userinfo)
+        append(text, "Proxy-Authorization", credentials_for(proxy));
+    return text + "\r\n";
 }
 
 std::string basic_authorization(std::string_view user, std::string_view password) {

@@ -2,6 +2,7 @@
 // targets. Pure; needs no Asio.
 #pragma once
 
+#include <holdfast/header.hpp>
 #include <holdfast/http/url.hpp>
 #include <holdfast/retry/failure.hpp>
 
@@ -11,33 +12,36 @@
 
 namespace holdfast::http {
 
-struct header {
-    std::string name;
-    std::string value;
-
-    friend bool operator==(const header&, const header&) = default;
-};
-
+/// What is asked of a server. A value: nothing is checked before serialize().
 struct request {
     request() = default; // no aggregate: g++ 12 destroys temporaries of those twice beside a co_await
 
-    std::string method = "GET";
-    std::string
-        target; ///< path and query, percent-encoded, from the first slash; empty: the URL's own target
-    std::vector<header> headers;
-    std::string body;
+    std::string method = "GET"; ///< any token, sent as it is: methods are case-sensitive
+    /// Path and query, percent-encoded, from the first slash. Empty: the URL's own target.
+    std::string target;
+    std::vector<header> headers; ///< sent in this order; what may not be among them: see serialize()
+    std::string body;            ///< any bytes, sent as they are
 };
 
 /// The whole HTTP/1.1 request, head and body, to be sent to `where`.
 ///
 /// Adds what `what.headers` does not give: Host, `Accept-Encoding: identity`, and Authorization (Basic) from
 /// the URL's userinfo. Content-Length is added for a body and for POST, PUT and PATCH; giving it, or
-/// Transfer-Encoding, is an error, and so is more than one Host.
+/// Transfer-Encoding, is an error, and so is more than one Host. Proxy-Authorization is an error too, as it would
+/// reach the origin wherever no proxy is: a proxy's credentials belong in its URL.
 ///
 /// Error: invalid_request when the method or a name is no token, when the target is not printable ASCII that
 /// begins with a slash, or when a value has a control character other than a tab. The message names the
 /// field, never its value.
 [[nodiscard]] result<std::string> serialize(const request& what, const url& where);
+
+/// The same request for `proxy`, which passes it on to `where`: the target in absolute form, and the proxy's
+/// credentials as Proxy-Authorization (Basic). Errors: as above.
+[[nodiscard]] result<std::string> serialize_for_proxy(const request& what, const url& where, const url& proxy);
+
+/// What asks `proxy` for a tunnel to `origin` (RFC 9110, section 9.3.6): the origin's name and port, the proxy's
+/// credentials, and nothing else.
+[[nodiscard]] std::string serialize_connect(const endpoint& origin, const url& proxy);
 
 /// The value of an Authorization field, "Basic ..." (RFC 7617). `user` must not have a colon.
 [[nodiscard]] std::string basic_authorization(std::string_view user, std::string_view password);

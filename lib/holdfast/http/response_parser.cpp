@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <optional>
 #include <stdexcept>
 
 namespace holdfast::http {
@@ -60,6 +61,17 @@ bool is_beginning_of_empty_body(std::string_view framing) {
     return framing.size() < 5 && !size.empty() && size.find_first_not_of('0') == std::string_view::npos;
 }
 
+// RFC 9110, section 15.2: other than 101, which nobody asked for, they announce another response.
+bool is_interim(unsigned status) {
+    return status < 200 && status != 101;
+}
+
+// Beast waits for the end of a head that does not come as a whole, and so for ever where no HTTP is spoken.
+bool may_begin_head(std::string_view bytes) {
+    constexpr std::string_view name = "HTTP/";
+    return name.substr(0, bytes.size()) == bytes.substr(0, name.size());
+}
+
 error_code translate(const beast::error_code& ec) {
     using beast::http::error;
     if (ec == error::header_limit || ec == error::buffer_overflow)
@@ -81,27 +93,46 @@ std::string_view response_head::find(std::string_view name) const noexcept {
 }
 
 struct response_parser::impl {
-    explicit impl(response_limits l, bool head_request) : limits(l) {
-        parser.skip(head_request);
-        parser.header_limit(limits.header
-                                ? static_cast<std::uint32_t>(std::min<std::size_t>(limits.header, UINT32_MAX))
-                                : UINT32_MAX);
+    impl(response_limits l, bool head) : limits(l), head_request(head) { begin(nullptr); }
+
+    // At the first response, and at the one after an interim one: what those took is taken from the limit.
+    void begin(std::vector<std::string_view>* out) {
+        parser.emplace();
+        head_begun = false;
+        parser->skip(head_request);
+        parser->header_limit(
+            limits.header ? static_cast<std::uint32_t>(std::min<std::size_t>(limits.header - heads_size, UINT32_MAX))
+                          : UINT32_MAX);
         if (limits.body)
-            parser.body_limit(limits.body);
+            parser->body_limit(limits.body);
         else
-            parser.body_limit(boost::none);
+            parser->body_limit(boost::none);
+        parser->get().body().out = out;
     }
 
     // Parses what it can of `bytes`; `used` is how much.
     error_code feed(std::string_view bytes, std::size_t& used) {
         used = 0;
-        while (used < bytes.size() && !parser.is_done()) {
+        while (used < bytes.size() && !parser->is_done()) {
+            const auto rest = bytes.substr(used);
+            if (!head_begun && !may_begin_head(rest))
+                return errc::malformed;
             beast::error_code ec;
-            const std::size_t step = put(bytes.substr(used), ec);
+            const std::size_t step = put(rest, ec);
             used += step;
-            if (!head_seen && parser.is_header_done()) {
-                if (parser.get().result_int() < 100) // Beast takes any three digits
+            head_begun = head_begun || step != 0;
+            heads_size += head_seen ? 0 : step;
+            if (!head_seen && parser->is_header_done()) {
+                const auto status = parser->get().result_int();
+                if (status < 100) // Beast takes any three digits
                     return errc::malformed;
+                // Beast holds the status line and the fields to the limit, but each by itself.
+                if (limits.header && heads_size + is_interim(status) > limits.header)
+                    return errc::header_too_large;
+                if (is_interim(status)) {
+                    begin(parser->get().body().out);
+                    continue;
+                }
                 take_head();
             }
             if (ec == beast::http::error::need_more)
@@ -114,7 +145,7 @@ struct response_parser::impl {
 
     std::size_t put(std::string_view bytes, beast::error_code& ec) {
         try {
-            return parser.put(boost::asio::buffer(bytes), ec);
+            return parser->put(boost::asio::buffer(bytes), ec);
         } catch (const std::length_error&) { // Beast's fields hold no value over 64 KiB
             ec = beast::http::error::header_limit;
             return 0;
@@ -124,8 +155,8 @@ struct response_parser::impl {
     // Right after its last byte: the fields of a trailer would be found among those of the head.
     void take_head() {
         head_seen = true;
-        parser.eager(true);
-        const auto& message = parser.get();
+        parser->eager(true);
+        const auto& message = parser->get();
         head.status = static_cast<int>(message.result_int());
         head.reason = message.reason();
         for (const auto& field : message)
@@ -133,8 +164,11 @@ struct response_parser::impl {
     }
 
     response_limits limits;
-    parser_type parser;
+    bool head_request;
+    std::optional<parser_type> parser;
+    std::size_t heads_size = 0; // with those of interim responses
     response_head head;
+    bool head_begun = false; // something of the present head was parsed
     bool head_seen = false;
     bool ended = false;
     std::string carry; // what the parser could not take yet: part of a head or of a chunk's framing
@@ -148,11 +182,11 @@ response_parser& response_parser::operator=(response_parser&&) noexcept = defaul
 
 error_code response_parser::put(std::string_view bytes, std::vector<std::string_view>& body) {
     auto& me = *impl_;
-    me.parser.get().body().out = &body;
+    me.parser->get().body().out = &body;
     std::size_t used = 0;
     // A head or framing that was cut by a read is completed in `carry`, a line at a time: payload begins
     // after a line end, so it is never copied, and no view of `carry` gets out.
-    while (!me.carry.empty() && !bytes.empty() && !me.parser.is_done()) {
+    while (!me.carry.empty() && !bytes.empty() && !me.parser->is_done()) {
         const auto line_end = bytes.find('\n');
         const std::size_t take = line_end == std::string_view::npos ? bytes.size() : line_end + 1;
         const std::size_t before = me.carry.size();
@@ -173,11 +207,11 @@ error_code response_parser::put(std::string_view bytes, std::vector<std::string_
         if (me.limits.header && me.carry.size() > me.limits.header)
             return errc::header_too_large;
     }
-    if (bytes.empty() || me.parser.is_done())
+    if (bytes.empty() || me.parser->is_done())
         return {};
     if (const auto ec = me.feed(bytes, used))
         return ec;
-    if (!me.parser.is_done())
+    if (!me.parser->is_done())
         me.carry.assign(bytes.substr(used));
     if (me.limits.header && me.carry.size() > me.limits.header)
         return errc::header_too_large;
@@ -188,12 +222,12 @@ error_code response_parser::put_end() {
     auto& me = *impl_;
     if (complete())
         return {};
-    if (!me.parser.got_some())
+    if (!me.parser->got_some())
         return errc::cut;
     beast::error_code ec;
     std::vector<std::string_view> none;
-    me.parser.get().body().out = &none;
-    me.parser.put_eof(ec);
+    me.parser->get().body().out = &none;
+    me.parser->put_eof(ec);
     if (ec)
         return translate(ec);
     me.ended = true;
@@ -205,7 +239,7 @@ bool response_parser::head_complete() const noexcept {
 }
 
 bool response_parser::complete() const noexcept {
-    return impl_->ended || (impl_->head_seen && impl_->parser.is_done());
+    return impl_->ended || (impl_->head_seen && impl_->parser->is_done());
 }
 
 const response_head& response_parser::head() const noexcept {

@@ -56,8 +56,11 @@ public:
 
 private:
     // RFC 6125: the name that was asked for, not one that was looked up. An address is no name, and is not sent as one.
-    static bool names(SSL* session, const std::string& host) {
+    // A dot at the end is DNS's, not the name's (RFC 6066, section 3).
+    static bool names(SSL* session, std::string host) {
         X509_VERIFY_PARAM* const expected = SSL_get0_param(session);
+        if (host.ends_with('.'))
+            host.pop_back();
         if (is_address(host))
             return X509_VERIFY_PARAM_set1_ip_asc(expected, host.c_str()) == 1;
         X509_VERIFY_PARAM_set_hostflags(expected, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);

@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <optional>
 #include <utility>
 
 namespace holdfast::opencode {
@@ -110,6 +111,15 @@ failure not_json(const http::response& answer, std::string_view target) {
     return why;
 }
 
+/// Why a body that should be JSON is not even looked at; nothing when it may be.
+std::optional<failure> unreadable(const http::response& answer, std::string_view target) {
+    if (auto why = http::refuse_compressed(answer.head.headers)) {
+        why->status = answer.head.status;
+        return why;
+    }
+    return is_json(answer) ? std::nullopt : std::optional(not_json(answer, target));
+}
+
 } // namespace
 
 failure make_api_failure(const http::response& answer, wall_time now) {
@@ -154,7 +164,7 @@ net::awaitable<result<http::response>> client::exchange(http::request what) {
     }
     for (auto& each : credentials())
         what.headers.push_back(std::move(each));
-    auto got = co_await http::fetch(*world, base_, std::move(what), config_.deadlines, config_.limits);
+    auto got = co_await http::fetch(*world, base_, std::move(what), config_.transport, config_.limits);
     if (!got) {
         pass.failed(got.error());
         co_return got.error();
@@ -181,8 +191,8 @@ net::awaitable<result<json::value>> client::call(std::string method, std::string
         co_return make_api_failure(*got, world_->wall_now());
     if (got->head.status == 204)
         co_return json::value();
-    if (!is_json(*got))
-        co_return not_json(*got, target);
+    if (auto why = unreadable(*got, target))
+        co_return *std::move(why);
     auto value = parse_json(got->body);
     if (!value)
         co_return value.error();
@@ -291,8 +301,8 @@ net::awaitable<result<message_page>> client::messages(std::string session, unsig
         co_return got.error();
     if (got->head.status >= 300)
         co_return make_api_failure(*got, world_->wall_now());
-    if (!is_json(*got))
-        co_return not_json(*got, target);
+    if (auto why = unreadable(*got, target))
+        co_return *std::move(why);
     const auto value = parse_json(got->body);
     if (!value)
         co_return value.error();

@@ -9,6 +9,7 @@
 #include <boost/json/fwd.hpp>
 
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -17,7 +18,7 @@
 namespace holdfast::opencode {
 
 struct client_config {
-    http::deadlines deadlines;
+    http::transport transport; ///< deadlines, TLS and proxies: of calls, and of the server's event streams
     http::response_limits limits;
     std::string bearer; ///< a token for Authorization, instead of the URL's user and password
 };

@@ -60,8 +60,21 @@ stream::routing directory_stream::route(std::string_view data) {
 
 // --- server_core
 
+namespace {
+
+// One context for all calls. If it cannot be made, each call will say why.
+server_config with_trust(server_config config, const http::url& base) {
+    if (base.where.scheme != "https" || config.rest.transport.tls)
+        return config;
+    if (auto made = http::make_tls_context())
+        config.rest.transport.tls = std::move(*made);
+    return config;
+}
+
+} // namespace
+
 server_core::server_core(runtime& w, http::url b, server_config c)
-    : world(w), base(std::move(b)), config(std::move(c)), ids(w),
+    : world(w), base(std::move(b)), config(with_trust(std::move(c), base)), ids(w),
       scope_(w,
              [this](std::exception_ptr error) {
                  log_record record;
@@ -162,7 +175,7 @@ net::awaitable<result<server_info>> server_core::ready() {
         const auto seen = co_await server.health();
         if (seen)
             co_return can_be_held(*seen);
-        const auto next = schedule.on_end(seen.error(), duration::zero(), world.random());
+        const auto next = schedule.on_end(seen.error(), duration::zero(), world.now(), world.random());
         if (next.give_up)
             co_return seen.error();
         log_record record;
@@ -250,7 +263,7 @@ std::shared_ptr<directory_stream> server_core::start_stream(const std::string& d
     };
     hub.source.headers = rest().credentials();
     hub.source.policy = config.policy;
-    hub.source.deadlines = config.rest.deadlines;
+    hub.source.transport = config.rest.transport;
     hub.source.stall_timeout = config.stall_timeout;
     hub.source.greeting_timeout = config.greeting_timeout;
     hub.source.limits = config.limits;

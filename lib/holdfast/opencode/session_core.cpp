@@ -275,7 +275,7 @@ net::awaitable<void> session_core::post_until_known(std::shared_ptr<turn_core> c
         if (core->abort_asked && done.error().code == errc::not_found)
             co_return close_turn(core->message, outcome::aborted, rule::abort_requested, std::nullopt,
                                  reprompt::unknown);
-        const auto next = schedule.on_end(done.error(), duration::zero(), world().random());
+        const auto next = schedule.on_end(done.error(), duration::zero(), world().now(), world().random());
         if (next.give_up)
             co_return settle_unposted(*core, done.error());
         co_await server_->pause(next.delay);

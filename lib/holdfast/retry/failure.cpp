@@ -69,6 +69,7 @@ failure_class classify(error_code code) noexcept {
     case errc::unreachable:
         return failure_class::unreachable;
     case errc::connect_timeout:
+    case errc::tls_timeout:
     case errc::header_timeout:
     case errc::exchange_timeout:
     case errc::no_greeting:
@@ -85,6 +86,7 @@ failure_class classify(error_code code) noexcept {
     case errc::throttled:
         return failure_class::throttled;
     case errc::bad_content_type:
+    case errc::compressed:
         return failure_class::content_type;
     case errc::early_end:
         return failure_class::early_end;
@@ -107,7 +109,6 @@ failure_class classify(error_code code) noexcept {
     case errc::too_many_lines:
     case errc::id_too_long:
         return failure_class::too_large;
-    case errc::tls_not_supported:
     case errc::local:
     case errc::invalid_url:
     case errc::unsupported_scheme:
@@ -131,13 +132,15 @@ failure make_failure(errc code, std::string detail, bool connected) {
     return f;
 }
 
-failure make_status_failure(int status, std::string body, std::optional<duration> retry_after) {
+failure make_status_failure(int status, std::string body, std::optional<duration> retry_after,
+                            std::vector<header> headers) {
     const bool throttled = status == 429 || (status == 503 && retry_after);
     failure f;
     f.cls = throttled ? failure_class::throttled : failure_class::http_status;
     f.code = throttled ? errc::throttled : status == 204 ? errc::no_content : errc::bad_status;
     f.status = status;
     f.message = "the server answered with status " + std::to_string(status);
+    f.headers = std::move(headers);
     f.body = std::move(body);
     f.body.resize(std::min(f.body.size(), max_failure_body));
     if (retry_after)
@@ -169,7 +172,7 @@ bool blames_endpoint(const failure& f) noexcept {
     case failure_class::tls:
         return true;
     case failure_class::timeout:
-        return f.code == errc::connect_timeout || f.code == errc::header_timeout;
+        return f.code == errc::connect_timeout || f.code == errc::tls_timeout || f.code == errc::header_timeout;
     case failure_class::http_status:
     case failure_class::throttled:
         return is_gateway_status(f.status);

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <holdfast/error.hpp>
+#include <holdfast/header.hpp>
 #include <holdfast/time.hpp>
 
 #include <boost/assert/source_location.hpp>
@@ -14,6 +15,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace holdfast::retry {
 
@@ -49,6 +51,7 @@ struct failure {
     error_code code;
     int status = 0;                      ///< the HTTP status, 0 when there was none
     std::string message;                 ///< one sentence for a person, without the body
+    std::vector<header> headers;         ///< of the response that had this status, untrusted
     std::string body;                    ///< the first `max_failure_body` bytes of an error's body, untrusted
     std::optional<duration> retry_after; ///< what the server asked for, already bounded below by 0
     bool connected = false;              ///< a connection was had before it failed
@@ -73,7 +76,8 @@ using result = boost::system::result<T, failure>;
 /// A failure by an HTTP status: 429 and 503 with Retry-After are `throttled`, everything else is
 /// `http_status`. A Retry-After is kept with any status; a negative one counts as 0. The body is cut to
 /// `max_failure_body`.
-[[nodiscard]] failure make_status_failure(int status, std::string body, std::optional<duration> retry_after);
+[[nodiscard]] failure make_status_failure(int status, std::string body, std::optional<duration> retry_after,
+                                          std::vector<header> headers = {});
 
 /// True for what waiting does not heal: every status below 500 but 408 425 429 (so 204 and, as redirects are
 /// not followed, 3xx), a wrong Content-Type, limits passed, and the codes of `protocol` and `local` that are

@@ -1,6 +1,7 @@
 #include <holdfast/retry/policy.hpp>
 
 #include <algorithm>
+#include <utility>
 
 namespace holdfast::retry {
 namespace {
@@ -24,6 +25,14 @@ duration doubled(const policy& p, unsigned doublings) {
 duration between(duration low, duration high, std::uint64_t random) {
     const auto choices = static_cast<std::uint64_t>((high - low).count()) + 1;
     return low + duration(static_cast<duration::rep>(random % choices));
+}
+
+bool contains(const std::vector<int>& statuses, int status) {
+    return std::find(statuses.begin(), statuses.end(), status) != statuses.end();
+}
+
+bool is_by_status(const failure& f) {
+    return f.cls == failure_class::http_status || f.cls == failure_class::throttled;
 }
 
 } // namespace
@@ -64,26 +73,44 @@ duration spread(duration delay, jitter kind, std::uint64_t random) noexcept {
     return delay;
 }
 
-schedule::schedule(retry::policy p) : policy_(p) {}
+bool is_final(const policy& p, const failure& f) noexcept {
+    if (is_by_status(f) && contains(p.statuses.final_too, f.status))
+        return true;
+    if (is_by_status(f) && contains(p.statuses.transient_too, f.status))
+        return false;
+    return is_final(f);
+}
 
-schedule::decision schedule::on_end(const failure& f, duration lived, std::uint64_t random) {
+schedule::schedule(retry::policy p) : policy_(std::move(p)) {}
+
+schedule::decision schedule::on_end(const failure& f, duration lived, time_point now, std::uint64_t random) {
+    const bool healthy = f.cls == failure_class::ended;
     const bool stable = policy_.stable_after > duration::zero() && lived >= policy_.stable_after;
-    if (stable || f.cls == failure_class::ended)
+    if (stable || healthy)
         failures_ = 0;
+    if (!healthy && failures_ == 0)
+        failing_since_ = now;
     // The last value is kept free, so that the number of the next attempt never wraps.
-    if (f.cls != failure_class::ended && failures_ < unlimited - 1)
+    if (!healthy && failures_ < unlimited - 1)
         ++failures_;
 
     const std::optional<duration> computed = delay_after(policy_, failures_, f.cls);
-    if (is_final(f) || !computed)
+    const bool last = is_final(policy_, f) || (policy_.first_failure_final && !opened_);
+    if (last || !computed)
         return {true, duration::zero(), failures_};
     duration delay = spread(*computed, policy_.jitter, random);
     if (f.retry_after)
         delay = std::max(delay, std::min(*f.retry_after, policy_.max_retry_after));
+    const bool in_time = policy_.max_elapsed == duration::zero() || failures_ == 0 ||
+                         later(now, delay) <= later(failing_since_, policy_.max_elapsed);
+    if (!in_time)
+        return {true, duration::zero(), failures_};
     return {false, delay, attempt()};
 }
 
 void schedule::server_base_delay(duration d) noexcept {
+    if (!policy_.heed_retry_field)
+        return;
     policy_.base_delay = std::min(std::max(d, policy_.min_delay), policy_.max_delay);
 }
 

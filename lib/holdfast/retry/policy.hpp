@@ -1,4 +1,4 @@
-// When to try again, and when to stop trying. Pure: randomness is an argument.
+// When to try again, and when to stop trying. Pure: time and randomness are arguments.
 #pragma once
 
 #include <holdfast/retry/failure.hpp>
@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <limits>
 #include <optional>
+#include <vector>
 
 namespace holdfast::retry {
 
@@ -19,34 +20,66 @@ enum class jitter {
 
 inline constexpr unsigned unlimited = std::numeric_limits<unsigned>::max();
 
-/// The policy of one stream. Defaults are the preset `session_stream`.
+/// Exceptions to is_final(), by the HTTP status. Both are empty by default, which costs nothing; a status in
+/// both is final.
+struct status_rules {
+    std::vector<int> final_too;     ///< given up at once, though waiting might heal it: a 503, a 429
+    std::vector<int> transient_too; ///< tried again, though waiting does not heal it as a rule: a 404, a 401
+
+    friend bool operator==(const status_rules&, const status_rules&) = default;
+};
+
+/// The policy of one stream, a plain value. Defaults are the preset `session_stream`; where each comes from
+/// is said beside it.
 struct policy {
-    duration base_delay = seconds(1); ///< before the first retry; doubled for each further one
-    duration max_delay = seconds(30); ///< no computed delay is longer
-    unsigned refused_factor = 1;      ///< a refused connection waits so many times the delay, then capped again
-    unsigned max_attempts = 6;        ///< retries after the first failure; `unlimited` for daemons; 0: none
+    /// Before the first retry; doubled for each further one. 1 s: the HTML Standard leaves it to the client,
+    /// "in the region of a few seconds" (section 9.2.3); gRPC's and the predecessor's base is 1 s.
+    duration base_delay = seconds(1);
+    /// No computed delay is longer. 30 s: the predecessor's and the Kubernetes reflector's cap (gRPC: 120 s).
+    duration max_delay = seconds(30);
+    unsigned refused_factor = 1; ///< a refused connection waits so many times the delay, then capped again
+    /// Retries after the first failure; `unlimited` for daemons; 0: none. 6: the predecessor's.
+    unsigned max_attempts = 6;
+    /// Gives up as soon as the next attempt would come later than this after the first failure of the run;
+    /// zero: no such limit. A run begins with the first failure after health, and goes on while the location
+    /// is down. Zero: the count alone decides, the predecessor's rule.
+    duration max_elapsed{};
+    /// A failure before the stream was ever opened is the last. False: a server may still be starting, and
+    /// the HTML Standard reestablishes after a network error, be it the first (section 9.2.3).
+    bool first_failure_final = false;
+    /// None: one stream's delays are exact. For many clients of one server take `full` (AWS) or `equal`.
     retry::jitter jitter = jitter::none;
-    /// A clean end this long after the head is `ended`, an earlier one `early_end`.
+    /// A clean end this long after the head is `ended`, an earlier one `early_end`. 5 s: a server that is up
+    /// but ends each stream at once must not be asked for ever.
     duration healthy_after = seconds(5);
-    /// A connection that lived so long resets the count, however it ended; zero: none does.
+    /// A connection that lived so long resets the count, however it ended; zero: none does. 60 s:
+    /// LaunchDarkly's (the Kubernetes reflector: 2 min).
     duration stable_after = seconds(60);
-    duration min_delay = milliseconds(10);  ///< the floor for what `retry:` asks
-    duration max_retry_after = minutes(10); ///< the cap for what Retry-After asks
+    /// `retry:` in a stream replaces base_delay (HTML Standard, section 9.2.6), from `min_delay` to
+    /// `max_delay`; false: it is ignored.
+    bool heed_retry_field = true;
+    duration min_delay = milliseconds(10);  ///< the floor for what `retry:` asks; so that 0 is no busy loop
+    duration max_retry_after = minutes(10); ///< the cap for what Retry-After asks (RFC 9110, section 10.2.3)
+    status_rules statuses;                  ///< which are final, in other ways than is_final() says
 };
 
 /// 1 2 4 8 16 30 s, then give up when the seventh consecutive attempt fails; no jitter.
 [[nodiscard]] policy session_stream() noexcept;
 
-/// For runs that are looked at now and then: 10 20 40 60 60 ... s, after refused connections 20 40 60 60 ... s,
-/// without end; no jitter.
+/// For runs that are looked at now and then: 10 20 40 60 60 ... s, after refused connections 20 40 60 60 ...
+/// s, without end; no jitter.
 [[nodiscard]] policy capture() noexcept;
 
-/// The bare rule: after the n-th consecutive failure (1-based), the last one of this class, the delay before the
-/// next attempt, or nullopt to give up. min(max_delay, base_delay * 2^(n-1)) with a saturating exponent, for
-/// `refused` min(max_delay, that * refused_factor); gives up when n > max_attempts. `failures` 0 stands for a
-/// clean, healthy end: the base delay (at most max_delay), and never a give-up.
+/// The bare rule: after the n-th consecutive failure (1-based), the last one of this class, the delay before
+/// the next attempt, or nullopt to give up. min(max_delay, base_delay * 2^(n-1)) with a saturating exponent,
+/// for `refused` min(max_delay, that * refused_factor); gives up when n > max_attempts. `failures` 0 stands
+/// for a clean, healthy end: the base delay (at most max_delay), and never a give-up.
 [[nodiscard]] std::optional<duration> delay_after(const policy& p, unsigned failures,
                                                   failure_class last = failure_class::cut) noexcept;
+
+/// Whether `f` is the last by this policy, whatever the count: is_final() with the exceptions of
+/// `p.statuses`, which are about failures by a status (classes http_status and throttled) alone.
+[[nodiscard]] bool is_final(const policy& p, const failure& f) noexcept;
 
 /// `delay` spread by `kind`, never longer than `delay`; `random` is uniform over all 64-bit values.
 [[nodiscard]] duration spread(duration delay, jitter kind, std::uint64_t random) noexcept;
@@ -68,17 +101,23 @@ public:
     [[nodiscard]] unsigned attempt() const noexcept { return failures_ + 1; }
     [[nodiscard]] unsigned failures() const noexcept { return failures_; }
 
-    /// Judges the end of an attempt, own or ridden. `lived` is the time since the response head, zero when
-    /// there was none. `ended` resets the count and waits the base delay. A life of `stable_after` resets the
-    /// count first. A final failure (`is_final`) gives up at once. Retry-After is honoured, at least the
-    /// computed delay, at most `max_retry_after`, once for the failure that carried it; it is not spread, as
-    /// earlier is too early.
-    decision on_end(const failure& f, duration lived, std::uint64_t random);
+    /// Judges the end of an attempt at `now`, own or ridden. `lived` is the time since the response head,
+    /// zero when there was none. `ended` resets the count and waits the base delay. A life of `stable_after`
+    /// resets the count first. A final failure (is_final() by the policy), one before on_open() where the
+    /// policy says `first_failure_final`, and one whose next attempt would come after `max_elapsed`, give up
+    /// at once. Retry-After is honoured, at least the computed delay, at most `max_retry_after`, once for the
+    /// failure that carried it; it is not spread, as earlier is too early.
+    decision on_end(const failure& f, duration lived, time_point now, std::uint64_t random);
 
-    /// `retry:` from the stream: replaces the base delay, clamped to min_delay .. max_delay.
+    /// The attempt became a stream: from now on no failure is the first.
+    void on_open() noexcept { opened_ = true; }
+
+    /// `retry:` from the stream: replaces the base delay, clamped to min_delay .. max_delay, where the policy
+    /// heeds it.
     void server_base_delay(duration d) noexcept;
 
-    /// Starts over with the count of a fresh stream (a wake(), a new endpoint). The base delay stays.
+    /// Starts over with the count, and the time, of a fresh stream (a wake(), a new endpoint). The base delay
+    /// stays, and so does whether it was ever open.
     void reset() noexcept { failures_ = 0; }
 
     [[nodiscard]] const retry::policy& policy() const noexcept { return policy_; }
@@ -86,6 +125,8 @@ public:
 private:
     retry::policy policy_;
     unsigned failures_ = 0;
+    time_point failing_since_{}; // meaningful while there are failures
+    bool opened_ = false;
 };
 
 } // namespace holdfast::retry

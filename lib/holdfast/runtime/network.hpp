@@ -6,10 +6,14 @@
 #include <holdfast/runtime/clock.hpp>
 
 #include <boost/asio/buffer.hpp>
+#include <boost/asio/ip/address.hpp>
 
 #include <cstddef>
+#include <map>
 #include <memory>
+#include <string>
 #include <string_view>
+#include <vector>
 
 namespace holdfast {
 
@@ -39,14 +43,26 @@ class network {
 public:
     virtual ~network() = default;
 
-    /// Connects to `where`, trying its addresses in turn. Failure classes: refused (only if every address
-    /// refused), unreachable, dns, local. No deadline of its own: the caller sets one around it.
-    /// Cancellation (terminal) ends it at once, also while a name is being resolved.
+    /// Connects to `where`. Failure classes: refused, unreachable, dns, timeout (the system's own patience with an
+    /// address), local. No deadline of its own: the caller sets one around it. Cancellation (terminal) ends it at
+    /// once, also while a name is being resolved.
     [[nodiscard]] virtual net::awaitable<result<std::unique_ptr<connection>>> connect(endpoint where) = 0;
 };
 
-/// TCP by Asio. Literals and "localhost" are not looked up; other names are resolved on a thread of their own
-/// that is never joined, because getaddrinfo cannot be cancelled.
-[[nodiscard]] std::unique_ptr<network> make_tcp_network();
+/// Names whose addresses are told instead of being looked up; the names in lower case.
+using known_hosts = std::map<std::string, std::vector<net::ip::address>>;
+
+/// TCP by Asio.
+///
+/// The addresses of a name are tried in turn (RFC 8305): in the resolver's order, but IPv6 and IPv4 alternating; the
+/// next one as soon as one has failed, or when the last one begun has not answered for 250 ms. The first to connect is
+/// taken and the others are closed, so an address that never answers costs 250 ms and not the caller's deadline.
+/// When all have failed the failure is refused only if every address refused; those that this machine has no way to
+/// (IPv6 where there is none) do not count beside others.
+///
+/// Literals, `known` names and "localhost" (127.0.0.1, then ::1) are not looked up; other names are resolved on a
+/// thread of their own that is never joined, because getaddrinfo cannot be cancelled.
+/// Thread safety: connect() may be called on several threads at once.
+[[nodiscard]] std::unique_ptr<network> make_tcp_network(known_hosts known = {});
 
 } // namespace holdfast

@@ -6,12 +6,14 @@
 #include <boost/asio/ip/address.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
 
 #include <netdb.h>
 
 #include <algorithm>
+#include <chrono>
 #include <mutex>
 #include <optional>
 #include <system_error>
@@ -32,6 +34,13 @@ bool is_exhaustion(const error_code& ec) {
            ec == boost::system::errc::no_buffer_space || ec == boost::system::errc::not_enough_memory ||
            ec == boost::system::errc::address_not_available || ec == boost::system::errc::permission_denied ||
            ec == boost::system::errc::operation_not_permitted;
+}
+
+// An address of a family or a net that this machine is not part of.
+bool is_no_way_from_here(const error_code& ec) {
+    return ec == boost::system::errc::address_not_available ||
+           ec == boost::system::errc::address_family_not_supported ||
+           ec == boost::system::errc::network_unreachable;
 }
 
 failure connect_failure(const error_code& ec, const endpoint& where) {
@@ -159,19 +168,27 @@ private:
     std::optional<waiter> waiting_;
 };
 
-net::awaitable<result<addresses>> addresses_of(endpoint where) {
+addresses at_port(const std::vector<net::ip::address>& hosts, std::uint16_t port) {
     addresses list;
+    for (const auto& each : hosts)
+        list.emplace_back(each, port);
+    return list;
+}
+
+/// What needs no look-up.
+std::optional<addresses> known_addresses(const known_hosts& known, const endpoint& where) {
     error_code ec;
     const auto literal = net::ip::make_address(where.host, ec);
-    if (!ec) {
-        list.emplace_back(literal, where.port);
-        co_return list;
-    }
-    if (where.host == "localhost") {
-        list.emplace_back(net::ip::address_v4::loopback(), where.port);
-        list.emplace_back(net::ip::address_v6::loopback(), where.port);
-        co_return list;
-    }
+    if (!ec)
+        return at_port({literal}, where.port);
+    if (const auto found = known.find(where.host); found != known.end())
+        return at_port(found->second, where.port);
+    if (where.host == "localhost")
+        return at_port({net::ip::address_v4::loopback(), net::ip::address_v6::loopback()}, where.port);
+    return std::nullopt;
+}
+
+net::awaitable<result<addresses>> looked_up(endpoint where) {
     const net::any_io_executor executor = co_await net::this_coro::executor;
     auto initiate = [executor](auto handler, std::string host, std::uint16_t port) {
         std::make_shared<lookup>(executor, lookup::handler_type(std::move(handler)))
@@ -194,35 +211,145 @@ net::awaitable<result<addresses>> addresses_of(endpoint where) {
     co_return std::move(found);
 }
 
+/// The same addresses, the families taking turns, so that one family that leads nowhere costs one delay.
+addresses interleaved(const addresses& list) {
+    addresses first, second;
+    for (const auto& each : list)
+        (each.protocol() == list.front().protocol() ? first : second).push_back(each);
+    addresses mixed;
+    for (std::size_t n = 0; n < std::max(first.size(), second.size()); ++n) {
+        if (n < first.size())
+            mixed.push_back(first[n]);
+        if (n < second.size())
+            mixed.push_back(second[n]);
+    }
+    return mixed;
+}
+
+// RFC 8305, section 5: the Connection Attempt Delay.
+constexpr auto attempt_delay = std::chrono::milliseconds(250);
+
+// Attempts at several addresses, begun one after the other; the first to connect ends them all.
+class address_race : public std::enable_shared_from_this<address_race> {
+public:
+    address_race(net::any_io_executor executor, addresses list, endpoint where)
+        : executor_(std::move(executor)), list_(std::move(list)), where_(std::move(where)), pace_(executor_),
+          end_(executor_, net::steady_timer::time_point::max()) {}
+
+    net::awaitable<result<tcp::socket>> run() {
+        begin_next();
+        while (!over_) {
+            co_await end_.async_wait(as_result);
+            co_await throw_if_cancelled();
+        }
+        if (!winner_)
+            co_return worst_;
+        co_return std::move(*winner_);
+    }
+
+    void stop() noexcept {
+        over_ = true;
+        pace_.cancel();
+        end_.cancel();
+        for (const auto& each : under_way_) {
+            error_code ignored;
+            each->close(ignored);
+        }
+        under_way_.clear();
+    }
+
+private:
+    void begin_next() {
+        if (over_ || begun_ == list_.size())
+            return;
+        const auto& place = list_[begun_++];
+        const auto socket = std::make_shared<tcp::socket>(executor_);
+        under_way_.push_back(socket);
+        socket->async_connect(
+            place, [self = shared_from_this(), socket](const error_code& ec) { self->answered(socket, ec); });
+        pace_.expires_after(attempt_delay);
+        pace_.async_wait([self = shared_from_this()](const error_code& ec) {
+            if (!ec)
+                self->begin_next();
+        });
+    }
+
+    void answered(const std::shared_ptr<tcp::socket>& socket, const error_code& ec) {
+        if (over_)
+            return;
+        std::erase(under_way_, socket);
+        if (!ec) {
+            winner_ = std::move(*socket);
+            return stop();
+        }
+        note(ec);
+        if (begun_ < list_.size())
+            begin_next();
+        else if (under_way_.empty())
+            stop();
+    }
+
+    // The first failure, but a refusal gives way to any other, and no way from here to everything.
+    void note(const error_code& ec) {
+        const bool no_way = is_no_way_from_here(ec);
+        if (failed_before_ && !no_way_ && (no_way || worst_.cls != failure_class::refused))
+            return;
+        worst_ = connect_failure(ec, where_);
+        no_way_ = no_way;
+        failed_before_ = true;
+    }
+
+    net::any_io_executor executor_;
+    addresses list_;
+    endpoint where_;
+    net::steady_timer pace_; ///< until the next attempt
+    net::steady_timer end_;  ///< cancelled at the end
+    std::size_t begun_ = 0;
+    std::vector<std::shared_ptr<tcp::socket>> under_way_;
+    std::optional<tcp::socket> winner_;
+    failure worst_;
+    bool failed_before_ = false;
+    bool no_way_ = false; ///< `worst_` is that there is no way from here
+    bool over_ = false;
+};
+
 class tcp_network final : public network {
 public:
+    explicit tcp_network(known_hosts known) : known_(std::move(known)) {}
+
     net::awaitable<result<std::unique_ptr<connection>>> connect(endpoint where) override {
-        auto list = co_await addresses_of(where);
+        auto known = known_addresses(known_, where);
+        result<addresses> list = addresses();
+        if (known)
+            list = std::move(*known);
+        else
+            list = co_await looked_up(where);
         if (!list)
             co_return list.error();
-        std::optional<failure> worst;
-        for (const auto& place : *list) {
-            tcp::socket socket(co_await net::this_coro::executor);
-            const auto [ec] = co_await socket.async_connect(place, as_result);
-            co_await throw_if_cancelled();
-            if (!ec) {
-                error_code ignored;
-                socket.set_option(tcp::no_delay(true), ignored);
-                co_return std::unique_ptr<connection>(std::make_unique<tcp_connection>(std::move(socket)));
-            }
-            auto why = connect_failure(ec, where);
-            // Refused only if every address refused.
-            if (!worst || worst->cls == failure_class::refused)
-                worst = std::move(why);
-        }
-        co_return std::move(*worst);
+        if (list->empty())
+            co_return retry::make_failure(errc::name_not_found, where.host);
+        const auto race = std::make_shared<address_race>(co_await net::this_coro::executor, interleaved(*list), where);
+        // It ends with who waits for it, also when that is cancelled or destroyed.
+        struct ending {
+            address_race& race;
+            ~ending() { race.stop(); }
+        } const ending{*race};
+        auto socket = co_await race->run();
+        if (!socket)
+            co_return socket.error();
+        error_code ignored;
+        socket->set_option(tcp::no_delay(true), ignored);
+        co_return std::unique_ptr<connection>(std::make_unique<tcp_connection>(std::move(*socket)));
     }
+
+private:
+    const known_hosts known_;
 };
 
 } // namespace
 
-std::unique_ptr<network> make_tcp_network() {
-    return std::make_unique<tcp_network>();
+std::unique_ptr<network> make_tcp_network(known_hosts known) {
+    return std::make_unique<tcp_network>(std::move(known));
 }
 
 } // namespace holdfast

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
+#include <utility>
 
 namespace holdfast::sse {
 
@@ -52,6 +53,14 @@ std::optional<std::string_view> value_of(std::string_view line, std::string_view
     return std::nullopt;
 }
 
+// False if the line, of which this is the beginning, is certain to be none that an event is made of.
+bool may_be_field(std::string_view beginning) {
+    for (const std::string_view name : {"data", "event", "id", "retry"})
+        if (beginning.size() <= name.size() ? name.starts_with(beginning) : names(beginning, name))
+            return true;
+    return false;
+}
+
 bool is_digit(char c) {
     return c >= '0' && c <= '9';
 }
@@ -86,24 +95,22 @@ void parser::text::release() noexcept {
     give_back_if_large(own_);
 }
 
-parser::parser(limits bounds) : bounds_(bounds) {}
+parser::parser(limits bounds, options wanted) : bounds_(bounds), wanted_(wanted) {}
 
 bool parser::next(std::string_view& input) {
     if (error_.failed())
         return false;
     skip_bom(input);
+    if (dropping_line_)
+        drop_rest_of_line(input);
     while (true) {
         skip_lf_of_crlf(input);
         const std::size_t length = line_length(input);
         if (length == input.size())
             return keep_rest(input);
         const std::string_view line = take_line(input, length);
-        if (line.empty()) {
-            if (blank_line())
-                return true;
-        } else if (!within_limits(line) || !field(line)) {
-            return false;
-        }
+        if (line.empty() ? blank_line() : end_line(line))
+            return !error_.failed();
     }
 }
 
@@ -116,6 +123,8 @@ void parser::reset() {
     error_ = {};
     bom_bytes_ = 0;
     after_cr_ = false;
+    dropping_line_ = false;
+    skipping_ = false;
     line_open_ = false;
     data_lines_ = 0;
     has_type_ = false;
@@ -148,6 +157,15 @@ void parser::skip_lf_of_crlf(std::string_view& input) {
         input.remove_prefix(1);
 }
 
+void parser::drop_rest_of_line(std::string_view& input) {
+    const std::size_t length = line_length(input);
+    dropping_line_ = length == input.size();
+    if (dropping_line_)
+        input = {};
+    else
+        take_line(input, length);
+}
+
 // Takes the line and its end (of a CRLF: the CR) off the input.
 std::string_view parser::take_line(std::string_view& input, std::size_t length) {
     const std::string_view line = input.substr(0, length);
@@ -166,25 +184,56 @@ void parser::continue_line(std::string_view more) {
     line_.append(more.data(), more.size() > room ? room + 1 : more.size());
 }
 
-// The limit that counts is the one whose byte comes first, so that the answer is the same for every cut.
-bool parser::within_limits(std::string_view line) {
+// True: there is something to tell, or a limit was passed.
+bool parser::end_line(std::string_view line) {
+    errc limit{};
+    const std::size_t most = most_of(line, limit);
+    return line.size() > most ? over(limit, line.substr(0, most + 1)) : field(line);
+}
+
+// How long the line, ended or not, may be, and the limit that it passes with one byte more: the one whose
+// byte comes first, so that the answer is the same for every cut.
+std::size_t parser::most_of(std::string_view line, errc& limit) const {
     std::size_t most = bounds_.line;
-    errc why = errc::line_too_long;
+    limit = errc::line_too_long;
     const auto narrow = [&](std::size_t before_value, std::size_t value, errc reason) {
         if (most > before_value && most - before_value > value) {
             most = before_value + value;
-            why = reason;
+            limit = reason;
         }
     };
     if (names(line, "data")) {
         const std::size_t held = data_lines_ > 0 ? data_.get().size() + 1 : 0;
         if (held > bounds_.event) // by the LF that joins, before any value
-            return fail(errc::event_too_large);
-        narrow(value_start(line, "data"), bounds_.event - held, errc::event_too_large);
+            narrow(std::string_view("data").size(), 0, errc::event_too_large);
+        else
+            narrow(value_start(line, "data"), bounds_.event - held, errc::event_too_large);
     } else if (names(line, "id")) {
         narrow(value_start(line, "id"), bounds_.id, errc::id_too_long);
     }
-    return line.size() <= most || fail(why);
+    return most;
+}
+
+// A limit was passed by the last byte of this beginning of a line. True: that is to be told.
+bool parser::over(errc limit, std::string_view beginning) {
+    if (!wanted_.skip_oversized) {
+        error_ = limit;
+        return true;
+    }
+    const bool line_alone = limit == errc::line_too_long && !may_be_field(beginning);
+    if (line_alone) {
+        keep_event();
+    } else {
+        data_lines_ = 0;
+        data_.release();
+        has_id_ = has_id_ && limit != errc::id_too_long;
+        if (std::exchange(skipping_, true))
+            return false;
+    }
+    skipped_ = limit;
+    event_ = {};
+    what_ = found::skipped;
+    return true;
 }
 
 bool parser::field(std::string_view line) {
@@ -197,21 +246,25 @@ bool parser::field(std::string_view line) {
         id_field(*id);
     } else if (const auto retry = value_of(line, "retry")) {
         retry_field(*retry);
+    } else if (wanted_.comments && line.front() == ':') {
+        return comment(line.substr(value_start(line, "")));
     }
-    return true;
+    return false;
 }
 
 bool parser::data_field(std::string_view value) {
+    if (skipping_)
+        return false;
     if (data_lines_ >= bounds_.data_lines)
-        return fail(errc::too_many_lines);
+        return over(errc::too_many_lines, value);
     if (data_lines_ == 0)
         data_.view(value);
     else if (data_.get().size() >= bounds_.event) // a "data" without a colon adds an LF all the same
-        return fail(errc::event_too_large);
+        return over(errc::event_too_large, value);
     else
         data_.append_line(value);
     ++data_lines_;
-    return true;
+    return false;
 }
 
 void parser::id_field(std::string_view value) {
@@ -233,22 +286,31 @@ void parser::retry_field(std::string_view value) {
     retry_ms_ = ms;
 }
 
+bool parser::comment(std::string_view text) {
+    keep_event();
+    event_ = {{}, text, {}};
+    what_ = found::comment;
+    return true;
+}
+
 // Commits the id and dispatches; false if there is no data, which means no event.
 bool parser::blank_line() {
     if (has_id_)
         last_event_id_.assign(id_);
     has_id_ = false;
+    skipping_ = false;
     const std::string_view type = has_type_ ? type_.get() : std::string_view();
     has_type_ = false;
     if (data_lines_ == 0)
         return false;
     data_lines_ = 0;
     event_ = {type.empty() ? std::string_view("message") : type, data_.get(), last_event_id_};
+    what_ = found::event;
     return true;
 }
 
-// Before control goes back for more bytes: nothing may view these any longer.
-bool parser::keep_rest(std::string_view& input) {
+// Before control goes back: nothing of an event under way may view the input any longer.
+void parser::keep_event() {
     if (data_lines_ > 0)
         data_.keep();
     else
@@ -257,24 +319,30 @@ bool parser::keep_rest(std::string_view& input) {
         type_.keep();
     else
         type_.release();
-    if (line_open_) {
-        continue_line(input);
-    } else if (!input.empty()) {
-        if (!within_limits(input))
-            return false;
-        line_.assign(input);
-        line_open_ = true;
-    } else {
-        give_back_if_large(line_);
-    }
-    input = {};
-    if (line_open_)
-        within_limits(line_);
-    return false;
 }
 
-bool parser::fail(errc why) {
-    error_ = why;
+bool parser::keep_rest(std::string_view& input) {
+    keep_event();
+    std::string_view line = std::exchange(input, {});
+    if (line_open_) {
+        continue_line(line);
+        line = line_;
+    }
+    errc limit{};
+    const std::size_t most = most_of(line, limit);
+    if (line.size() > most) {
+        dropping_line_ = true;
+        line_open_ = false;
+        const bool tell = over(limit, line.substr(0, most + 1));
+        give_back_if_large(line_);
+        return tell && !error_.failed();
+    }
+    if (line.empty()) {
+        give_back_if_large(line_);
+    } else if (!line_open_) {
+        line_.assign(line);
+        line_open_ = true;
+    }
     return false;
 }
 

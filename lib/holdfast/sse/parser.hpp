@@ -25,14 +25,28 @@ struct event {
     std::string_view id; ///< the last event id at dispatch
 };
 
-/// Bounds on what a stream may make the parser hold. A limit passed is an error, see parser::error(). It is
-/// found as soon as the byte that passes it is in, also in a line that has not ended, also in a comment; so
-/// which limit is reported does not depend on where the input is cut.
+/// Bounds on what a stream may make the parser hold. A limit passed is an error, see parser::error(), or,
+/// where so asked, skipped, see parser::skipped(). It is found as soon as the byte that passes it is in, also
+/// in a line that has not ended, also in a comment; so which limit is reported does not depend on where the
+/// input is cut.
 struct limits {
     std::size_t line = 64u << 20;      ///< bytes of one line, without its end
     std::size_t event = 64u << 20;     ///< bytes of one event's data, the joining LFs counted
     std::size_t data_lines = 1u << 20; ///< data lines of one event
     std::size_t id = 1024;             ///< bytes of an event id
+};
+
+/// What a parser does beside giving events.
+struct options {
+    bool comments = false;       ///< next() gives comments, too; else they cost nothing but being passed over
+    bool skip_oversized = false; ///< what is over a limit is left out and told of, not an error
+};
+
+/// What next() found.
+enum class found {
+    event,
+    comment, ///< where asked for
+    skipped, ///< something over a limit is left out, where so asked
 };
 
 /// An incremental parser of one event stream.
@@ -42,23 +56,35 @@ struct limits {
 /// fed; memory is at most one event and one line. Buffers of up to 1 MiB are kept for the next event, larger
 /// ones are given back.
 ///
+/// A line over its limit that is certain to be no field of an event, a comment say, is skipped alone. Any
+/// other limit that is passed skips the event it is passed in, up to the blank line that ends it, once for
+/// each event, told as soon as that is known; nothing of it is held. Its id is committed at the blank line
+/// all the same, if it is within its own limit: the stream goes on behind it, also after a reconnect.
+///
 /// A copied or moved parser goes on where the original was, but event() of the new one is not to be used
 /// before its own next().
 ///
 /// Thread safety: distinct objects safe, shared objects unsafe.
 class parser {
 public:
-    explicit parser(limits bounds = {});
+    explicit parser(limits bounds = {}, options wanted = {});
 
-    /// Consumes bytes from the front of `input` until an event is complete, `input` is empty, or a limit is
-    /// passed. True: event() is an event, and `input` holds what is left. False: all consumed, or error().
+    /// Consumes bytes from the front of `input` until there is something to give, `input` is empty, or a
+    /// limit is passed. True: what() it is, and `input` holds what is left. False: all consumed, or error().
     [[nodiscard]] bool next(std::string_view& input);
 
-    /// The event that the last successful next() completed.
+    /// What the last successful next() found: always an event, unless options ask for more.
+    [[nodiscard]] found what() const noexcept { return what_; }
+
+    /// The event that the last successful next() completed. Of a comment: `data` is its text, without the
+    /// colon and one space behind it (as of a field's value), the rest is empty. Of what was skipped: empty.
     [[nodiscard]] const sse::event& event() const noexcept { return event_; }
 
+    /// The limit that was passed by what was skipped last.
+    [[nodiscard]] error_code skipped() const noexcept { return skipped_; }
+
     /// The limit that was passed: line_too_long, event_too_large, too_many_lines or id_too_long. It stays
-    /// until reset(); next() consumes nothing meanwhile.
+    /// until reset(); next() consumes nothing meanwhile. None where options skip.
     [[nodiscard]] error_code error() const noexcept { return error_; }
 
     /// The last event id, as committed at the last blank line ("id" without data commits too). Survives
@@ -74,7 +100,8 @@ public:
     /// Bytes held for an event that is not complete yet.
     [[nodiscard]] std::size_t pending() const noexcept;
 
-    /// Starts over for a new connection: an incomplete event, its id and an error are dropped.
+    /// Starts over for a new connection: an incomplete event, its id, an error and a skip under way are
+    /// dropped.
     void reset();
 
 private:
@@ -97,25 +124,34 @@ private:
 
     void skip_bom(std::string_view& input);
     void skip_lf_of_crlf(std::string_view& input);
+    void drop_rest_of_line(std::string_view& input);
     std::string_view take_line(std::string_view& input, std::size_t length);
     void continue_line(std::string_view more);
-    bool within_limits(std::string_view line);
+    bool end_line(std::string_view line);
     bool field(std::string_view line);
     bool data_field(std::string_view value);
     void id_field(std::string_view value);
     void retry_field(std::string_view value);
+    bool comment(std::string_view text);
     bool blank_line();
     bool keep_rest(std::string_view& input);
-    bool fail(errc why);
+    [[nodiscard]] std::size_t most_of(std::string_view line, errc& limit) const;
+    bool over(errc limit, std::string_view beginning);
+    void keep_event();
 
     limits bounds_;
+    options wanted_;
+    found what_ = found::event;
     sse::event event_;
     error_code error_;
+    error_code skipped_;
     std::string last_event_id_;
     std::optional<std::uint64_t> retry_ms_;
 
-    std::size_t bom_bytes_ = 0; // of the byte order mark at the start; all of it once the start is past
-    bool after_cr_ = false;     // an LF that comes next belongs to the CR before it
+    std::size_t bom_bytes_ = 0;  // of the byte order mark at the start; all of it once the start is past
+    bool after_cr_ = false;      // an LF that comes next belongs to the CR before it
+    bool dropping_line_ = false; // of a line over its limit: what is still to come of it
+    bool skipping_ = false;      // the event under way is over a limit
 
     // Views may point into line_ after the line has ended; hence a flag, not a clear(), says that it is over.
     std::string line_;

@@ -25,7 +25,7 @@ net::awaitable<void> event_hub::run() {
     } const ending{*this};
 
     while (auto item = co_await source_.next()) {
-        if (item->what == item::kind::gave_up) {
+        if (item->what == item::kind::gave_up || item->what == item::kind::done) {
             co_await give_up(std::move(*item));
             co_return;
         }
@@ -36,6 +36,9 @@ net::awaitable<void> event_hub::run() {
 void event_hub::dispatch(const item& what) {
     switch (what.what) {
     case item::kind::opened:
+    case item::kind::comment:
+    case item::kind::skipped:
+    case item::kind::done:
     case item::kind::gave_up:
         return;
     case item::kind::interrupted:

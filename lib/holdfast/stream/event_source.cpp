@@ -1,7 +1,8 @@
 #include <holdfast/stream/event_source.hpp>
 
-#include <holdfast/http/fields.hpp>
+#include <holdfast/http/ascii.hpp>
 #include <holdfast/runtime/with_deadline.hpp>
+#include <holdfast/stream/handshake.hpp>
 
 #include <algorithm>
 #include <exception>
@@ -10,18 +11,33 @@
 namespace holdfast::stream {
 namespace {
 
-constexpr std::string_view event_stream = "text/event-stream";
-constexpr duration error_body_patience = seconds(1);
-
 time_point earliest(time_point from, duration limit, time_point other) {
     return limit == duration::zero() ? other : std::min(later(from, limit), other);
+}
+
+sse::options wanted_of(const source_config& config) {
+    return {.comments = config.comments, .skip_oversized = config.oversized == oversized::skip};
+}
+
+// What a field gives as an id is where to begin: it must not outlive the ids that the stream gives.
+std::string take_last_event_id(std::vector<header>& fields) {
+    std::string id;
+    std::erase_if(fields, [&](const header& each) {
+        const bool is_id = http::iequals(each.name, "Last-Event-ID");
+        if (is_id)
+            id = each.value;
+        return is_id;
+    });
+    return id;
 }
 
 } // namespace
 
 event_source::event_source(runtime& world, source_config config)
-    : world_(world), config_(std::move(config)), schedule_(config_.policy), parser_(config_.limits),
-      due_(world.now()), closing_(world.clock(), world.executor()), woken_(world) {
+    : world_(world), config_(std::move(config)), schedule_(config_.policy),
+      parser_(config_.limits, wanted_of(config_)), due_(world.now()),
+      closing_(world.clock(), world.executor()), woken_(world) {
+    parser_.last_event_id(take_last_event_id(config_.headers));
     closing_.expires_at(time_point::max());
 }
 
@@ -53,6 +69,11 @@ std::optional<item> event_source::try_next() {
 }
 
 net::awaitable<bool> event_source::subscribe() {
+    if (is_spent()) { // the call that was sending it was cancelled
+        on_failure(retry::make_failure(errc::cut, "cancelled before the answer came", true));
+        co_return false;
+    }
+    handshake_.reset();
     if (!co_await find_location())
         co_return false;
     auto pass = co_await world_.pass_gate(url_->where, retry::gate::kind::stream, due_, held_);
@@ -62,15 +83,14 @@ net::awaitable<bool> event_source::subscribe() {
         on_failure(*pass.ridden());
         co_return false;
     }
-    auto body = co_await request_stream();
+    handshake_ = std::make_unique<handshake>(world_, config_, statistics_, *url_, parser_.last_event_id());
+    auto body = co_await handshake_->run(std::move(pass));
     if (closed_) // in the same turn: this answer comes too late
         co_return false;
     if (!body) {
-        pass.failed(body.error());
         on_failure(body.error());
         co_return false;
     }
-    pass.succeeded();
     on_opened(std::move(*body));
     co_return true;
 }
@@ -84,10 +104,10 @@ net::awaitable<void> event_source::read_more() {
     if (closed_)
         co_return;
     if (got && !got->empty()) {
-        pieces_ = *got;
-        co_return;
-    }
-    if (got) {
+        on_read(*got);
+    } else if (got && config_.clean_end == clean_end::done) {
+        on_done();
+    } else if (got) {
         const bool healthy = world_.now() - opened_at_ >= config_.policy.healthy_after;
         on_failure(retry::make_failure(healthy ? errc::ended : errc::early_end, {}, true));
     } else if (got.error().code == errc::stalled && greeting_by < stalled_at) {
@@ -141,54 +161,46 @@ net::awaitable<bool> event_source::find_location() {
     co_return true;
 }
 
-http::request event_source::make_request() const {
-    http::request what;
-    what.method = config_.method;
-    what.headers = {{"Accept", std::string(event_stream)}, {"Cache-Control", "no-cache"}};
-    if (!parser_.last_event_id().empty())
-        what.headers.push_back({"Last-Event-ID", parser_.last_event_id()});
-    what.headers.insert(what.headers.end(), config_.headers.begin(), config_.headers.end());
-    what.body = config_.body;
-    return what;
-}
-
-net::awaitable<result<http::body_stream>> event_source::request_stream() {
-    const http::response_limits bounds{config_.header_limit, 0};
-    auto what = make_request();
-    auto opened = co_await http::open(world_, *url_, std::move(what), config_.deadlines, bounds);
-    if (!opened)
-        co_return opened.error();
-    const auto& head = opened->head();
-    if (head.status != 200) {
-        const auto retry_after = http::parse_retry_after(head.find("Retry-After"), world_.wall_now());
-        auto body = co_await http::read_error_body(world_, *opened, error_body_patience);
-        auto why = retry::make_status_failure(head.status, std::move(body), retry_after);
-        if (const auto target = head.find("Location"); !target.empty())
-            why.message += ", a redirect to " + std::string(target);
-        co_return why;
-    }
-    const std::string type(head.find("Content-Type"));
-    if (!http::is_media_type(type, event_stream)) {
-        auto why = retry::make_failure(errc::bad_content_type, type.empty() ? "none was given" : type, true);
-        why.status = head.status;
-        why.body = co_await http::read_error_body(world_, *opened, error_body_patience);
-        co_return why;
-    }
-    co_return std::move(*opened);
-}
-
 void event_source::on_opened(http::body_stream body) {
     item told;
     told.what = item::kind::opened;
     told.attempt = schedule_.attempt();
-    told.status = body.head().status;
     lifecycle_.push_back(std::move(told));
     if (schedule_.failures() != 0)
         log(log_level::info, "stream.opened", {}, "read", std::nullopt);
     body_ = std::move(body);
+    lifecycle_.back().head = &body_->head();
+    schedule_.on_open();
     opened_at_ = world_.now();
     greeted_ = false;
     held_ = false;
+    ++statistics_.opened;
+    statistics_.open_since = opened_at_;
+}
+
+void event_source::on_read(std::span<const std::string_view> pieces) {
+    pieces_ = pieces;
+    statistics_.last_byte = world_.now();
+    for (const auto piece : pieces)
+        statistics_.bytes += piece.size();
+    if (!config_.tap)
+        return;
+    try {
+        for (const auto piece : pieces)
+            config_.tap(piece);
+    } catch (...) {
+        log(log_level::error, "stream.tap_threw",
+            retry::make_failure(errc::local, what_of(std::current_exception())), "read", std::nullopt);
+    }
+}
+
+void event_source::on_done() {
+    leave_body();
+    ended_ = true;
+    log(log_level::info, "stream.done", {}, "end", std::nullopt);
+    item told;
+    told.what = item::kind::done;
+    lifecycle_.push_back(std::move(told));
 }
 
 void event_source::on_failure(retry::failure why) {
@@ -196,14 +208,18 @@ void event_source::on_failure(retry::failure why) {
     if (const auto asked = parser_.retry_ms())
         schedule_.server_base_delay(
             milliseconds(std::min<std::uint64_t>(*asked, to_ms(config_.policy.max_delay))));
-    const auto next = schedule_.on_end(why, body_ ? now - opened_at_ : duration::zero(), world_.random());
-    body_.reset();
-    pieces_ = {};
-    unparsed_ = {};
+    const auto lived = body_ ? now - opened_at_ : duration::zero();
+    auto next = schedule_.on_end(why, lived, now, world_.random());
+    if (!next.give_up && is_spent()) {
+        next = {true, duration::zero(), std::max(schedule_.failures(), 1u)};
+        why.message += "; not sent again, as " + handshake_->acted() + " may change something";
+    }
+    leave_body();
     parser_.reset();
     due_ = later(now, next.delay);
     // A status is an answer: that other calls succeed does not mean that this one would now.
-    held_ = retry::blames_endpoint(why) && why.status == 0;
+    held_ = retry::blames_endpoint(why) && why.status == 0 &&
+            (!handshake_ || handshake_->asked_last(url_->where));
     ended_ = next.give_up;
     const bool first = schedule_.failures() <= 1;
     log(next.give_up ? log_level::error
@@ -211,12 +227,26 @@ void event_source::on_failure(retry::failure why) {
                      : log_level::debug,
         next.give_up ? "stream.gave_up" : "stream.interrupted", why, next.give_up ? "give_up" : "retry",
         next.give_up ? std::nullopt : std::optional(next.delay));
+    ++statistics_.interruptions;
+    statistics_.last_failure = why;
     item told;
     told.what = next.give_up ? item::kind::gave_up : item::kind::interrupted;
     told.attempt = next.attempt;
     told.retry_in = next.delay;
     told.failure = std::move(why);
     lifecycle_.push_back(std::move(told));
+}
+
+// What was asked may have changed something, and must not be asked once more.
+bool event_source::is_spent() const {
+    return !config_.repeat_unsafe && handshake_ && !handshake_->acted().empty();
+}
+
+void event_source::leave_body() noexcept {
+    body_.reset();
+    pieces_ = {};
+    unparsed_ = {};
+    statistics_.open_since.reset();
 }
 
 std::optional<item> event_source::take_lifecycle() {
@@ -233,12 +263,8 @@ std::optional<item> event_source::parse_event() {
             unparsed_ = pieces_.front();
             pieces_ = pieces_.subspan(1);
         }
-        if (parser_.next(unparsed_)) {
-            greeted_ = true;
-            item told;
-            told.event = parser_.event();
-            return told;
-        }
+        if (parser_.next(unparsed_))
+            return parsed();
         if (const auto limit = parser_.error()) {
             on_failure(retry::make_failure(static_cast<errc>(limit.value()), {}, true));
             return take_lifecycle();
@@ -247,8 +273,32 @@ std::optional<item> event_source::parse_event() {
     return std::nullopt;
 }
 
+item event_source::parsed() {
+    item told;
+    told.event = parser_.event();
+    switch (parser_.what()) {
+    case sse::found::event:
+        greeted_ = true;
+        ++statistics_.events;
+        break;
+    case sse::found::comment:
+        told.what = item::kind::comment;
+        ++statistics_.comments;
+        break;
+    case sse::found::skipped:
+        told.what = item::kind::skipped;
+        told.failure = retry::make_failure(static_cast<errc>(parser_.skipped().value()), {}, true);
+        log(statistics_.skipped == 0 ? log_level::warn : log_level::debug, "stream.skipped", told.failure,
+            "skip", std::nullopt);
+        ++statistics_.skipped;
+        break;
+    }
+    return told;
+}
+
 void event_source::close() noexcept {
     closed_ = ended_ = true;
+    statistics_.open_since.reset();
     if (body_)
         body_->close();
     closing_.cancel();

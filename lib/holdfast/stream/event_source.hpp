@@ -1,6 +1,12 @@
 // stream: subscribe, read, reconnect. event_source is one stream held for ever; event_hub shares one among
 // many. Neither knows what an event means.
 //
+//     stream::source_config config;
+//     config.locate = [url] {
+//         stream::location here;
+//         here.url = url; // of http::parse_url()
+//         return here;
+//     };
 //     stream::event_source source(world, config);
 //     while (auto item = co_await source.next()) {
 //         if (item->what == stream::item::kind::event) use(item->event.data);
@@ -14,8 +20,10 @@
 #include <holdfast/runtime/runtime.hpp>
 #include <holdfast/sse/parser.hpp>
 
+#include <cstdint>
 #include <deque>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -35,38 +43,129 @@ struct location {
     http::url url;
 };
 
-/// One stream's configuration. Every member has a default but `locate`.
-struct source_config {
-    /// Asked before each connect. A URL of another endpoint than before starts with a clean count.
-    std::function<location()> locate;
-    std::string method = "GET";
-    std::vector<http::header> headers; ///< added to Accept, Cache-Control and Last-Event-ID
-    std::string body;
-    retry::policy policy = retry::session_stream();
-    http::deadlines deadlines;
-    duration stall_timeout = seconds(60); ///< no byte for so long: torn down and had again; zero: never
-    duration greeting_timeout{};          ///< where a first event is expected: by then; zero: none is
-    sse::limits limits;
-    std::size_t header_limit = 16u << 10;
-    std::string tag; ///< the owner's name for this stream, in log records
+/// What it means that a response ends as it should: with its last chunk, at its Content-Length, or, where it
+/// has neither, with its connection.
+enum class clean_end {
+    reconnect, ///< the stream is to be had again: class `ended` or `early_end`, see `policy::healthy_after`
+    done,      ///< all has been said, as with a model's answer: `done` is told, and nothing is asked again
 };
 
-/// What a stream tells, in order. Views hold until the next call of next() or try_next().
+/// What becomes of an event, or a line, over one of `sse::limits`.
+enum class oversized {
+    fail, ///< the stream gives up with a failure of class too_large: to ask again would fetch the same again
+    skip, ///< it is left out, and `skipped` told; see sse::parser for what exactly is left out
+};
+
+/// One stream's configuration, a value. Every member has a default but `locate`. Functions are called on the
+/// runtime's executor, never after the source is destroyed; from within one, close() may be called, next()
+/// and destruction may not.
+struct source_config {
+    /// Asked before each attempt, and again when its backoff is over. A URL of another endpoint than before
+    /// starts with a clean count and no backoff. What it throws is logged and taken for `down`.
+    std::function<location()> locate;
+
+    /// Any token, in its own case. GET, HEAD, OPTIONS and TRACE are safe to repeat (RFC 9110, section 9.2.1);
+    /// see `repeat_unsafe` for all others.
+    std::string method = "GET";
+    /// Sent with what is sent by default: `Accept: text/event-stream`, `Cache-Control: no-cache` (HTML
+    /// Standard, section 9.2.2, and Fetch for the cache mode it sets), `Accept-Encoding: identity` (a
+    /// compressed answer is refused, class content_type). One of the same name, in any case, replaces the
+    /// default. A Last-Event-ID is taken as the id to begin with: from then on the stream's own are sent.
+    /// Host, and Authorization from the URL's userinfo, are added when not given; Content-Length may not be
+    /// given.
+    std::vector<header> headers;
+    std::string body; ///< the same for each attempt; with its Content-Length, but no Content-Type of its own
+
+    /// Sees, and may change, each request right before its connect, those of redirects too: fresh headers, a
+    /// token, a signature. It gets the whole of it, `target` and Host as well, and each time without what it
+    /// set before. Where it changes target, method or body, redirects go on from that. An error counts as the
+    /// attempt's failure, by its class, and blames no endpoint; what it throws is logged, a failure of class
+    /// local. It may take its time: a deadline is its own business; it is cancelled with next() and by
+    /// close().
+    std::function<net::awaitable<result<void>>(http::request&)> prepare;
+    /// Sees the head of each answer, of any status, redirects too, before the stream is trusted. An error
+    /// counts as the attempt's failure, in place of what the head would mean: its class decides whether there
+    /// is another attempt (is_final()). What it throws is logged, a failure of class local. It
+    /// should be quick.
+    std::function<result<void>(const http::response_head&)> inspect;
+    /// Sees each piece of the body as it came, before it is parsed, after `opened` was handed out. What it
+    /// throws is logged and contained.
+    std::function<void(std::string_view)> tap;
+
+    /// Whether a request that may change something is sent again after it may have reached the server. False:
+    /// its first failure past the connect is the last, of any class, also a clean end (unless `clean_end` is
+    /// `done`) and 429; the failure's message says so. A next() that is cancelled while it is being sent is
+    /// such a failure, told by the next call. What fails before anything was sent is tried again by the
+    /// policy in any case.
+    bool repeat_unsafe = false;
+    /// How many redirects (301 302 303 307 308) one attempt may follow; 0: none, and the failure, a final
+    /// one, shows the target. Each attempt begins at `locate`'s URL again. By the rules of http::redirects:
+    /// POST becomes GET for 301 and 302, all but HEAD for 303; to another origin (scheme, host, port) go no
+    /// credentials and none but a short list of harmless fields; never from https to http; never the same
+    /// twice; userinfo in a Location is ignored. Default: a server that moves says so to its owner first.
+    unsigned max_redirects = 0;
+    /// HTML Standard, section 9.2.3: the end of a body reestablishes the connection.
+    stream::clean_end clean_end = stream::clean_end::reconnect;
+    stream::oversized oversized = stream::oversized::fail;
+    bool comments = false; ///< told as items; they count as life in any case
+
+    retry::policy policy = retry::session_stream(); ///< when to try again and when to stop
+    http::transport transport;                      ///< deadlines, TLS, proxies
+    /// No byte for so long, comments counted: torn down and had again (class stall); zero: never. 60 s:
+    /// servers send something every 10 to 30 s, and gaps of 27 s have been seen on healthy streams. It does
+    /// not run between calls of next().
+    duration stall_timeout = seconds(60);
+    /// Where a first event is expected: by then after the head (class timeout, errc::no_greeting); zero: none
+    /// is.
+    duration greeting_timeout{};
+    sse::limits limits;                   ///< of lines and events
+    std::size_t header_limit = 16u << 10; ///< bytes of a response head, and of trailers and chunk extensions
+    std::string tag;                      ///< the owner's name for this stream, in log records
+};
+
+/// What a stream tells, in order. Views and pointers hold until the next call of next() or try_next(), and no
+/// longer than the source.
+///
+/// Order: each attempt tells `opened`, then events, comments and skips, then one of `interrupted`, `done` and
+/// `gave_up`; or one of `interrupted` and `gave_up` alone.
 struct item {
     enum class kind {
         opened, ///< connected, and the response is an event stream
         event,
+        comment,     ///< where asked for: `event.data` is its text, without the colon and one space
+        skipped,     ///< something oversized was left out, where so asked; `failure` says which limit
         interrupted, ///< it broke or could not be had; the next attempt is `attempt`, in `retry_in`
+        done,        ///< it ended as it should, where that is the end; nothing follows
         gave_up,     ///< the policy allows no further attempt, or the failure is final; nothing follows
     };
     kind what = kind::event;
-    sse::event event;
-    unsigned attempt =
-        0; ///< opened: the attempt that succeeded; interrupted: the next; gave_up: how many there were
-    int status = 0;         ///< opened: the response's
-    duration retry_in{};    ///< interrupted
-    retry::failure failure; ///< interrupted, gave_up
+    sse::event event; ///< event, comment
+    /// opened: the attempt that succeeded, counted from 1 since health; interrupted: the next; gave_up: how
+    /// many there were.
+    unsigned attempt = 0;
+    const http::response_head* head = nullptr; ///< opened: status, reason, fields; else null
+    duration retry_in{}; ///< interrupted: from now; less if others' recovery or wake() ends it
+    /// skipped, interrupted, gave_up: class and code; of an answer that was no stream also its status, its
+    /// fields and the first 4 KiB of its body.
+    retry::failure failure;
 };
+
+/// What one source has done since it was made.
+struct source_statistics {
+    std::uint64_t attempts = 0;      ///< in which something was asked; those of redirects not counted
+    std::uint64_t opened = 0;        ///< of these, those that became an event stream
+    std::uint64_t redirects = 0;     ///< followed
+    std::uint64_t interruptions = 0; ///< interrupted and gave_up, also those that another's probe met for us
+    std::uint64_t events = 0;        ///< told
+    std::uint64_t comments = 0;      ///< told
+    std::uint64_t skipped = 0;       ///< told
+    std::uint64_t bytes = 0;         ///< of the streams' bodies, without HTTP's framing
+    std::optional<time_point> open_since;       ///< while it is open
+    time_point last_byte{};                     ///< of a stream's body; the epoch: none yet
+    std::optional<retry::failure> last_failure; ///< that of the last interrupted or gave_up, also `ended`
+};
+
+class handshake; // how one attempt is made
 
 /// One event stream, held: pull-based, so TCP is the backpressure and nothing runs while the owner is busy.
 ///
@@ -76,10 +175,11 @@ public:
     event_source(runtime& world, source_config config);
     ~event_source();
 
-    /// The next item; nullopt after gave_up, after close(), and when the location is gone.
-    /// One call at a time. Cancellation (terminal): at once in every phase (gate, backoff, name look-up,
-    /// connect, header, body), as operation_aborted; no item is lost, and the connection and the schedule
-    /// stay: the next call goes on. Throws nothing else.
+    /// The next item; waits, connects and reads for it as needed. nullopt after done, after gave_up, after
+    /// close(), and when the location is gone. One call at a time. Cancellation (terminal): at once in every
+    /// phase (gate, backoff, prepare, name look-up, connect, header, body), as operation_aborted; no item is
+    /// lost, and the connection and the schedule stay: the next call goes on; an attempt that was under way
+    /// is made anew (but see `repeat_unsafe`). Throws nothing else.
     [[nodiscard]] net::awaitable<std::optional<item>> next();
 
     /// The next item that is there without waiting: what is left of the last read.
@@ -89,11 +189,16 @@ public:
     /// nullopt. Idempotent.
     void close() noexcept;
 
-    /// Ends a backoff: the next attempt is made now.
+    /// Ends a backoff: the next attempt is made now. Of all who wait at the endpoint of `locate`'s URL.
     void wake();
+
+    /// Counted up to the last item handed out; valid as long as the source.
+    [[nodiscard]] const source_statistics& statistics() const noexcept { return statistics_; }
 
     /// The stream is connected and its response was accepted.
     [[nodiscard]] bool is_open() const noexcept { return body_.has_value() && !closed_; }
+    /// What the next connect sends as Last-Event-ID, unless it is empty or no field can carry it (a control
+    /// character).
     [[nodiscard]] const std::string& last_event_id() const noexcept { return parser_.last_event_id(); }
     void last_event_id(std::string id) { parser_.last_event_id(std::move(id)); }
 
@@ -101,21 +206,27 @@ private:
     [[nodiscard]] net::awaitable<bool> subscribe();
     [[nodiscard]] net::awaitable<void> read_more();
     [[nodiscard]] net::awaitable<bool> find_location();
-    [[nodiscard]] net::awaitable<result<http::body_stream>> request_stream();
     [[nodiscard]] location ask_location();
     [[nodiscard]] bool has_moved();
-    [[nodiscard]] http::request make_request() const;
+    [[nodiscard]] bool is_spent() const;
     [[nodiscard]] std::optional<item> parse_event();
+    [[nodiscard]] item parsed();
     [[nodiscard]] std::optional<item> take_lifecycle();
     void on_opened(http::body_stream body);
+    void on_read(std::span<const std::string_view> pieces);
+    void on_done();
     void on_failure(retry::failure why);
+    void leave_body() noexcept;
     void log(log_level level, std::string_view event, const retry::failure& why, std::string_view action,
              std::optional<duration> retry_in) const;
 
     runtime& world_;
     source_config config_;
+    source_statistics statistics_;
     retry::schedule schedule_;
     sse::parser parser_;
+    std::unique_ptr<handshake>
+        handshake_; // of the attempt under way, or the last; none: that was not our own
     std::optional<http::body_stream> body_;
     std::span<const std::string_view> pieces_; // of the last read, not parsed yet
     std::string_view unparsed_;                // of the piece under way

@@ -1,0 +1,178 @@
+#include <holdfast/stream/handshake.hpp>
+
+#include <holdfast/http/ascii.hpp>
+#include <holdfast/http/fields.hpp>
+#include <holdfast/runtime/cancellation.hpp>
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+namespace holdfast::stream {
+namespace {
+
+constexpr std::string_view event_stream = "text/event-stream";
+constexpr duration error_body_patience = seconds(1);
+
+bool has(const std::vector<header>& fields, std::string_view name) {
+    return std::any_of(fields.begin(), fields.end(),
+                       [&](const header& each) { return http::iequals(each.name, name); });
+}
+
+// RFC 9110, section 9.2.1.
+bool is_safe(std::string_view method) {
+    return method == "GET" || method == "HEAD" || method == "OPTIONS" || method == "TRACE";
+}
+
+// An id that no field can carry is not sent: a stream that cannot be resumed is better than none.
+bool can_be_sent(std::string_view id) {
+    return !id.empty() &&
+           std::none_of(id.begin(), id.end(), [](char c) { return http::is_control(c) && c != '\t'; });
+}
+
+http::request request_of(const source_config& config, const std::string& last_event_id) {
+    std::vector<header> defaults{{"Accept", std::string(event_stream)},
+                                 {"Cache-Control", "no-cache"},
+                                 {"Accept-Encoding", "identity"}};
+    if (can_be_sent(last_event_id))
+        defaults.push_back({"Last-Event-ID", last_event_id});
+    std::erase_if(defaults, [&](const header& each) { return has(config.headers, each.name); });
+    http::request what;
+    what.method = config.method;
+    what.headers = std::move(defaults);
+    what.headers.insert(what.headers.end(), config.headers.begin(), config.headers.end());
+    what.body = config.body;
+    return what;
+}
+
+net::awaitable<void> add_answer(runtime& world, retry::failure& why, http::body_stream& answer) {
+    why.connected = true;
+    why.status = answer.head().status;
+    why.headers = answer.head().headers;
+    why.body = co_await http::read_error_body(world, answer, error_body_patience);
+}
+
+} // namespace
+
+handshake::handshake(runtime& world, source_config& config, source_statistics& statistics, http::url start,
+                     const std::string& last_event_id)
+    : world_(world), config_(config), statistics_(statistics),
+      way_(std::move(start), request_of(config, last_event_id), config.max_redirects) {}
+
+net::awaitable<result<http::body_stream>> handshake::run(runtime::attempt pass) {
+    for (;;) {
+        auto prepared = co_await prepare();
+        if (!prepared)
+            co_return prepared.error();
+        auto answer = co_await ask(std::move(*prepared));
+        if (!answer) {
+            pass.failed(answer.error());
+            co_return answer.error();
+        }
+        const bool leads_on = http::is_redirect(answer->head().status);
+        if (auto why = judge(answer->head())) {
+            co_await add_answer(world_, *why, *answer);
+            pass.failed(*why);
+            co_return std::move(*why);
+        }
+        pass.succeeded();
+        if (!leads_on)
+            co_return std::move(*answer);
+        ++statistics_.redirects;
+        answer->close();
+        pass = co_await world_.pass_gate(way_.where().where, retry::gate::kind::stream, world_.now(), false);
+        if (pass.ridden()) {
+            asked_ = way_.where().where;
+            co_return *pass.ridden();
+        }
+    }
+}
+
+net::awaitable<result<http::request>> handshake::prepare() {
+    http::request what = way_.what();
+    if (!config_.prepare)
+        co_return way_.take(std::move(what));
+    what.target = way_.where().target;
+    if (!has(what.headers, "Host"))
+        what.headers.insert(what.headers.begin(), {"Host", way_.where().host_header()});
+    std::exception_ptr thrown;
+    result<void> prepared;
+    try {
+        auto preparing = config_.prepare(what);
+        prepared = co_await std::move(preparing);
+    } catch (...) {
+        thrown = std::current_exception();
+    }
+    co_await throw_if_cancelled();
+    if (thrown)
+        co_return contained("prepare", thrown);
+    if (!prepared)
+        co_return prepared.error();
+    co_return way_.take(std::move(what));
+}
+
+net::awaitable<result<http::body_stream>> handshake::ask(http::request what) {
+    const auto where = way_.where();
+    if (where.where.scheme == "https" && !config_.transport.tls) {
+        auto made = http::make_tls_context();
+        if (!made)
+            co_return made.error();
+        config_.transport.tls = std::move(*made);
+    }
+    statistics_.attempts += way_.followed() == 0 ? 1 : 0;
+    asked_ = where.where;
+    const auto acted_before = acted_;
+    if (!is_safe(what.method))
+        acted_ = what.method; // until it is known not to have been sent
+    http::response_limits bounds;
+    bounds.header = config_.header_limit;
+    bounds.body = 0;
+    auto answer = co_await http::open(world_, where, std::move(what), config_.transport, bounds);
+    if (!answer && !answer.error().connected)
+        acted_ = acted_before;
+    co_return std::move(answer);
+}
+
+// Nothing: it is the stream, or a redirect that was taken.
+std::optional<retry::failure> handshake::judge(const http::response_head& head) {
+    if (auto why = inspect(head))
+        return why;
+    if (http::is_redirect(head.status)) {
+        const auto led_on = way_.follow(head.status, head.find("Location"));
+        return led_on ? std::nullopt : std::optional(led_on.error());
+    }
+    if (head.status != 200)
+        return retry::make_status_failure(
+            head.status, {}, http::parse_retry_after(head.find("Retry-After"), world_.wall_now()));
+    const std::string type(head.find("Content-Type"));
+    if (!http::is_media_type(type, event_stream))
+        return retry::make_failure(errc::bad_content_type, type.empty() ? "none was given" : type, true);
+    return http::refuse_compressed(head.headers);
+}
+
+std::optional<retry::failure> handshake::inspect(const http::response_head& head) {
+    if (!config_.inspect)
+        return std::nullopt;
+    try {
+        const auto trusted = config_.inspect(head);
+        return trusted ? std::nullopt : std::optional(trusted.error());
+    } catch (...) {
+        return contained("inspect", std::current_exception());
+    }
+}
+
+retry::failure handshake::contained(std::string_view hook, const std::exception_ptr& thrown) const {
+    auto why = retry::make_failure(errc::local, std::string(hook) + " threw: " + what_of(thrown));
+    log_record record;
+    record.level = log_level::error;
+    record.event = "stream." + std::string(hook) + "_threw";
+    record.endpoint = to_string(way_.where().where);
+    record.tag = config_.tag;
+    record.error_class = retry::to_string(why.cls);
+    record.error_message = why.message;
+    record.action = "fail";
+    world_.log(record);
+    return why;
+}
+
+} // namespace holdfast::stream

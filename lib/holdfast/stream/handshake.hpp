@@ -1,0 +1,54 @@
+// How a stream comes to be, as event_source has it: one attempt, from the request to a body that is an event
+// stream.
+#pragma once
+
+#include <holdfast/http/exchange.hpp>
+#include <holdfast/http/redirect.hpp>
+#include <holdfast/stream/event_source.hpp>
+
+#include <exception>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace holdfast::stream {
+
+/// One attempt: the request is prepared and sent, redirects are followed, and the answer is judged. Part of
+/// event_source, not for use by itself.
+///
+/// Thread safety: confined to its runtime's executor. Must not be destroyed while run() is pending.
+class handshake {
+public:
+    /// `config` and `statistics` are the source's, and outlive this; `start` is the configured URL.
+    handshake(runtime& world, source_config& config, source_statistics& statistics, http::url start,
+              const std::string& last_event_id);
+
+    /// `pass` is the one through the gate of the configured URL's endpoint; a redirect's target has a gate of
+    /// its own, passed here. Each gate is told how it went at its endpoint, and nothing of what went wrong
+    /// elsewhere, in `prepare` say. Errors: all that `item::failure` of an attempt can be. Cancellation
+    /// (terminal): at once, as operation_aborted.
+    [[nodiscard]] net::awaitable<result<http::body_stream>> run(runtime::attempt pass);
+
+    /// The method of a request that may have reached a server and may have changed something there; else
+    /// empty. Known from the moment of its sending, also after a cancellation.
+    [[nodiscard]] const std::string& acted() const noexcept { return acted_; }
+
+    /// `where` is the endpoint that was asked last, so the one that a failure is about.
+    [[nodiscard]] bool asked_last(const endpoint& where) const noexcept { return asked_ == where; }
+
+private:
+    [[nodiscard]] net::awaitable<result<http::request>> prepare();
+    [[nodiscard]] net::awaitable<result<http::body_stream>> ask(http::request what);
+    [[nodiscard]] std::optional<retry::failure> judge(const http::response_head& head);
+    [[nodiscard]] std::optional<retry::failure> inspect(const http::response_head& head);
+    [[nodiscard]] retry::failure contained(std::string_view hook, const std::exception_ptr& thrown) const;
+
+    runtime& world_;
+    source_config& config_;
+    source_statistics& statistics_;
+    http::redirects way_;
+    std::string acted_;
+    std::optional<endpoint> asked_;
+};
+
+} // namespace holdfast::stream
