@@ -24,7 +24,7 @@ enum exit_code : int {
 };
 
 /// How a command ended. `why` is a sentence for a person, untrusted; main() writes it as one line on stderr,
-/// whatever the format and the log level. A command itself never writes there but through its log.
+/// whatever the format and the log level. A command itself writes there through its log, and `notes`.
 struct command_result {
     exit_code code = exit_done;
     std::string why;
@@ -40,6 +40,7 @@ struct command_result {
 /// What main() and the chosen command share. It outlives both the parsing and the run.
 struct command_context {
     output out;
+    output notes; ///< on stderr: warnings, and what -v asks for
     output_format format = output_format::text;
     log_format logs = log_format::text;
     log_level lowest = log_level::warn;

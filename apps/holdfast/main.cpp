@@ -58,7 +58,7 @@ command_result judged(command_result result, const output& out) {
 int main(int argc, char** argv) {
     std::signal(SIGPIPE, SIG_IGN);
 
-    command_context context{.out = output(STDOUT_FILENO), .run = {}};
+    command_context context{.out = output(STDOUT_FILENO), .notes = output(STDERR_FILENO), .run = {}};
     CLI::App program("Keeps hold of the event streams of agent servers.", "holdfast");
     program.set_version_flag("--version", version);
     program.require_subcommand(1);

@@ -132,11 +132,17 @@ json::object stream_row(const stream::item& item) {
     using kind = stream::item::kind;
     switch (item.what) {
     case kind::opened:
-        return {{"opened", {{"status", item.status}, {"attempt", item.attempt}}}};
+        return {{"opened", {{"status", item.head->status}, {"attempt", item.attempt}}}};
     case kind::event:
         return event_row(item.event);
+    case kind::comment:
+        return {{"comment", {{"text", item.event.data}}}};
+    case kind::skipped:
+        return {{"skipped", {{"class", retry::to_string(item.failure.cls)}, {"error", item.failure.message}}}};
     case kind::interrupted:
         return interrupted_row(item.failure, item.attempt, item.retry_in);
+    case kind::done:
+        return {{"done", json::object()}};
     case kind::gave_up:
         break;
     }

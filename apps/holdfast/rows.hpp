@@ -14,7 +14,7 @@
 namespace holdfast::app {
 
 [[nodiscard]] boost::json::object event_row(const sse::event& e);
-/// opened, event, interrupted or gave_up.
+/// opened, event, comment, skipped, interrupted, done or gave_up.
 [[nodiscard]] boost::json::object stream_row(const stream::item& item);
 [[nodiscard]] boost::json::object turn_row(std::string_view session, std::string_view message);
 /// Nullopt for what has no row (usage).

@@ -52,6 +52,7 @@ struct run_options {
     std::string user;
     duration turn_timeout{};
     bool global_stream = false;
+    http::tls_options tls;
     stream_options stream;
     std::string prompt;
 };
@@ -64,10 +65,11 @@ const std::string& id_of(const pending_ask& ask) {
 
 class runner {
 public:
-    runner(const run_options& options, http::url base, command_context& context)
+    runner(const run_options& options, http::url base, std::shared_ptr<const http::tls_context> tls,
+           command_context& context)
         : options_(options), context_(context), log_(context.log()),
           world_(io_.get_executor(), [this](const log_record& record) { on_log(record); }),
-          server_(world_, std::move(base), config_of(options)),
+          server_(world_, std::move(base), config_of(options, std::move(tls))),
           side_work_(world_, [this](std::exception_ptr e) { error_ = e; }), text_(context.out),
           input_ended_event_(world_),
           stdin_(io_, [this](std::optional<std::string> line) { on_line(std::move(line)); }),
@@ -86,9 +88,11 @@ public:
     }
 
 private:
-    static opencode::server_config config_of(const run_options& options) {
+    static opencode::server_config config_of(const run_options& options,
+                                             std::shared_ptr<const http::tls_context> tls) {
         opencode::server_config config;
         config.global_stream = options.global_stream;
+        config.rest.transport.tls = std::move(tls);
         config.policy = options.stream.policy;
         config.stall_timeout = options.stream.stall_timeout;
         return config;
@@ -552,7 +556,18 @@ command_result run(const run_options& options, command_context& context) {
     if (!base)
         return misused(base.error().message);
     add_credentials(*base, options.user);
-    runner one(options, std::move(*base), context);
+    std::shared_ptr<const http::tls_context> tls;
+    if (base->where.scheme != "https") {
+        if (const auto wrong = tls_options_for_nothing(options.tls); !wrong.empty())
+            return misused(wrong);
+    } else {
+        auto made = http::make_tls_context(options.tls);
+        if (!made)
+            return misused(made.error().message);
+        tls = std::move(*made);
+        context.notes.text(tls_warning(options.tls));
+    }
+    runner one(options, std::move(*base), std::move(tls), context);
     return one.run();
 }
 
@@ -584,6 +599,7 @@ void add_run(CLI::App& program, command_context& context) {
     add_duration(*command, "--turn-timeout", options->turn_timeout, "Abort the turn after so long; 0: never");
     command->add_flag("--global-stream", options->global_stream,
                       "Listen to the whole server; OpenCode before 1.15 needs it");
+    add_tls_options(*command, options->tls);
     add_stream_options(*command, options->stream);
     add_common_options(*command, context);
     command->callback([options, &context] {

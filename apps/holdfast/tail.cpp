@@ -1,9 +1,12 @@
 // holdfast tail: holds one event stream and tells what comes.
 #include "command.hpp"
 #include "options.hpp"
+#include "recorder.hpp"
+#include "request_options.hpp"
 #include "rows.hpp"
 #include "signals.hpp"
 #include "stream_options.hpp"
+#include "trace.hpp"
 
 #include <holdfast/http/url.hpp>
 #include <holdfast/runtime/runtime.hpp>
@@ -17,16 +20,19 @@
 
 #include <exception>
 #include <memory>
+#include <optional>
 #include <string>
-#include <vector>
 
 namespace holdfast::app {
 namespace {
 
 struct tail_options {
     std::string url;
-    std::vector<std::string> headers;
+    request_options request;
     std::size_t max_events = 0; ///< 0: no end
+    bool comments = false;
+    bool verbose = false;
+    std::string record; ///< empty: nothing is
     stream_options stream;
 };
 
@@ -57,8 +63,14 @@ std::string item_text(const stream::item& item, bool broken, const output& out) 
         return broken ? out.paint(style::dim, "~ connected") + '\n' : std::string();
     case kind::event:
         return event_text(item.event, out);
+    case kind::comment:
+        return out.paint(style::dim, ": " + printable_line(item.event.data)) + '\n';
+    case kind::skipped:
+        return out.paint(style::dim, "~ skipped: " + printable_line(item.failure.message)) + '\n';
     case kind::interrupted:
         return interrupted_text(item, out);
+    case kind::done:
+        return out.paint(style::dim, "~ the stream ended") + '\n';
     case kind::gave_up:
         break;
     }
@@ -79,18 +91,22 @@ std::string gave_up_line(const stream::item& item) {
     return why;
 }
 
-net::awaitable<void> follow(stream::event_source& source, std::size_t max_events, command_context& context,
+net::awaitable<void> follow(stream::event_source& source, std::size_t max_events,
+                            std::optional<recorder>& record, command_context& context,
                             command_result& result) {
+    using kind = stream::item::kind;
     std::size_t events = 0;
     bool broken = false;
     while (auto item = co_await source.next()) {
+        if (record && item->what == kind::opened)
+            record->begin();
         write(*item, broken, context);
-        broken = item->what == stream::item::kind::interrupted;
-        if (!context.out.ok())
+        broken = item->what == kind::interrupted;
+        if (!context.out.ok() || (record && !record->error().empty()))
             co_return;
-        if (item->what == stream::item::kind::gave_up)
+        if (item->what == kind::gave_up)
             result = failed(gave_up_line(*item));
-        if (item->what == stream::item::kind::event && ++events == max_events)
+        if (item->what == kind::event && ++events == max_events)
             co_return;
     }
 }
@@ -103,12 +119,16 @@ log_sink log_beside_rows(const command_context& context) {
     };
 }
 
-result<http::header> parse_header(const std::string& text) {
-    const auto colon = text.find(':');
-    if (colon == std::string::npos || colon == 0)
-        return retry::make_failure(errc::invalid_request, "a header is given as 'Name: value'");
-    const auto value = text.find_first_not_of(" \t", colon + 1);
-    return http::header{text.substr(0, colon), value == std::string::npos ? "" : text.substr(value)};
+// What -v shows: each request as it is sent, and each answer's head.
+void trace(stream::source_config& config, const http::url& where, output& notes) {
+    config.prepare = [where, &notes](http::request& what) -> net::awaitable<result<void>> {
+        notes.text(notes.paint(style::dim, request_lines(what, where)));
+        co_return result<void>();
+    };
+    config.inspect = [&notes](const http::response_head& head) {
+        notes.text(notes.paint(style::dim, head_lines(head)));
+        return result<void>();
+    };
 }
 
 command_result tail(const tail_options& options, command_context& context) {
@@ -116,22 +136,23 @@ command_result tail(const tail_options& options, command_context& context) {
     if (!url)
         return misused(url.error().message);
     stream::source_config config;
-    config.locate = [url = *url] {
-        return stream::location{stream::location::state::up, url};
-    };
+    if (auto wrong = apply(options.request, *url, config); !wrong.empty())
+        return misused(std::move(wrong));
+    config.comments = options.comments;
     config.policy = options.stream.policy;
     config.stall_timeout = options.stream.stall_timeout;
-    for (const auto& each : options.headers) {
-        auto header = parse_header(each);
-        if (!header)
-            return misused(header.error().message);
-        config.headers.push_back(std::move(*header));
+    if (options.verbose)
+        trace(config, *url, context.notes);
+    std::optional<recorder> record;
+    if (!options.record.empty()) {
+        record.emplace(options.record);
+        if (!record->error().empty())
+            return misused(record->error());
+        config.tap = [&record](std::string_view piece) {
+            record->add(piece);
+        };
     }
-    // What would be refused at each connect is refused now.
-    http::request sample;
-    sample.headers = config.headers;
-    if (const auto good = http::serialize(sample, *url); !good)
-        return misused(good.error().message);
+    context.notes.text(tls_warning(options.request.tls));
 
     net::io_context io(1);
     runtime world(io.get_executor(), log_beside_rows(context));
@@ -142,7 +163,7 @@ command_result tail(const tail_options& options, command_context& context) {
         source.close();
     });
     std::exception_ptr error;
-    net::co_spawn(io, follow(source, options.max_events, context, result), [&](std::exception_ptr e) {
+    net::co_spawn(io, follow(source, options.max_events, record, context, result), [&](std::exception_ptr e) {
         error = e;
         ends.stop();
         source.close();
@@ -150,7 +171,9 @@ command_result tail(const tail_options& options, command_context& context) {
     io.run();
     if (error)
         std::rethrow_exception(error);
-    return result;
+    if (record)
+        record->end();
+    return record && !record->error().empty() ? failed(record->error()) : result;
 }
 
 } // namespace
@@ -158,14 +181,16 @@ command_result tail(const tail_options& options, command_context& context) {
 void add_tail(CLI::App& program, command_context& context) {
     const auto options = std::make_shared<tail_options>();
     CLI::App* const command = program.add_subcommand("tail", "Hold an event stream, and tell what comes.");
-    command->add_option("URL", options->url, "http://[USER:PASSWORD@]HOST[:PORT]/PATH")
+    command->add_option("URL", options->url, "http[s]://[USER:PASSWORD@]HOST[:PORT]/PATH")
         ->required()
         ->type_name("");
-    command->add_option("--header", options->headers, "Send this header too; may be given again")
-        ->type_name("'K: V'")
-        ->expected(1)
-        ->take_all();
+    add_request_options(*command, options->request);
     add_count(*command, "--max-events", options->max_events, "End after N events");
+    command->add_flag("--comments", options->comments, "Tell comments too");
+    command->add_flag("-v,--verbose", options->verbose,
+                      "Show each request and each answer's head on stderr, without what may be secret");
+    command->add_option("--record", options->record, "Write what comes to this file too, for holdfast cat")
+        ->type_name("FILE");
     add_stream_options(*command, options->stream);
     add_common_options(*command, context);
     command->callback([options, &context] {

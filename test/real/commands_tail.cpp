@@ -2,12 +2,18 @@
 #define BOOST_TEST_MODULE commands_tail
 #include <boost/test/unit_test.hpp>
 
+#include "support/certificates.hpp"
 #include "support/command.hpp"
 #include "support/raw_server.hpp"
 #include "support/rows.hpp"
+#include "support/tls_server.hpp"
 
 #include <algorithm>
 #include <csignal>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <memory>
 #include <string>
 #include <thread>
@@ -54,6 +60,41 @@ std::string opened(int attempt) {
 
 std::string event(const std::string& data, const std::string& id = {}) {
     return R"({"event":{"type":"message","data":")" + data + R"(","id":")" + id + R"("}})";
+}
+
+/// A folder that goes with the object.
+class folder {
+public:
+    folder() {
+        std::string path = std::filesystem::temp_directory_path() / "holdfast-tail-XXXXXX";
+        if (!::mkdtemp(path.data()))
+            throw std::runtime_error("no folder can be made");
+        path_ = path;
+    }
+    ~folder() { std::filesystem::remove_all(path_); }
+    folder(const folder&) = delete;
+    folder& operator=(const folder&) = delete;
+
+    [[nodiscard]] std::string operator/(const char* name) const { return path_ / name; }
+
+private:
+    std::filesystem::path path_;
+};
+
+void write_file(const std::string& path, std::string_view bytes) {
+    std::ofstream(path, std::ios::binary) << bytes;
+}
+
+std::string read_file(const std::string& path) {
+    std::ifstream file(path, std::ios::binary);
+    return {std::istreambuf_iterator<char>(file), {}};
+}
+
+/// The rows of events alone.
+lines events_of(const command_result& done) {
+    lines some;
+    std::copy_if(done.output.begin(), done.output.end(), std::back_inserter(some), line_of_kind("event"));
+    return some;
 }
 
 void check_rows(const command_result& done, const lines& wanted) {
@@ -127,9 +168,6 @@ BOOST_AUTO_TEST_CASE(what_does_not_heal_by_waiting_is_given_up_at_once_with_the_
                  "<html>", 1),
          "holdfast: gave up: the answer is not of the media type that was asked for: text/html, and said: "
          "<html>"},
-        {answer(301, "", "", "Location: /x\r\n"),
-         gave_up("http_status", "the server answered with status 301, a redirect to /x", "301", "", 1),
-         "holdfast: gave up: the server answered with status 301, a redirect to /x"},
     };
     for (const auto& each : table) {
         raw_server server({each.told});
@@ -287,7 +325,221 @@ BOOST_AUTO_TEST_CASE(a_bad_url_with_a_password_is_refused_without_the_password) 
     }
 }
 
+BOOST_AUTO_TEST_CASE(a_header_that_is_given_takes_the_place_of_a_default_and_an_event_id_goes_before_all) {
+    raw_server server({event_stream(one_event, reply::ending::hold)});
+    tail_rows(server.url("/"), {"--max-events", "1", "-H", "accept: text/event-stream, application/json",
+                                "--last-event-id", "41"});
+    const auto head = server.requests().at(0).head;
+    BOOST_TEST(head.find("accept: text/event-stream, application/json\r\n") != std::string::npos, head);
+    BOOST_TEST(head.find("Accept:") == std::string::npos, head);
+    BOOST_TEST(server.requests().at(0).header("Last-Event-ID") == "41");
+}
+
+BOOST_AUTO_TEST_CASE(a_body_is_posted_once_and_the_end_of_its_answer_is_the_end) {
+    const folder here;
+    write_file(here / "body", "from\r\na file\n");
+    struct given {
+        lines options;
+        std::string input;
+        std::string method;
+        std::string body;
+    };
+    for (const auto& each : {given{{"-d", "a=b\n"}, "", "POST", "a=b\n"}, given{{"-d", ""}, "", "POST", ""},
+                             given{{"--data", "@" + (here / "body")}, "", "POST", "from\r\na file\n"},
+                             given{{"-d", "-"}, "from\nstdin", "POST", "from\nstdin"},
+                             given{{"-d", "x", "-X", "PUT"}, "", "PUT", "x"},
+                             given{{"--request", "REPORT"}, "", "REPORT", ""}}) {
+        raw_server server({event_stream(one_event)});
+        lines arguments{"tail", server.url("/"), "--format", "ndjson"};
+        arguments.insert(arguments.end(), each.options.begin(), each.options.end());
+        command_options options;
+        options.input = each.input;
+        const auto done = run_command("holdfast", arguments, options);
+        check_rows(done, {opened(1), event("x"), R"({"done":{}})"});
+        BOOST_TEST(done.code() == 0);
+        BOOST_TEST_REQUIRE(server.requests().size() == 1U);
+        BOOST_TEST(server.requests().at(0).method() == each.method);
+        BOOST_TEST(server.requests().at(0).body == each.body);
+    }
+}
+
+BOOST_AUTO_TEST_CASE(a_post_whose_stream_breaks_is_given_up_unless_it_may_be_repeated) {
+    const auto broken = event_stream(one_event, reply::ending::reset, 50ms);
+    raw_server once({broken});
+    const auto done = tail_rows(once.url("/"), {"-d", "x"});
+    BOOST_TEST(kinds(parse_rows(done.output)) == "opened event gave_up");
+    BOOST_TEST(done.code() == 1);
+    BOOST_TEST(once.requests().size() == 1U);
+
+    raw_server again({broken, event_stream(one_event, reply::ending::hold)});
+    const auto repeated = tail_rows(again.url("/"), {"-d", "x", "--repeat", "--max-events", "2"});
+    BOOST_TEST(kinds(parse_rows(repeated.output)) == "opened event interrupted opened event");
+    BOOST_TEST(again.requests().at(1).body == "x");
+}
+
+BOOST_AUTO_TEST_CASE(redirects_are_followed_only_when_asked_and_no_more_than_wanted) {
+    const auto code_of = [&](const lines& more) {
+        std::size_t asked = 0;
+        raw_server server([&](const heard&) {
+            auto there = answer(302, "", "", "Location: /hop" + std::to_string(++asked) + "\r\n");
+            return asked == 5 ? event_stream(one_event, reply::ending::hold) : there;
+        });
+        auto options = more;
+        options.insert(options.end(), {"--max-events", "1", "--max-attempts", "0"});
+        const auto done = tail_rows(server.url("/"), options);
+        return std::to_string(done.code()) + " after " + std::to_string(server.requests().size());
+    };
+    BOOST_TEST(code_of({}) == "1 after 1");
+    BOOST_TEST(code_of({"--location"}) == "1 after 4");
+    BOOST_TEST(code_of({"-L", "--max-redirects", "1"}) == "1 after 2");
+    BOOST_TEST(code_of({"-L", "--max-redirects", "4"}) == "0 after 5");
+}
+
+BOOST_AUTO_TEST_CASE(a_redirect_that_is_not_followed_is_shown) {
+    raw_server server({answer(301, "", "", "Location: /x\r\n")});
+    const auto done = tail_rows(server.url("/"));
+    const auto why = "the server answered with status 301, a redirect to " + server.url("/x") +
+                     "; redirects are not followed";
+    check_rows(done, {gave_up("http_status", why, "301", "", 1)});
+    BOOST_TEST(done.errors == lines{"holdfast: gave up: " + why}, boost::test_tools::per_element());
+}
+
+BOOST_AUTO_TEST_CASE(a_proxy_is_asked_when_the_command_line_or_with_its_leave_the_environment_says_so) {
+    raw_server proxy({event_stream(one_event, reply::ending::hold)});
+    const auto at = "http://us:s3cret@127.0.0.1:" + std::to_string(proxy.port());
+    command_options with_variables;
+    std::erase_if(with_variables.environment, [](const std::string& each) {
+        const auto name = each.substr(0, each.find('='));
+        return name.ends_with("_proxy") || name.ends_with("_PROXY");
+    });
+    with_variables.environment.push_back("http_proxy=" + at);
+    const auto asked_by = [&](const lines& more) {
+        lines arguments{"tail", "http://origin.invalid/stream", "--max-events", "1", "--max-attempts", "0"};
+        arguments.insert(arguments.end(), more.begin(), more.end());
+        const auto done = run_command("holdfast", arguments, with_variables);
+        BOOST_TEST(done.text().find("s3cret") == std::string::npos, done.text());
+        return done.code();
+    };
+    BOOST_TEST(asked_by({"--proxy", at, "-v"}) == 0);
+    BOOST_TEST(asked_by({"--proxy-from-environment", "-v"}) == 0);
+    BOOST_TEST(proxy.requests().size() == 2U);
+    for (const auto& each : proxy.requests()) {
+        BOOST_TEST(each.target() == "http://origin.invalid/stream");
+        BOOST_TEST(each.header("Proxy-Authorization") == "Basic dXM6czNjcmV0");
+        BOOST_TEST(each.header("Host") == "origin.invalid");
+    }
+    BOOST_TEST(asked_by({}) == 1);
+    BOOST_TEST(proxy.requests().size() == 2U);
+}
+
+// --- the recording
+
+BOOST_AUTO_TEST_CASE(a_recording_holds_the_bodies_as_they_came_and_cat_reads_what_tail_told) {
+    const folder here;
+    const std::string bom = "\xef\xbb\xbf";
+    const std::string first = bom + "retry: 10\n: note\n\nid: 1\ndata: a\xff\n\n";
+    const std::string second = "data: b\r\n\r\nid: 3\r\n\r\ndata: c\r\rdata: d\n\n";
+    raw_server server(
+        {event_stream(first + "data: unfinished\n"), event_stream(bom + second, reply::ending::hold)});
+    const auto done = tail_rows(server.url("/"), {"--max-events", "4", "--record", here / "stream"});
+    BOOST_TEST(done.code() == 0, done.text());
+    BOOST_TEST((read_file(here / "stream") == first + second));
+    const auto read = run_command("holdfast", {"cat", here / "stream", "--format", "ndjson"});
+    BOOST_TEST(events_of(read) == events_of(done), boost::test_tools::per_element());
+    BOOST_TEST(events_of(done).size() == 4U);
+}
+
+BOOST_AUTO_TEST_CASE(a_recording_keeps_what_the_last_connection_left_unfinished_and_a_signal_loses_nothing) {
+    const folder here;
+    const std::string bytes = "data: x\n\ndata: unfin";
+    raw_server server({event_stream(bytes, reply::ending::hold)});
+    process child(command({"tail", server.url("/"), "--format", "ndjson", "--record", here / "stream"}));
+    BOOST_TEST(child.wait_line(line_of_kind("event"), 20s).has_value());
+    child.signal(SIGINT);
+    BOOST_TEST((child.wait(5s) == exit_status{130, 0}));
+    BOOST_TEST(read_file(here / "stream") == bytes);
+}
+
+BOOST_AUTO_TEST_CASE(a_recording_that_cannot_be_written_is_an_error_that_names_the_file) {
+    raw_server server({event_stream(one_event, reply::ending::hold)});
+    const auto nowhere = tail_rows(server.url("/"), {"--record", "/nowhere/at all"});
+    BOOST_TEST(nowhere.code() == 2);
+    BOOST_TEST(nowhere.errors == lines{"holdfast: cannot write /nowhere/at all: No such file or directory"},
+               boost::test_tools::per_element());
+    BOOST_TEST(server.requests().empty());
+
+    const auto full = tail_rows(server.url("/"), {"--record", "/dev/full"});
+    BOOST_TEST(full.code() == 1);
+    BOOST_TEST(full.errors == lines{"holdfast: cannot write /dev/full: No space left on device"},
+               boost::test_tools::per_element());
+}
+
 // --- what a person sees
+
+BOOST_AUTO_TEST_CASE(comments_are_told_when_asked_for) {
+    raw_server server({event_stream(": one\n:\x1b[2Jtwo\ndata: x\n\n", reply::ending::hold)});
+    check_rows(
+        tail_rows(server.url("/"), {"--comments", "--max-events", "1"}),
+        {opened(1), R"({"comment":{"text":"one"}})", R"({"comment":{"text":"\u001b[2Jtwo"}})", event("x")});
+    check_rows(tail(server.url("/"), {"--comments", "--max-events", "1"}), {": one", ": \\x1b[2Jtwo", "x"});
+    check_rows(tail(server.url("/"), {"--max-events", "1"}), {"x"});
+}
+
+BOOST_AUTO_TEST_CASE(verbose_shows_each_request_and_each_head_on_stderr_and_no_secret) {
+    raw_server server({answer(307, "", "", "Location: /b?c\r\nSet-Cookie: sid=s3cret\r\n"),
+                       answer(500, "text/plain", "oops"), event_stream(one_event, reply::ending::hold)});
+    const auto host = "127.0.0.1:" + std::to_string(server.port());
+    const auto done = run_command("holdfast", {"tail",
+                                               "http://us:s3cret@" + host + "/a",
+                                               "-v",
+                                               "-L",
+                                               "--format",
+                                               "ndjson",
+                                               "--base-delay",
+                                               "10ms",
+                                               "--max-events",
+                                               "1",
+                                               "-d",
+                                               "s3cret",
+                                               "--repeat",
+                                               "-H",
+                                               "Cookie: s3cret",
+                                               "-H",
+                                               "X-Api-Key: s3cret",
+                                               "-H",
+                                               "X-Plain: a\xff",
+                                               "--log-level",
+                                               "error"});
+    BOOST_TEST(done.code() == 0, done.text());
+    BOOST_TEST(kinds(parse_rows(done.output)) == "interrupted opened event");
+    BOOST_TEST(done.text().find("s3cret") == std::string::npos, done.text());
+    const auto request = [&](const std::string& target) {
+        return lines{"> POST " + target + " HTTP/1.1",
+                     "> Host: " + host,
+                     "> Accept: text/event-stream",
+                     "> Cache-Control: no-cache",
+                     "> Accept-Encoding: identity",
+                     "> Cookie: ***",
+                     "> X-Api-Key: ***",
+                     "> X-Plain: a\xef\xbf\xbd",
+                     "> Authorization: ***",
+                     ">",
+                     "> (6 bytes)"};
+    };
+    lines wanted;
+    const auto then = [&](const lines& more) {
+        wanted.insert(wanted.end(), more.begin(), more.end());
+    };
+    then(request("/a"));
+    then({"< HTTP/1.1 307 Said", "< Location: /b?c", "< Set-Cookie: ***", "< Content-Length: 0",
+          "< Connection: close", "<"});
+    then(request("/b?c"));
+    then({"< HTTP/1.1 500 Said", "< Content-Type: text/plain", "< Content-Length: 4", "< Connection: close",
+          "<"});
+    then(request("/a"));
+    then({"< HTTP/1.1 200 OK", "< Content-Type: text/event-stream", "< Connection: close", "<"});
+    BOOST_TEST(done.errors == wanted, boost::test_tools::per_element());
+}
 
 BOOST_AUTO_TEST_CASE(each_failure_is_one_line_on_stderr_whatever_the_format_and_the_log_level) {
     const auto url = dead_url();
@@ -315,6 +567,22 @@ BOOST_AUTO_TEST_CASE(text_form_tells_each_thing_once_and_escapes_it) {
                       "~ gave up after 3 attempts"});
     BOOST_TEST(done.errors == lines{"holdfast: gave up: the server answered with status 404, and said: gone"},
                boost::test_tools::per_element());
+}
+
+BOOST_AUTO_TEST_CASE(insecure_is_warned_of_whatever_the_format_and_the_log_level) {
+    certificate_authority authority;
+    tls_server::options setup;
+    setup.shown = authority.sign({});
+    setup.answer = event_stream(one_event).bytes;
+    tls_server server(setup);
+    for (const auto* format : {"text", "ndjson"}) {
+        const auto done = tail(
+            server.url(), {"--insecure", "--format", format, "--log-level", "error", "--max-events", "1"});
+        BOOST_TEST(done.code() == 0, done.text());
+        BOOST_TEST_REQUIRE(done.errors.size() == 1U, done.text());
+        BOOST_TEST(
+            done.errors.front().starts_with("holdfast: WARNING: --insecure: no certificate is checked"));
+    }
 }
 
 BOOST_AUTO_TEST_CASE(colours_are_for_terminals_only_and_not_when_unwanted) {
@@ -362,6 +630,17 @@ BOOST_AUTO_TEST_CASE(wrong_usage_is_one_line_and_exit_code_two) {
                                    {"tail", url, "--header", "a b: c"},
                                    {"tail", url, "--header", "X: a\r\nY: b"},
                                    {"tail", url, "--header"},
+                                   {"tail", url, "-X", "A B"},
+                                   {"tail", url, "-d", "@/nowhere"},
+                                   {"tail", url, "-d", "a", "-d", "b"},
+                                   {"tail", url, "--last-event-id", "a\nb"},
+                                   {"tail", url, "--max-redirects", "2"},
+                                   {"tail", url, "--location", "--max-redirects", "0"},
+                                   {"tail", url, "--proxy", "ftp://proxy"},
+                                   {"tail", url, "--proxy", "proxy:1", "--proxy-from-environment"},
+                                   {"tail", url, "--cacert", "ca.pem"},
+                                   {"tail", url, "--insecure"},
+                                   {"tail", "https://127.0.0.1:1/", "--key", "key.pem"},
                                    {"tail", "http://"},
                                    {"tail", ""},
                                    {"tail", "http://host/a b"},
