@@ -458,9 +458,10 @@ BOOST_AUTO_TEST_CASE(a_file_that_cannot_be_used_is_named) {
         return options;
     };
     const std::vector<wrong> all{
-        {with([&](auto& o) { o.ca_file = "/nowhere.pem"; }), "/nowhere.pem"},
+        {with([&](auto& o) { o.ca_file = "/nowhere.pem"; }), "/nowhere.pem: No such file or directory"},
         {with([&](auto& o) { o.ca_file = good.key; }), good.key},
-        {with([&](auto& o) { o.certificate_file = "/nowhere.pem"; }), "/nowhere.pem"},
+        {with([&](auto& o) { o.certificate_file = "/nowhere.pem"; }),
+         "/nowhere.pem: No such file or directory"},
         {with([&](auto& o) { o.certificate_file = good.certificate; }), good.certificate}, // holds no key
         {with([&](auto& o) { o.certificate_file = good.certificate; o.key_file = "/nokey.pem"; }), "/nokey.pem"},
         {with([&](auto& o) { o.certificate_file = good.certificate; o.key_file = other.key; }), other.key}};

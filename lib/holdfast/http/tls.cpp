@@ -9,6 +9,7 @@
 
 #include <array>
 #include <string_view>
+#include <system_error>
 #include <utility>
 
 namespace holdfast::http {
@@ -28,6 +29,8 @@ using ssl = std::unique_ptr<SSL, freed_by<SSL_free>>;
 std::string what_openssl_says() {
     const unsigned long first = ERR_get_error();
     ERR_clear_error();
+    if (ERR_SYSTEM_ERROR(first))
+        return std::system_category().message(ERR_GET_REASON(first));
     const char* const reason = first ? ERR_reason_error_string(first) : nullptr;
     return reason ? reason : "no reason is given";
 }
