@@ -56,16 +56,6 @@ void condition_variable::notify_all() noexcept {
 
 // --- log.hpp
 
-std::string_view to_string(log_level level) noexcept {
-    switch (level) {
-    case log_level::debug: return "debug";
-    case log_level::info: return "info";
-    case log_level::warn: return "warn";
-    case log_level::error: return "error";
-    }
-    return "?";
-}
-
 std::string what_of(const std::exception_ptr& error) noexcept {
     try {
         std::rethrow_exception(error);

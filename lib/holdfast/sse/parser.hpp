@@ -30,7 +30,7 @@ struct event {
 /// in a line that has not ended, also in a comment; so which limit is reported does not depend on where the
 /// input is cut.
 struct limits {
-    std::size_t line = 64u << 20;      ///< bytes of one line, without its end
+    std::size_t line = 64u << 20;      ///< bytes of one line, without its end; an OpenCode server sent one of 31 MB
     std::size_t event = 64u << 20;     ///< bytes of one event's data, the joining LFs counted
     std::size_t data_lines = 1u << 20; ///< data lines of one event
     std::size_t id = 1024;             ///< bytes of an event id
