@@ -273,8 +273,8 @@ void an_outcome_is_what_the_server_knows_to_be_true(const observations& seen, co
         const bool with_a_later = end.rule == rule::merged && then && then->parts.empty() &&
                                   (is(truth_outcome::unanswered) || is(truth_outcome::interrupted) ||
                                    is(truth_outcome::aborted) ||
-                                   (is(truth_outcome::failed) &&
-                                    (t.adopted || in_trouble(seen, t, t.began, by, false))));
+                                   (is(truth_outcome::failed) && (t.adopted || another_failed(seen, t) ||
+                                                                  in_trouble(seen, t, t.began, by, false))));
         switch (end.outcome) {
         case outcome::completed:
             right = is(truth_outcome::completed) || with_a_later;
@@ -301,7 +301,7 @@ void an_outcome_is_what_the_server_knows_to_be_true(const observations& seen, co
             const bool as_good_as = is(truth_outcome::pending) && last && last->outcome == truth_outcome::aborted;
             const bool missed = then && then->outcome != truth_outcome::pending && then->parts.empty() &&
                                 (t.adopted || moved(seen, t, by) || in_trouble(seen, t, t.began, by, false));
-            right = is(truth_outcome::aborted) ||
+            right = is(truth_outcome::aborted) || with_a_later ||
                     ((as_good_as || missed || is(truth_outcome::unanswered) || is(truth_outcome::interrupted) ||
                       !then) &&
                      (aborted_by_anybody(seen, t, by) || disposed(seen, t)));
