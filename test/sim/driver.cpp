@@ -707,9 +707,46 @@ private:
         case kind::abort_unknown:
             call(s, "POST", "/session/ses_of_nobody/abort?directory=" + plan_.sessions[a.session].directory, "");
             break;
+        case kind::foreign_repost:
+            spawn(who + "'s reposter", repost(a.session));
+            break;
         default:
             break;
         }
+    }
+
+    /// One that failed, was aborted or was never answered would run once more: only a completed one, or one that is at
+    /// work for long.
+    net::awaitable<void> repost(std::size_t session) {
+        auto& s = *servers_[plan_.sessions[session].server];
+        const std::string id = result_.seen.sessions[session].id;
+        auto server = s.server.rest();
+        const auto last_prompt = [&] {
+            std::optional<truth> last;
+            for (auto& each : s.host.model().truth())
+                if (each.session == id)
+                    last = std::move(each);
+            return last;
+        };
+        const auto last = last_prompt();
+        if (!last)
+            co_return;
+        const auto known = co_await server.get_message(id, last->message);
+        const auto now = last_prompt();
+        if (!known || known->parts.empty() || !now || now->message != last->message)
+            co_return;
+        const auto& words = known->parts.front();
+        const bool long_at_work = now->running && (words.text.starts_with("#slow") || words.text.starts_with("#silent"));
+        if (now->outcome != testing::opencode_sim::outcome::completed && !long_at_work)
+            co_return;
+        opencode::prompt again;
+        again.message_id = last->message;
+        opencode::prompt_part part;
+        part.id = words.id;
+        part.text = words.text;
+        again.parts.push_back(std::move(part));
+        const auto done = co_await server.prompt_async(id, std::move(again));
+        static_cast<void>(done);
     }
 
     net::awaitable<void> prompt_alone(std::size_t session, prompt_plan plan) {

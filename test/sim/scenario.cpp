@@ -319,6 +319,18 @@ void draw_a_server_that_is_said_to_be_gone(dice& d, scenario& s) {
     in_order(s.troubles);
 }
 
+void draw_reposts(dice& d, scenario& s) {
+    for (auto left = d.between(1, 3); left > 0; --left) {
+        action a;
+        a.what = action::kind::foreign_repost;
+        a.at = d.ms(200, 8000);
+        a.session = d.below(s.sessions.size());
+        a.server = s.sessions[a.session].server;
+        s.actions.push_back(std::move(a));
+    }
+    in_order(s.actions);
+}
+
 void draw_besides(scenario& s) {
     constexpr std::uint64_t another = 0x9e3779b97f4a7c15;
     dice d(s.seed ^ another);
@@ -334,6 +346,8 @@ void draw_besides(scenario& s) {
         draw_damaged_answers(d, s);
     if (d.percent(6))
         draw_a_server_that_is_said_to_be_gone(d, s);
+    if (d.percent(6))
+        draw_reposts(d, s);
 }
 
 std::string in_ms(duration d) {
@@ -407,8 +421,8 @@ std::string describe(const action& a) {
     static constexpr const char* names[] = {"prompts",        "aborts the session",    "somebody prompts",
                                             "somebody aborts", "somebody runs a shell", "somebody deletes the session",
                                             "somebody moves the session", "prompts alone",
-                                            "somebody aborts a session that there is not", "wakes", "stops",
-                                            "cancels run()"};
+                                            "somebody aborts a session that there is not",
+                                            "somebody sends its last prompt again", "wakes", "stops", "cancels run()"};
     std::string out = names[static_cast<std::size_t>(a.what)];
     if (a.what == action::kind::prompt || a.what == action::kind::prompt_alone)
         out += " " + describe(a.prompt);

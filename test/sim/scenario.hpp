@@ -89,6 +89,7 @@ struct action {
         move_session,   ///< by somebody else
         prompt_alone,   ///< as prompt, once the session's other turns are over
         abort_unknown,  ///< by somebody else, of a session that there is not; in the session's directory
+        foreign_repost, ///< by somebody else: the session's last prompt, with its ids, where that does no harm
         wake,
         stop,       ///< server.stop()
         cancel_run, ///< server.run() is cancelled
