@@ -745,6 +745,27 @@ BOOST_AUTO_TEST_CASE(classes_beyond_count_are_others) {
     BOOST_TEST(log.incidents.incidents() <= 32u);
 }
 
+BOOST_AUTO_TEST_CASE(a_log_that_is_moved_goes_on_where_it_was) {
+    incident_log first;
+    BOOST_TEST(first.trouble(failure_at(port(1)), t0).size() == 1u);
+    incident_log second(std::move(first));
+    BOOST_TEST(second.subjects() == 1u);
+    incident_log third;
+    third = std::move(second);
+    BOOST_TEST(third.subjects() == 1u);
+    BOOST_TEST(to_string(third.trouble(failure_at(port(1)), t0).front().level) == "debug"); // a repeat
+}
+
+BOOST_AUTO_TEST_CASE(a_level_has_a_name) {
+    const std::vector<std::pair<log_level, std::string>> names{{log_level::debug, "debug"},
+                                                               {log_level::info, "info"},
+                                                               {log_level::warn, "warn"},
+                                                               {log_level::error, "error"},
+                                                               {static_cast<log_level>(99), "?"}};
+    for (const auto& [level, name] : names)
+        BOOST_TEST(to_string(level) == name);
+}
+
 BOOST_AUTO_TEST_CASE(of_each_text_so_much_is_kept) {
     written_log log;
     auto record = failure_at(port(1));
