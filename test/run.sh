@@ -2,13 +2,14 @@
 # Builds and passes every test.
 #   sh test/run.sh [--setup] [--replace-boost]
 # --setup: only install what is needed. The OpenCode server that the real tests talk to is an npm package, pinned, kept
-# in the user's cache folder, outside the source tree.
+# in the user's cache folder, outside the source tree; so is Prometheus' promtool, out of Debian's package.
 set -eu
 cd "$(dirname "$0")/.."
 . apps/setup.sh
 
 opencode_version=1.18.33
 opencode_dir=${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/holdfast/opencode/$opencode_version
+promtool_dir=${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/holdfast/promtool
 
 setup_only=no
 while [ $# -gt 0 ]; do
@@ -29,6 +30,24 @@ need_opencode() {
   npm install --prefix "$opencode_dir" --ignore-scripts --no-audit --no-fund --silent "opencode-linux-x64@$opencode_version"
 }
 
+# It checks /metrics. Debian's package would also install a daemon, and start it: its tool alone is unpacked.
+need_promtool() {
+  ! command -v promtool >/dev/null 2>&1 || { say "promtool: there"; return; }
+  [ ! -x "$promtool_dir/promtool" ] || { say "promtool: there"; return; }
+  say "promtool: unpacking it from Debian's prometheus package (20 MB)"
+  rm -rf "$promtool_dir.new"
+  mkdir -p "$promtool_dir.new"
+  (cd "$promtool_dir.new" && download_package prometheus && dpkg-deb --fsys-tarfile prometheus_*.deb | tar -x --strip-components=3 ./usr/bin/promtool)
+  rm -f "$promtool_dir.new"/*.deb
+  rm -rf "$promtool_dir"
+  mv "$promtool_dir.new" "$promtool_dir"
+}
+
+# Into the current folder. The lists of packages may be older than the packages.
+download_package() {
+  apt-get download -qq "$1" 2>/dev/null || { as_root apt-get update -qq; apt-get download -qq "$1"; }
+}
+
 # Without clang 19 all is tested but what only a fuzzer does.
 need_fuzzer() {
   if installed clang-19 && installed libclang-rt-19-dev; then say "clang 19: there"; return; fi
@@ -38,6 +57,7 @@ need_fuzzer() {
 # shellcheck disable=SC2086
 need_packages $build_packages $test_packages gcovr python3
 need_fuzzer
+need_promtool
 need_opencode
 [ "$setup_only" = no ] || { say "set up"; exit 0; }
 
@@ -58,10 +78,11 @@ sh test/coverage.sh
 
 say "build: the stream core, sessions and the simulation, with TSan"
 cmake --preset tsan -DHOLDFAST_WERROR=ON >/dev/null
-cmake --build --preset tsan -j "$jobs" --target unit-event_hub unit-event_source unit-runtime unit-session real-threads \
+cmake --build --preset tsan -j "$jobs" --target unit-event_hub unit-event_source unit-runtime unit-runtime_log \
+  unit-runtime_limits unit-session unit-session_follow real-threads \
   holdfast holdfast-sim-test
 say "test: these, and servers on several threads"
-ctest --preset tsan -R '^(unit/(event_hub|event_source|runtime|session)|real/threads)$'
+ctest --preset tsan -R '^(unit/(event_hub|event_source|runtime(_log|_limits)?|session(_follow)?)|real/threads)$'
 build/tsan/bin/holdfast-sim-test --seeds 1-50 --threads 2
 
 sh test/fuzz/run.sh 30

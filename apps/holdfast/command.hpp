@@ -54,8 +54,10 @@ struct command_context {
 void add_common_options(CLI::App& command, command_context& context);
 
 void add_cat(CLI::App& program, command_context& context);
+void add_follow(CLI::App& program, command_context& context);
 void add_run(CLI::App& program, command_context& context);
 void add_sim(CLI::App& program, command_context& context);
 void add_tail(CLI::App& program, command_context& context);
+void add_watch(CLI::App& program, command_context& context);
 
 } // namespace holdfast::app

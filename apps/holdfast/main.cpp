@@ -63,9 +63,11 @@ int main(int argc, char** argv) {
     program.set_version_flag("--version", version);
     program.require_subcommand(1);
     add_cat(program, context);
+    add_follow(program, context);
     add_run(program, context);
     add_sim(program, context);
     add_tail(program, context);
+    add_watch(program, context);
     try {
         program.parse(argc, argv);
     } catch (const CLI::ParseError& error) {

@@ -50,10 +50,9 @@ void apply_method(const request_options& options, stream::source_config& config)
         config.method = options.method;
     else if (options.data)
         config.method = "POST";
-    const bool safe = config.method == "GET" || config.method == "HEAD" || config.method == "OPTIONS" ||
-                      config.method == "TRACE";
     config.repeat_unsafe = options.repeat;
-    config.clean_end = safe || options.repeat ? stream::clean_end::reconnect : stream::clean_end::done;
+    config.clean_end = http::is_safe(config.method) || options.repeat ? stream::clean_end::reconnect
+                                                                      : stream::clean_end::done;
 }
 
 // A redirect may lead from http:// to https://.

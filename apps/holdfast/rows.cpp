@@ -117,6 +117,8 @@ struct to_row {
         settled["why"] = {{"rule", to_string(e.rule)}, {"event", e.event}};
         if (!e.merged_into.empty())
             settled["merged_into"] = e.merged_into;
+        if (e.limit != opencode::turn_limit::none)
+            settled["limit"] = to_string(e.limit);
         settled["safe_to_reprompt"] = to_string(e.safe_to_reprompt);
         return json::object{{"settled", std::move(settled)}};
     }
@@ -138,7 +140,8 @@ json::object stream_row(const stream::item& item) {
     case kind::comment:
         return {{"comment", {{"text", item.event.data}}}};
     case kind::skipped:
-        return {{"skipped", {{"class", retry::to_string(item.failure.cls)}, {"error", item.failure.message}}}};
+        return {
+            {"skipped", {{"class", retry::to_string(item.failure.cls)}, {"error", item.failure.message}}}};
     case kind::interrupted:
         return interrupted_row(item.failure, item.attempt, item.retry_in);
     case kind::done:
@@ -162,9 +165,20 @@ std::optional<json::object> agent_row(const opencode::agent_event& e) {
     return std::visit(to_row{}, e);
 }
 
+json::object with_turn(json::object row, std::string_view session, std::string_view message) {
+    auto& inner = row.begin()->value().as_object();
+    inner.insert({{"session", session}});
+    inner.insert({{"message", message}});
+    row["session"] = session;
+    row["message"] = message;
+    return row;
+}
+
 std::string why_not_completed(const opencode::settlement& how) {
     std::string why = "the turn ended as " + std::string(to_string(how.outcome)) + " (" +
                       std::string(to_string(how.rule)) + ")";
+    if (how.limit != opencode::turn_limit::none)
+        return why + ": it passed its limit (" + std::string(to_string(how.limit)) + ")";
     const auto reason = how.error ? words_for(*how.error) : std::string(words_for(how.rule));
     return reason.empty() ? why : why + ": " + reason;
 }

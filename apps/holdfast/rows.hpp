@@ -20,6 +20,11 @@ namespace holdfast::app {
 /// Nullopt for what has no row (usage).
 [[nodiscard]] std::optional<boost::json::object> agent_row(const opencode::agent_event& e);
 
+/// The row of one turn among others: its own object says whose turn it is; an ask keeps the session that
+/// asks, which may be a child's, so the row itself says it too.
+[[nodiscard]] boost::json::object with_turn(boost::json::object row, std::string_view session,
+                                            std::string_view message);
+
 /// The line that tells why a turn that did not complete ended as it did.
 [[nodiscard]] std::string why_not_completed(const opencode::settlement& how);
 

@@ -1,5 +1,6 @@
 // holdfast run: one turn, from the prompt to its settlement.
 #include "command.hpp"
+#include "credentials.hpp"
 #include "line_reader.hpp"
 #include "options.hpp"
 #include "rows.hpp"
@@ -185,8 +186,9 @@ private:
         const bool before_the_turn = trouble && !turn_;
         if (before_the_turn && context_.format == output_format::text)
             text_.trouble(record.error_message, milliseconds(record.retry_in_ms.value_or(0)));
+        const bool repeated = trouble || record.event.starts_with("incident.");
         const bool told = record.event == "stream.gave_up" ||
-                          (trouble && (turn_ || context_.format == output_format::text));
+                          (repeated && (turn_ || context_.format == output_format::text));
         log_(told ? lowered(record) : record);
     }
 
@@ -520,29 +522,6 @@ private:
     bool leaving_ = false;
     bool over_ = false;
 };
-
-std::string environment(const char* name) {
-    const char* value = std::getenv(name);
-    return value ? value : "";
-}
-
-// Credentials: of the URL, else --user, else the environment as OpenCode itself reads it.
-void add_credentials(http::url& base, const std::string& user) {
-    if (base.has_userinfo)
-        return;
-    const auto password = environment("OPENCODE_SERVER_PASSWORD");
-    auto name = user.empty() ? environment("OPENCODE_SERVER_USERNAME") : user;
-    if (const auto colon = name.find(':'); colon != std::string::npos) {
-        base.password = name.substr(colon + 1);
-        name.resize(colon);
-    } else {
-        base.password = password;
-    }
-    if (base.password.empty() && user.empty())
-        return;
-    base.user = name.empty() ? "opencode" : name;
-    base.has_userinfo = true;
-}
 
 command_result run(const run_options& options, command_context& context) {
     if (options.adopt.empty() == options.prompt.empty())

@@ -2,6 +2,8 @@
 
 #include "output.hpp"
 
+#include <holdfast/http/ascii.hpp>
+
 #include <algorithm>
 #include <string_view>
 
@@ -9,16 +11,9 @@ namespace holdfast::app {
 
 namespace {
 
-std::string lower(std::string_view text) {
-    std::string out(text);
-    std::transform(out.begin(), out.end(), out.begin(),
-                   [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
-    return out;
-}
-
 // Authorization, Proxy-Authorization, Cookie, Set-Cookie, X-Api-Key, X-Auth-Token, ...: rather one too many.
 bool may_be_secret(std::string_view name) {
-    const std::string known = lower(name);
+    const std::string known = http::to_lower(name);
     constexpr std::string_view parts[] = {"auth", "cookie", "key", "password", "secret", "token"};
     return std::any_of(std::begin(parts), std::end(parts),
                        [&](std::string_view part) { return known.find(part) != std::string::npos; });
@@ -26,12 +21,6 @@ bool may_be_secret(std::string_view name) {
 
 std::string field_line(const header& field) {
     return field.name + ": " + (may_be_secret(field.name) ? "***" : field.value);
-}
-
-std::string_view find(const std::vector<header>& fields, std::string_view name) {
-    const auto found =
-        std::find_if(fields.begin(), fields.end(), [&](const header& h) { return lower(h.name) == name; });
-    return found == fields.end() ? std::string_view() : found->value;
 }
 
 std::string marked(char mark, const std::string& line) {
@@ -44,8 +33,9 @@ std::string request_lines(const http::request& what, const http::url& where) {
     std::string lines = marked('>', what.method + ' ' + what.target + " HTTP/1.1");
     for (const auto& each : what.headers)
         lines += marked('>', field_line(each));
-    const bool at_home = find(what.headers, "host") == where.host_header();
-    if (where.has_userinfo && at_home && find(what.headers, "authorization").empty())
+    const auto* const host = http::find_header(what.headers, "Host");
+    const bool at_home = host && host->value == where.host_header();
+    if (where.has_userinfo && at_home && !http::find_header(what.headers, "Authorization"))
         lines += marked('>', field_line({"Authorization", {}}));
     lines += marked('>', {});
     if (!what.body.empty())

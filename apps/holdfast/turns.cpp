@@ -5,22 +5,8 @@
 #include <boost/json/object.hpp>
 
 namespace holdfast::app {
-namespace {
 
 namespace json = boost::json;
-
-// The row's own object says whose turn it is; an ask keeps the session that asks, which may be a child's, so the
-// row itself says it too.
-json::object with_turn(json::object row, std::string_view session, std::string_view message) {
-    auto& inner = row.begin()->value().as_object();
-    inner.insert({{"session", session}});
-    inner.insert({{"message", message}});
-    row["session"] = session;
-    row["message"] = message;
-    return row;
-}
-
-} // namespace
 
 void turn_writer::feed(std::string_view data) {
     recording_.feed(data);

@@ -22,6 +22,7 @@ bool is_transient(errc e) {
     case errc::stalled:
     case errc::no_greeting:
     case errc::malformed:
+    case errc::another_server:
         return true;
     default:
         return false;
@@ -65,6 +66,7 @@ public:
         case errc::unsupported_scheme: return "only http:// and https:// URLs are understood";
         case errc::invalid_request: return "a control character or a space where none may be";
         case errc::not_opencode: return "what answers there is not an OpenCode server";
+        case errc::another_server: return "what answers there is another server than before";
         case errc::unsupported_version: return "an OpenCode server of a version that this cannot hold";
         case errc::bad_json: return "the answer is not JSON";
         case errc::missing_field: return "the answer lacks a field that the protocol promises";

@@ -55,6 +55,7 @@ enum class errc {
 
     // What the server means
     not_opencode,        ///< something answers, but it is not an OpenCode server
+    another_server,      ///< an OpenCode server, but not the one that was there before
     unsupported_version, ///< an OpenCode server of a version that this build cannot hold, or not as it was told to
     bad_json,            ///< a body that is not JSON
     missing_field,       ///< JSON without a field that the protocol promises

@@ -100,6 +100,46 @@ bool is_armed(const trouble& t) {
            t.what == kind::stall_streams;
 }
 
+/// Stands before a server, and counts what followers ask it: they give their name as a user's.
+class counter final : public testing::simulated_server {
+public:
+    explicit counter(testing::sim_host& host) : host_(host) {}
+
+    struct asked {
+        std::size_t requests = 0;
+        std::size_t streams = 0;
+    };
+    std::map<std::string, asked> by_credentials;
+
+    void accepted(testing::wire_id wire) override { host_.accepted(wire); }
+    void received(testing::wire_id wire, std::string_view bytes) override {
+        auto& heads = heads_[wire];
+        heads += bytes;
+        for (std::size_t end; (end = heads.find("\r\n\r\n")) != std::string::npos; heads.erase(0, end + 4))
+            count(std::string_view(heads).substr(0, end + 2));
+        host_.received(wire, bytes);
+    }
+    void closed(testing::wire_id wire) override {
+        heads_.erase(wire);
+        host_.closed(wire);
+    }
+
+private:
+    void count(std::string_view head) {
+        constexpr std::string_view field = "\r\nAuthorization: Basic ";
+        const auto found = head.find(field);
+        if (found == std::string_view::npos)
+            return;
+        const auto begin = found + field.size();
+        auto& by = by_credentials[std::string(head.substr(begin, head.find('\r', begin) - begin))];
+        const bool stream = head.starts_with("GET /event") || head.starts_with("GET /global/event");
+        ++(stream ? by.streams : by.requests);
+    }
+
+    testing::sim_host& host_;
+    std::map<testing::wire_id, std::string> heads_;
+};
+
 class play {
 public:
     play(const scenario& what, const run_options& how)
@@ -112,6 +152,8 @@ public:
         sessions_.resize(plan_.sessions.size());
         for (std::size_t i = 0; i < plan_.sessions.size(); ++i)
             result_.seen.sessions[i].server = plan_.sessions[i].server;
+        for (std::size_t i = 0; i < plan_.followers.size(); ++i)
+            followers_.push_back(std::make_unique<follower>(*this, i));
         watch();
     }
 
@@ -121,6 +163,8 @@ public:
                 spawn_cancellable("run() of server " + std::to_string(s->number), hold(*s), s->cancel_run);
             for (std::size_t i = 0; i < sessions_.size(); ++i)
                 spawn("session " + std::to_string(i), make_session(i));
+            for (auto& f : followers_)
+                begin_following(*f);
             spawn("the actions", act());
             spawn("the troubles", trouble_all());
             spawn("the end", end());
@@ -148,6 +192,7 @@ private:
         held(play& p, std::size_t n)
             : number(n), plan(p.plan_.servers[n]), host(p.world_, plan.at, plan.model),
               server(p.world_.rt(), to_string(plan.at), p.config_of(*this)) {
+            p.world_.net().listen(plan.at, asked);
             if (p.how_.rows)
                 host.model().on_event([this](std::string_view directory, std::string_view payload) {
                     rows.event(directory, payload);
@@ -157,6 +202,7 @@ private:
         std::size_t number;
         const server_plan& plan;
         testing::sim_host host;
+        counter asked{host};
         opencode::server server;
         net::cancellation_signal cancel_run;
         bool known_down = false;
@@ -165,6 +211,25 @@ private:
         bool run_over = false;
         std::uint16_t moves = 0;
         test::protocol_rows rows;
+    };
+    /// Somebody who follows what others prompt.
+    struct follower {
+        follower(play& p, std::size_t n)
+            : number(n), plan(p.plan_.followers[n]),
+              own(plan.own_runtime ? std::make_unique<runtime>(p.world_.rt(), p.world_.io().get_executor()) : nullptr),
+              server(own ? *own : p.world_.rt(), p.url_for(*this), p.config_of(*this)) {}
+
+        std::size_t number;
+        const follower_plan& plan;
+        std::unique_ptr<runtime> own;
+        opencode::server server;
+        net::cancellation_signal cancel_run;
+        bool ended = false; ///< stopped before the end
+        bool run_over = false;
+    };
+    struct listener {
+        std::optional<opencode::feed> feed;
+        std::unique_ptr<net::cancellation_signal> cancel = std::make_unique<net::cancellation_signal>();
     };
     struct held_session {
         std::optional<opencode::session> handle;
@@ -247,8 +312,15 @@ private:
         if (how_.timeline)
             note("log", r.event + " " + r.endpoint + " " + r.session + " " + r.error_class + " " + r.error_message + " " +
                             r.action + (r.retry_in_ms ? " in " + std::to_string(*r.retry_in_ms) + " ms" : ""));
+        auto* by = &result_.seen.decisions;
+        auto* given_up = &result_.seen.give_ups;
+        if (r.tag.starts_with(follower_tag)) {
+            auto& facts = result_.seen.followers.at(std::stoul(r.tag.substr(follower_tag.size())));
+            by = &facts.decisions;
+            given_up = &facts.give_ups;
+        }
         if (r.event == "stream.gave_up")
-            result_.seen.give_ups.push_back({since(), ended_prompts()});
+            given_up->push_back({since(), ended_prompts()});
         if (r.event != "turn.settled")
             return;
         decision d;
@@ -258,7 +330,7 @@ private:
         for (std::size_t i = 0; i < result_.seen.sessions.size(); ++i)
             if (result_.seen.sessions[i].id == r.session)
                 d.then = truth_at(result_.seen.sessions[i].server, d.message);
-        result_.seen.decisions.push_back(std::move(d));
+        by->push_back(std::move(d));
     }
 
     void on_connect(const endpoint& where, memory_network::connect_step step) {
@@ -399,6 +471,267 @@ private:
             co_await sleep_for(seconds(1));
         }
         sessions_[i].given_up = !sessions_[i].handle;
+    }
+
+    // --- followers
+
+    std::string name_of(const follower& f) const { return std::string(follower_tag) + std::to_string(f.number); }
+
+    /// Its user name tells its requests from those of others.
+    http::url url_for(const follower& f) const {
+        auto url = *http::parse_url(to_string(servers_[f.plan.server]->host.at()));
+        url.user = "follower" + std::to_string(f.number);
+        url.password = "x";
+        url.has_userinfo = true;
+        return url;
+    }
+
+    opencode::server_config config_of(follower& f) {
+        auto& s = *servers_[f.plan.server];
+        opencode::server_config c;
+        c.policy = f.plan.policy;
+        c.global_stream = f.plan.global_stream;
+        c.stall_timeout = f.plan.stall_timeout;
+        c.turns.quiet_after = f.plan.quiet_after;
+        c.queue_items = f.plan.queue_items;
+        c.capture = f.plan.capture;
+        c.tag = name_of(f);
+        if (s.plan.locates)
+            c.locate = [this, &s, &f] {
+                auto told = locate(s);
+                told.url = url_for(f);
+                return told;
+            };
+        follower_facts facts;
+        facts.server = f.plan.server;
+        facts.policy = f.plan.policy;
+        facts.capture = f.plan.capture;
+        result_.seen.followers.push_back(std::move(facts));
+        return c;
+    }
+
+    void begin_following(follower& f) {
+        spawn_cancellable("run() of " + name_of(f), follow_all(f), f.cancel_run);
+        for (const auto& each : f.plan.follows)
+            spawn(name_of(f) + " of session " + std::to_string(each.session), follow(f, each));
+        if (f.plan.stopped)
+            spawn("the stopper of " + name_of(f), stop_follower(f));
+    }
+
+    net::awaitable<void> follow_all(follower& f) {
+        co_await f.server.run();
+        f.run_over = true;
+    }
+
+    net::awaitable<void> stop_follower(follower& f) {
+        co_await sleep_until(*f.plan.stopped);
+        end_follower(f);
+    }
+
+    void end_follower(follower& f) {
+        if (std::exchange(f.ended, true))
+            return;
+        note(name_of(f), "is stopped");
+        result_.seen.followers[f.number].stopped = since();
+        if ((plan_.seed + f.number) % 2 == 0)
+            f.server.stop();
+        else
+            f.cancel_run.emit(net::cancellation_type::terminal);
+    }
+
+    net::awaitable<void> follow(follower& f, following plan) {
+        co_await sleep_until(plan.from);
+        while (!sessions_[plan.session].handle && !sessions_[plan.session].given_up)
+            co_await sleep_for(milliseconds(100));
+        if (f.ended || ending_ || sessions_[plan.session].given_up)
+            co_return;
+        const auto number = listeners_.size();
+        const std::string who = "feed " + std::to_string(number);
+        feed_record r;
+        r.follower = f.number;
+        r.session = plan.session;
+        r.session_id = result_.seen.sessions[plan.session].id;
+        r.began = since();
+        // To who comes later it is told as it is told to the first.
+        const bool is_first = std::none_of(result_.seen.feeds.begin(), result_.seen.feeds.end(), [&](const feed_record& o) {
+            return o.follower == f.number && o.session == plan.session && !o.ended && !o.let_go;
+        });
+        for (const auto& each : prompts_of(r))
+            if (is_first && is_seen_to_be_over(each))
+                r.over_before.insert(each.message);
+        note(who, "follows session " + std::to_string(plan.session));
+        listeners_.emplace_back();
+        listeners_.back().feed = f.server.follow(r.session_id, plan.how);
+        result_.seen.feeds.push_back(std::move(r));
+        auto feed = *listeners_.back().feed;
+        spawn_cancellable(who, read_feed(number, who, std::move(feed), plan.pace), *listeners_.back().cancel);
+        spawn("the one who watches " + who, watch_feed(number));
+        if (!plan.let_go)
+            co_return;
+        co_await sleep_for(*plan.let_go);
+        let_go_of(number);
+    }
+
+    /// One without an answer, or that died with the server's process, looks as though it were still to be gone on with.
+    static bool is_seen_to_be_over(const truth& t) {
+        return t.outcome != opencode_sim::outcome::pending && t.outcome != opencode_sim::outcome::interrupted &&
+               !t.parts.empty();
+    }
+
+    void let_go_of(std::size_t number) {
+        auto& f = result_.seen.feeds[number];
+        if (!listeners_[number].feed || f.ended)
+            return;
+        note("feed " + std::to_string(number), "is let go of");
+        f.let_go = since();
+        listeners_[number].feed.reset();
+        listeners_[number].cancel->emit(net::cancellation_type::terminal);
+    }
+
+    std::vector<truth> prompts_of(const feed_record& f) {
+        auto all = servers_[plan_.sessions[f.session].server]->host.model().truth();
+        std::erase_if(all, [&](const truth& each) { return each.session != f.session_id; });
+        return all;
+    }
+
+    net::awaitable<void> read_feed(std::size_t number, std::string who, opencode::feed feed,
+                                   std::optional<duration> pace) {
+        while (auto event = co_await feed.next()) {
+            take(number, who, std::move(*event));
+            if (pace && !all_well_)
+                co_await sleep_for(*pace);
+        }
+        auto& f = result_.seen.feeds[number];
+        f.ended = true;
+        f.ended_at = since();
+        note(who, "ends");
+        listeners_[number].feed.reset();
+    }
+
+    void take(std::size_t number, const std::string& who, opencode::session_event event) {
+        auto& f = result_.seen.feeds[number];
+        note(who, event.message + ": " + text_of(event.event));
+        f.told_after_end = f.told_after_end || f.ended;
+        if (std::holds_alternative<settlement>(event.event))
+            if (auto then = truth_at(plan_.sessions[f.session].server, event.message))
+                f.when_told.insert_or_assign(event.message, std::move(*then));
+        f.told.push_back({since(), std::move(event)});
+    }
+
+    /// Finds out when its first look was taken.
+    net::awaitable<void> watch_feed(std::size_t number) {
+        const auto& listener = listeners_[number];
+        while (listener.feed && !listener.feed->view().status)
+            co_await sleep_for(milliseconds(20));
+        if (!listener.feed)
+            co_return;
+        auto& f = result_.seen.feeds[number];
+        f.known = since();
+        for (const auto& each : prompts_of(f))
+            if (each.outcome != opencode_sim::outcome::pending)
+                f.over_when_known.insert(each.message);
+        note("feed " + std::to_string(number), "is known");
+    }
+
+    /// Those whose end a feed is still to be told; `running`: and those that are not over.
+    std::vector<std::string> awaited_by(std::size_t number, bool running) {
+        std::vector<std::string> all;
+        const auto& f = result_.seen.feeds[number];
+        if (!listeners_[number].feed || !f.known || result_.seen.sessions[f.session].deleted)
+            return all;
+        const auto server = result_.seen.sessions[f.session].server;
+        // Once it is said to be gone for good, nobody asks it.
+        if (servers_[server]->said_gone)
+            return all;
+        const bool mute = std::any_of(result_.seen.windows.begin(), result_.seen.windows.end(),
+                                      [&](const trouble_window& w) { return w.server == server && w.mute; });
+        for (const auto& each : prompts_of(f)) {
+            const bool pending = each.outcome == opencode_sim::outcome::pending;
+            if (f.over_when_known.contains(each.message) || f.when_told.contains(each.message) ||
+                (pending && !(running && each.running)))
+                continue;
+            // Of a whole turn that was swallowed, a stream that goes on tells nothing.
+            const bool told = std::any_of(f.told.begin(), f.told.end(),
+                                          [&](const auto& e) { return e.event.message == each.message; });
+            if (mute && !told)
+                continue;
+            all.push_back(each.message);
+        }
+        return all;
+    }
+
+    net::awaitable<void> all_told() {
+        const auto begun = since();
+        std::map<std::pair<std::size_t, std::string>, duration> over_since;
+        for (bool waiting = true; std::exchange(waiting, false);) {
+            for (std::size_t i = 0; i < listeners_.size(); ++i) {
+                waiting = waiting || !awaited_by(i, true).empty();
+                for (const auto& message : awaited_by(i, false)) {
+                    const auto from = over_since.emplace(std::pair(i, message), since()).first->second;
+                    complaints found;
+                    every_followed_prompt_settles_in_bounded_time_once_all_is_well({message, i, since() - from}, found);
+                    complain_once(std::move(found));
+                }
+            }
+            if (since() - begun > follow_bound + minutes(5))
+                break;
+            if (waiting)
+                co_await sleep_for(tick);
+        }
+        // A look that failed is taken again after a minute at most, and a session that is unknown needs two.
+        if (!listeners_.empty())
+            co_await sleep_for(seconds(140));
+    }
+
+    /// All is over and well: what is asked of the server now?
+    net::awaitable<void> watch_the_quiet() {
+        std::map<std::size_t, std::size_t> before;
+        for (auto& f : followers_)
+            before[f->number] = count_requests(*f);
+        const auto begun = since();
+        co_await sleep_for(followers_.empty() ? duration::zero() : duration(seconds(30)));
+        for (auto& f : followers_) {
+            quiet_requests q;
+            q.lasted = since() - begun;
+            q.requests = count_requests(*f) - before[f->number];
+            std::set<std::string> directories;
+            std::set<std::string> sessions;
+            std::set<std::string> streamed;
+            bool in_order = true;
+            for (std::size_t i = 0; i < listeners_.size(); ++i) {
+                auto& r = result_.seen.feeds[i];
+                if (r.follower != f->number || !listeners_[i].feed)
+                    continue;
+                const auto view = listeners_[i].feed->view();
+                r.quiet = true;
+                if (view.trouble)
+                    r.trouble = view.trouble->code;
+                const auto prompts = prompts_of(r);
+                in_order = in_order && !view.trouble && std::none_of(prompts.begin(), prompts.end(), [](const truth& t) {
+                    return t.outcome == opencode_sim::outcome::pending; // an ask that nobody answers
+                });
+                if (!view.captured) {
+                    streamed.insert(r.session_id);
+                    continue;
+                }
+                sessions.insert(r.session_id);
+                directories.insert(view.info.directory);
+            }
+            q.streamed = streamed.size();
+            q.sessions = sessions.size();
+            q.directories = directories.size();
+            if (in_order)
+                result_.seen.followers[f->number].quiet = q;
+        }
+    }
+
+    std::size_t count_requests(const follower& f) {
+        auto& facts = result_.seen.followers[f.number];
+        static constexpr const char* names[] = {"Zm9sbG93ZXIwOng=", "Zm9sbG93ZXIxOng=", "Zm9sbG93ZXIyOng="};
+        const auto& asked = servers_[f.plan.server]->asked.by_credentials[names[f.number]];
+        facts.requests = asked.requests;
+        facts.streams = asked.streams;
+        return asked.requests;
     }
 
     // --- turns
@@ -838,6 +1171,7 @@ private:
             s.known_down = true;
             s.host.pump();
             s.host.move_to(endpoint("http", "127.0.0.1", static_cast<std::uint16_t>(s.plan.at.port + ++s.moves)));
+            world_.net().listen(s.host.at(), s.asked);
             break;
         case kind::kill:
             s.rows.process_killed();
@@ -942,8 +1276,12 @@ private:
                 prompt_once_more(i);
             co_await all_settled();
         }
+        co_await all_told();
+        co_await watch_the_quiet();
         ending_ = true;
         note("world", "ends");
+        for (auto& f : followers_)
+            end_follower(*f);
         for (auto& each : sessions_)
             each.handle.reset();
         for (auto& s : servers_) {
@@ -955,6 +1293,11 @@ private:
         for (const auto& s : servers_)
             for (int left = 100; left > 0 && !s->run_over && alive_.contains("run() of server " + std::to_string(s->number)); --left)
                 co_await sleep_for(milliseconds(100));
+        for (const auto& f : followers_)
+            for (int left = 100; left > 0 && !f->run_over && alive_.contains("run() of " + name_of(*f)); --left)
+                co_await sleep_for(milliseconds(100));
+        for (auto& each : listeners_)
+            each.feed.reset();
         over_ = true;
     }
 
@@ -1013,8 +1356,13 @@ private:
             result_.rows.insert(s->rows.seen().begin(), s->rows.seen().end());
         }
         players_.clear();
+        for (auto& each : sessions_)
+            each.handle.reset(); // one may have been made while the world ended
         world_.settle();
         leftovers left;
+        for (const auto& each : metric_table)
+            if (each.what == metric_info::kind::gauge && world_.rt().value(each.which) != 0)
+                left.gauges.push_back(std::string(each.name) + " is " + std::to_string(world_.rt().value(each.which)));
         left.coroutines.assign(alive_.begin(), alive_.end());
         left.timers = world_.time().pending();
         left.connections = world_.net().open_connections();
@@ -1037,6 +1385,8 @@ private:
     std::vector<std::unique_ptr<held>> servers_;
     std::vector<held_session> sessions_;
     std::deque<player> players_;
+    std::vector<std::unique_ptr<follower>> followers_;
+    std::deque<listener> listeners_; ///< as their feed_records
     std::size_t counted_ = 0;
     bool acted_ = false;
     bool all_well_ = false;

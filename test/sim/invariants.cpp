@@ -238,6 +238,12 @@ void every_open_turn_settles_in_bounded_time_once_all_is_well(const waiting_turn
                        seen.message + " is open for " + in_ms(seen.for_)});
 }
 
+void every_followed_prompt_settles_in_bounded_time_once_all_is_well(const waiting_feed& seen, complaints& out) {
+    if (seen.for_ > follow_bound)
+        out.push_back({"every followed prompt settles in bounded time once all is well",
+                       "feed " + std::to_string(seen.feed) + " waits for " + seen.message + " for " + in_ms(seen.for_)});
+}
+
 // --- at the end
 
 void every_prompt_settles_exactly_once(const observations& seen, complaints& out) {
@@ -615,7 +621,7 @@ void a_dead_endpoint_is_not_hammered(const observations& seen, complaints& out) 
         std::size_t attempts = 0;
     };
     std::map<endpoint, outage> dead;
-    const auto users = seen.sessions.size() + seen.turns.size();
+    const auto users = seen.sessions.size() + seen.turns.size() + seen.feeds.size();
     for (const auto& a : seen.attempts) {
         if (a.connected) {
             dead.erase(a.where);
@@ -662,7 +668,9 @@ void a_queue_stays_within_its_bound(const observations& seen, complaints& out) {
 /// Until incidents are summed up: no more than some lines for each attempt, each turn and each call.
 void the_log_says_no_more_than_happened(const observations& seen, complaints& out) {
     const auto lines = static_cast<std::size_t>(std::count_if(
-        seen.logs.begin(), seen.logs.end(), [](const log_record& r) { return r.level != log_level::debug; }));
+        seen.logs.begin(), seen.logs.end(), [](const log_record& r) {
+            return r.level != log_level::debug && !r.tag.starts_with(follower_tag);
+        }));
     const auto most = 10 + seen.attempts.size() + 2 * seen.turns.size() + seen.calls;
     if (lines > most)
         out.push_back({"the log says no more than happened",
@@ -705,6 +713,154 @@ void nothing_is_left_when_all_has_stopped(const observations& seen, complaints& 
         complain(std::to_string(seen.left->connections) + " connections");
     if (seen.left->handlers)
         complain("handlers");
+    for (const auto& each : seen.left->gauges)
+        complain("a gauge: " + each);
+}
+
+// --- of feeds
+
+namespace {
+
+std::string name_of(const observations& seen, const feed_record& f) {
+    std::size_t number = 0;
+    while (&seen.feeds[number] != &f)
+        ++number;
+    return "feed " + std::to_string(number) + " (session " + std::to_string(f.session) + ", follower " +
+           std::to_string(f.follower) + ")";
+}
+
+/// What the others did, as far as it explains what a follower sees; no turns.
+observations seen_by(const observations& seen, const follower_facts& by) {
+    observations view;
+    view.decisions = by.decisions;
+    view.give_ups = by.give_ups;
+    view.truths = seen.truths;
+    view.truth_order = seen.truth_order;
+    view.sessions = seen.sessions;
+    view.servers = seen.servers;
+    view.servers.at(by.server).policy = by.policy;
+    view.windows = seen.windows;
+    return view;
+}
+
+/// The turns that a feed was told of, as though each had been taken up by an owner.
+std::deque<turn_record> turns_of(const observations& seen, const feed_record& f) {
+    std::deque<turn_record> all;
+    for (const auto& each : f.told) {
+        auto t = std::find_if(all.begin(), all.end(),
+                              [&](const turn_record& known) { return known.message == each.event.message; });
+        if (t == all.end()) {
+            turn_record made;
+            made.session = f.session;
+            made.session_id = f.session_id;
+            made.message = each.event.message;
+            made.plan.text = "followed";
+            made.adopted = made.had = made.let_go = true;
+            made.began = f.began;
+            if (const auto then = f.when_told.find(made.message); then != f.when_told.end())
+                made.when_told = then->second;
+            t = all.insert(all.end(), std::move(made));
+        }
+        if (std::holds_alternative<settlement>(each.event.event)) {
+            t->ended = true;
+            t->let_go = false;
+        }
+        t->told.push_back({each.at, each.event.event});
+    }
+    for (const auto& t : seen.turns) { // those that explain errors of the session
+        if (t.plan.agent.empty())
+            continue;
+        auto other = t;
+        other.told.clear();
+        other.let_go = true;
+        all.push_back(std::move(other));
+    }
+    return all;
+}
+
+} // namespace
+
+void what_a_feed_tells_is_as_its_owner_would_be_told(const observations& seen, complaints& out) {
+    for (std::size_t i = 0; i < seen.followers.size(); ++i) {
+        auto view = seen_by(seen, seen.followers[i]);
+        for (const auto& f : seen.feeds) {
+            if (f.follower != i)
+                continue;
+            view.turns = turns_of(seen, f);
+            complaints found;
+            every_prompt_settles_exactly_once(view, found);
+            the_settlement_is_the_last_thing_told(view, found);
+            an_outcome_is_what_the_server_knows_to_be_true(view, found);
+            lost_is_said_only_where_the_truth_cannot_be_had(view, found);
+            nothing_is_safe_to_reprompt_that_runs_or_will_run(view, found);
+            text_is_told_with_no_hole_and_no_repeat(view, found);
+            what_a_gap_row_calls_missing_is_missing(view, found);
+            the_settled_text_is_the_last_answers(view, found);
+            order_holds_within_a_session(view, found);
+            nothing_of_one_session_reaches_another(view, found);
+            nothing_is_told_twice(view, found);
+            attempts_stay_within_the_policy(view, found);
+            for (auto& each : found)
+                out.push_back({each.broken, name_of(seen, f) + ": " + each.how});
+        }
+    }
+}
+
+void nothing_is_told_of_turns_that_were_over_when_the_following_began(const observations& seen, complaints& out) {
+    for (const auto& f : seen.feeds)
+        for (const auto& each : f.told)
+            if (f.over_before.contains(each.event.message)) {
+                out.push_back({"nothing is told of turns that were over when the following began",
+                               name_of(seen, f) + " is told of " + each.event.message + " at " + in_ms(each.at)});
+                break;
+            }
+}
+
+void a_feed_ends_when_its_session_or_its_server_does(const observations& seen, complaints& out) {
+    for (const auto& f : seen.feeds) {
+        const auto complain = [&](const std::string& what) {
+            out.push_back({"a feed ends when its session or its server does", name_of(seen, f) + " " + what});
+        };
+        const auto& by = seen.followers.at(f.follower);
+        const auto& deleted = seen.sessions.at(f.session).deleted;
+        const bool gone = std::any_of(seen.windows.begin(), seen.windows.end(), [&](const trouble_window& w) {
+            return w.server == by.server && w.said_gone && w.from <= f.ended_at;
+        });
+        const bool stopped = by.stopped && *by.stopped <= f.ended_at;
+        if (f.ended && !f.quiet && !f.let_go && !(deleted && *deleted <= f.ended_at) && !gone && !stopped)
+            complain("ended at " + in_ms(f.ended_at));
+        if (!f.ended && !f.let_go)
+            complain("goes on after its server was stopped");
+        if (f.told_after_end)
+            complain("is told more after its end");
+        // What does not know it after an outage may be another server.
+        // A server that is just down does not hear that it is to be deleted.
+        const bool was_deleted = std::any_of(seen.truths.begin(), seen.truths.end(), [&](const auto& each) {
+            return each.second.session == f.session_id && each.second.deleted;
+        });
+        if (f.quiet && was_deleted && !(f.trouble && *f.trouble == errc::another_server))
+            complain("goes on, and its session was deleted at " + in_ms(*deleted) + ", in trouble: " +
+                     (f.trouble ? f.trouble->message() : "no"));
+        if (f.quiet && !deleted && f.trouble)
+            complain("is in trouble though all is well");
+    }
+}
+
+/// All is over and well: what the sessions of a directory have in common is asked for once a tick (three requests), and
+/// each session that is captured for its last message. Where one is that has a stream is asked for once a minute.
+void followers_do_not_hammer(const observations& seen, complaints& out) {
+    for (std::size_t i = 0; i < seen.followers.size(); ++i) {
+        const auto& by = seen.followers[i];
+        if (!by.quiet)
+            continue;
+        const auto looks = static_cast<std::size_t>(by.quiet->lasted / by.capture.tick) + 2;
+        const auto most = looks * (3 * by.quiet->directories + by.quiet->sessions) + by.quiet->streamed;
+        if (by.quiet->requests > most)
+            out.push_back({"followers do not hammer", "follower " + std::to_string(i) + " makes " +
+                                                          std::to_string(by.quiet->requests) + " requests in " +
+                                                          in_ms(by.quiet->lasted) + ", of at most " +
+                                                          std::to_string(most)});
+    }
 }
 
 void check_the_end(const observations& seen, complaints& out) {
@@ -726,6 +882,10 @@ void check_the_end(const observations& seen, complaints& out) {
     after_an_abort_only_the_settlement_is_handed_out(seen, out);
     no_exception_escapes(seen, out);
     nothing_is_left_when_all_has_stopped(seen, out);
+    what_a_feed_tells_is_as_its_owner_would_be_told(seen, out);
+    nothing_is_told_of_turns_that_were_over_when_the_following_began(seen, out);
+    a_feed_ends_when_its_session_or_its_server_does(seen, out);
+    followers_do_not_hammer(seen, out);
 }
 
 } // namespace holdfast::sim

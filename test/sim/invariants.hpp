@@ -25,6 +25,10 @@ void every_open_turn_settles_in_bounded_time_once_all_is_well(const waiting_turn
 /// REST exchange (30 s) and a grace (5 s), and some for what comes together.
 inline constexpr duration settle_bound = seconds(200);
 
+/// What is told to a feed. The longest wait of a look that failed (60 s) and some looks come on top.
+void every_followed_prompt_settles_in_bounded_time_once_all_is_well(const waiting_feed& seen, complaints& out);
+inline constexpr duration follow_bound = settle_bound + seconds(60);
+
 /// What a callback says that a sweep makes throw.
 inline constexpr const char* thrown_on_purpose = "thrown on purpose";
 
@@ -48,6 +52,14 @@ void the_log_says_no_more_than_happened(const observations& seen, complaints& ou
 void after_an_abort_only_the_settlement_is_handed_out(const observations& seen, complaints& out);
 void no_exception_escapes(const observations& seen, complaints& out);
 void nothing_is_left_when_all_has_stopped(const observations& seen, complaints& out);
+
+// --- of feeds, at the end
+
+/// To each feed, what holds for the owner of a turn that took it up: see above.
+void what_a_feed_tells_is_as_its_owner_would_be_told(const observations& seen, complaints& out);
+void nothing_is_told_of_turns_that_were_over_when_the_following_began(const observations& seen, complaints& out);
+void a_feed_ends_when_its_session_or_its_server_does(const observations& seen, complaints& out);
+void followers_do_not_hammer(const observations& seen, complaints& out);
 
 /// All those of the end.
 void check_the_end(const observations& seen, complaints& out);

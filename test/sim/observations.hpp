@@ -6,7 +6,9 @@
 #include <deque>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace holdfast::sim {
@@ -52,6 +54,50 @@ struct give_up {
     std::vector<std::string> over; ///< the prompts, of any server, that had ended by then
 };
 
+/// One feed as its reader saw it.
+struct feed_record {
+    std::size_t follower = 0;
+    std::size_t session = 0; ///< of the plan
+    std::string session_id;
+    duration began{};               ///< follow() was called
+    std::optional<duration> known;  ///< the first look was taken: what was over by then is history
+    std::set<std::string> over_before; ///< prompts that were over when follow() was called
+    std::set<std::string> over_when_known;
+    struct told_event {
+        duration at{};
+        opencode::session_event event;
+    };
+    std::vector<told_event> told;
+    std::map<std::string, truth> when_told; ///< by prompt: what the server knew when its settlement was taken
+    bool ended = false; ///< next() said that nothing follows
+    duration ended_at{};
+    bool told_after_end = false;
+    std::optional<duration> let_go;
+    bool quiet = false; ///< it was still there when all was over
+    std::optional<error_code> trouble; ///< then
+};
+
+/// While all is over and well, what one follower asks of the server.
+struct quiet_requests {
+    duration lasted{};
+    std::size_t sessions = 0;    ///< captured
+    std::size_t directories = 0; ///< theirs
+    std::size_t streamed = 0;    ///< sessions
+    std::size_t requests = 0;
+};
+
+struct follower_facts {
+    std::size_t server = 0;
+    retry::policy policy;
+    opencode::capture_config capture;
+    std::vector<decision> decisions;
+    std::vector<give_up> give_ups;
+    std::optional<duration> stopped; ///< by a user, before the end
+    std::size_t requests = 0;        ///< streams not counted
+    std::size_t streams = 0;         ///< requests for one
+    std::optional<quiet_requests> quiet;
+};
+
 struct session_facts {
     std::string id;
     std::size_t server = 0;
@@ -89,10 +135,13 @@ struct leftovers {
     std::size_t connections = 0;
     bool handlers = false;
     std::vector<std::string> coroutines; ///< of the users: those that never ended
+    std::vector<std::string> gauges;     ///< that are not zero
 };
 
 struct observations {
     std::deque<turn_record> turns; ///< references to them stay good
+    std::deque<feed_record> feeds;
+    std::vector<follower_facts> followers;
     std::vector<decision> decisions;
     std::vector<give_up> give_ups;
     std::map<std::string, truth> truths; ///< at the end, by prompt
@@ -108,6 +157,9 @@ struct observations {
     duration lasted{};
 };
 
+/// What a follower's log records begin their tag with; its number follows.
+inline constexpr std::string_view follower_tag = "follower ";
+
 /// What is looked at after every step, with nothing ready to run any more.
 struct step_view {
     duration at{};
@@ -120,6 +172,13 @@ struct attempt_view {
     std::string where;
     bool suspect = false;           ///< the endpoint's gate says so
     std::size_t probes_under_way = 0; ///< begun while it was suspect, this one not counted
+};
+
+/// A prompt whose feed was not told its end, though its server knows it.
+struct waiting_feed {
+    std::string message;
+    std::size_t feed = 0;
+    duration for_{};
 };
 
 /// A turn that is open since its server knows how it ended, or since all is well again, whichever is later.

@@ -350,6 +350,84 @@ void draw_besides(scenario& s) {
         draw_reposts(d, s);
 }
 
+/// Somebody else prompts too, what needs no answer of anybody's.
+void draw_prompts_of_others(dice& d, scenario& s) {
+    for (std::size_t i = 0; i < s.sessions.size(); ++i) {
+        const bool overflows = std::any_of(s.actions.begin(), s.actions.end(), [&](const action& a) {
+            return a.session == i && a.prompt.text.starts_with("#overflow");
+        });
+        for (auto left = overflows ? 0 : d.below(4); left > 0; --left) {
+            action a;
+            a.what = action::kind::foreign_prompt;
+            a.at = d.ms(0, 30'000);
+            a.server = s.sessions[i].server;
+            a.session = i;
+            a.prompt.text = d.pick(simple_tags);
+            if (a.prompt.text.starts_with("#overflow"))
+                a.prompt.text = "#slow:30";
+            s.troubles_end = std::max(s.troubles_end, a.at + seconds(5));
+            s.actions.push_back(std::move(a));
+        }
+    }
+    in_order(s.actions);
+}
+
+following draw_following(dice& d, std::size_t session) {
+    using opencode::follow_by;
+    following f;
+    f.session = session;
+    f.how = d.pick(std::initializer_list<follow_by>{follow_by::stream, follow_by::capture, follow_by::activity});
+    if (d.percent(55))
+        f.from = d.ms(0, 20'000);
+    if (d.percent(30))
+        f.let_go = d.ms(0, 25'000);
+    if (d.percent(15))
+        f.pace = d.ms(1, 300);
+    return f;
+}
+
+follower_plan draw_follower(dice& d, const scenario& s) {
+    follower_plan f;
+    f.server = d.below(s.servers.size());
+    f.own_runtime = d.percent(50);
+    f.global_stream = d.percent(25);
+    f.policy = draw_policy(d);
+    f.policy.max_attempts = retry::unlimited;
+    f.capture.tick = d.ms(500, 5000);
+    f.capture.concurrent = d.between(1, 16);
+    f.capture.retry.jitter = d.pick(std::initializer_list<retry::jitter>{retry::jitter::none, retry::jitter::equal});
+    if (d.percent(30))
+        f.stall_timeout = d.ms(15'000, 30'000);
+    if (s.servers[f.server].model.late_heartbeat > 0)
+        f.stall_timeout = std::max<duration>(f.stall_timeout, seconds(30));
+    if (d.percent(30))
+        f.quiet_after = d.ms(5000, 15'000);
+    if (d.percent(15))
+        f.queue_items = d.between(4, 32);
+    if (d.percent(8))
+        f.stopped = d.ms(0, 40'000);
+    const bool all = d.percent(50);
+    for (std::size_t i = 0; i < s.sessions.size(); ++i) {
+        if (s.sessions[i].server != f.server || (!all && d.percent(40)))
+            continue;
+        f.follows.push_back(draw_following(d, i));
+        while (d.percent(30)) { // once more: beside the first, or after it
+            auto again = draw_following(d, i);
+            again.from += f.follows.back().from;
+            f.follows.push_back(std::move(again));
+        }
+    }
+    return f;
+}
+
+void draw_followers(scenario& s) {
+    constexpr std::uint64_t yet_another = 0xd1b54a32d192ed03;
+    dice d(s.seed ^ yet_another);
+    draw_prompts_of_others(d, s);
+    for (auto left = d.percent(70) ? 1 : d.between(2, 3); left > 0; --left)
+        s.followers.push_back(draw_follower(d, s));
+}
+
 std::string in_ms(duration d) {
     return std::to_string(to_ms(d)) + " ms";
 }
@@ -396,6 +474,20 @@ std::string describe(const prompt_plan& p) {
            in_ms(p.reply_after) + (p.reply_twice ? " twice" : "");
 }
 
+std::string describe(const follower_plan& f) {
+    std::string out = "server " + std::to_string(f.server) + (f.own_runtime ? ", with a runtime of its own" : "") +
+                      (f.global_stream ? ", one global stream" : "") + ", looks each " + in_ms(f.capture.tick) + ", " +
+                      std::to_string(f.capture.concurrent) + " at once, stall " + in_ms(f.stall_timeout) + ", quiet " +
+                      in_ms(f.quiet_after) + ", queue " + std::to_string(f.queue_items) +
+                      (f.stopped ? ", stopped at " + in_ms(*f.stopped) : "") + "\n";
+    static constexpr const char* ways[] = {"stream", "capture", "activity"};
+    for (const auto& each : f.follows)
+        out += "    session " + std::to_string(each.session) + " by " + ways[static_cast<std::size_t>(each.how)] +
+               " from " + in_ms(each.from) + (each.let_go ? ", let go of after " + in_ms(*each.let_go) : "") +
+               (each.pace ? ", read slowly (" + in_ms(*each.pace) + ")" : "") + "\n";
+    return out;
+}
+
 } // namespace
 
 scenario make_scenario(std::uint64_t seed) {
@@ -414,6 +506,8 @@ scenario make_scenario(std::uint64_t seed) {
     draw_actions(d, s);
     draw_troubles(d, s);
     draw_besides(s);
+    if (seed >= first_with_followers)
+        draw_followers(s);
     return s;
 }
 
@@ -476,6 +570,8 @@ std::string describe(const scenario& s) {
     for (std::size_t i = 0; i < s.sessions.size(); ++i)
         out += "  session " + std::to_string(i) + " on server " + std::to_string(s.sessions[i].server) + " in " +
                s.sessions[i].directory + "\n";
+    for (std::size_t i = 0; i < s.followers.size(); ++i)
+        out += "  follower " + std::to_string(i) + " of " + describe(s.followers[i]);
     for (const auto& a : s.actions)
         out += "  " + in_ms(a.at) + ": " +
                (a.what >= action::kind::wake ? "server " + std::to_string(a.server)

@@ -134,17 +134,44 @@ struct trouble {
     std::string directory; ///< dispose
 };
 
+/// One session followed by somebody who does not prompt it.
+struct following {
+    std::size_t session = 0;
+    opencode::follow_by how = opencode::follow_by::stream;
+    duration from{};                  ///< once the session was made
+    std::optional<duration> let_go;   ///< after so long, its feed is let go of
+    std::optional<duration> pace;     ///< of a slow reader, between two events
+};
+
+/// Somebody who follows sessions: an opencode::server of their own, for a server that others prompt.
+struct follower_plan {
+    std::size_t server = 0;
+    bool own_runtime = false; ///< made from that of the others, which are of another strand then
+    bool global_stream = false;
+    retry::policy policy; ///< of its streams
+    opencode::capture_config capture;
+    duration stall_timeout = seconds(60);
+    duration quiet_after = seconds(30);
+    std::size_t queue_items = 1024;
+    std::optional<duration> stopped; ///< or its run() is cancelled
+    std::vector<following> follows;
+};
+
 struct scenario {
     std::uint64_t seed = 0;
     duration latency{};
     std::size_t slice = 0;
     std::vector<server_plan> servers;
     std::vector<session_plan> sessions;
+    std::vector<follower_plan> followers;
     std::vector<action> actions;  ///< by time
     std::vector<trouble> troubles; ///< by time
     duration troubles_end{};       ///< all is well from here on
     bool last_prompts = true;      ///< when all has settled, every session is prompted once more
 };
+
+/// From this seed on there are followers, in each: those before it stand for what they always stood for.
+inline constexpr std::uint64_t first_with_followers = 1'000'001;
 
 /// What the seed stands for.
 [[nodiscard]] scenario make_scenario(std::uint64_t seed);

@@ -12,7 +12,8 @@ PURE = {
     "retry": ["retry/"],
     "http: parsing, writing": ["http/ascii", "http/fields", "http/request", "http/response_parser", "http/url"],
     "opencode: turns": ["opencode/turn_tracker", "opencode/conversation", "opencode/turn_queue",
-                        "opencode/agent_event", "opencode/recording"],
+                        "opencode/agent_event", "opencode/recording", "opencode/ask_policy", "opencode/turn_limits",
+                        "opencode/capture_state"],
     "opencode: reading": ["opencode/event", "opencode/types", "opencode/json_reader", "opencode/wire"],
 }
 REST = {

@@ -25,7 +25,7 @@ std::vector<std::string_view> names_of(int count) {
 
 } // namespace
 
-BOOST_AUTO_TEST_CASE(outcomes_rules_and_advice_have_the_names_of_their_enumerators) {
+BOOST_AUTO_TEST_CASE(outcomes_rules_advice_and_limits_have_the_names_of_their_enumerators) {
     using names = std::vector<std::string_view>;
     BOOST_TEST((names_of<outcome>(7) ==
                 names{"completed", "failed", "aborted", "rejected", "lost", "detached", "unknown"}));
@@ -35,6 +35,8 @@ BOOST_AUTO_TEST_CASE(outcomes_rules_and_advice_have_the_names_of_their_enumerato
                                             "not_accepted", "never_answered", "unfinished", "session_deleted",
                                             "gave_up", "server_gone", "not_posted", "detached", "unknown"}));
     BOOST_TEST((names_of<reprompt>(4) == names{"yes", "no", "unknown", "unknown"}));
+    BOOST_TEST(
+        (names_of<turn_limit>(6) == names{"none", "deadline", "no_progress", "tokens", "cost", "unknown"}));
 }
 
 BOOST_AUTO_TEST_CASE(each_member_tells_two_events_apart) {
@@ -50,6 +52,8 @@ BOOST_AUTO_TEST_CASE(each_member_tells_two_events_apart) {
     failed.error = settlement_error{"server", "E", "why", 500};
     settlement failed_otherwise;
     failed_otherwise.error = settlement_error{"server", "E", "why", 501};
+    settlement over_its_limit;
+    over_its_limit.limit = turn_limit::tokens;
     const std::vector<agent_event> all = {
         text_event{"p", "d"},
         text_event{"q", "d"},
@@ -90,6 +94,7 @@ BOOST_AUTO_TEST_CASE(each_member_tells_two_events_apart) {
         settlement{},
         failed,
         failed_otherwise,
+        over_its_limit,
     };
     for (std::size_t i = 0; i < all.size(); ++i)
         for (std::size_t j = 0; j < all.size(); ++j)
@@ -103,4 +108,12 @@ BOOST_AUTO_TEST_CASE(rows_and_checks_of_a_recording_compare_by_their_members) {
     const recorded_check check{"s", "m", "why"};
     BOOST_TEST((check == recorded_check{"s", "m", "why"}));
     BOOST_TEST((check != recorded_check{"s", {}, "why"}));
+}
+
+BOOST_AUTO_TEST_CASE(what_a_session_tells_compares_by_its_members) {
+    const session_event told{"s", "m", text_event{"p", "d"}};
+    BOOST_TEST((told == session_event{"s", "m", text_event{"p", "d"}}));
+    for (const auto& other : {session_event{"r", "m", told.event}, session_event{"s", "n", told.event},
+                              session_event{"s", "m", text_event{"p", "e"}}})
+        BOOST_TEST((told != other));
 }

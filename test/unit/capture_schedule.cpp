@@ -1,4 +1,4 @@
-// The schedule of a captured run, and each of the tests that the predecessor's throttle had.
+// The schedule of a captured run.
 #define BOOST_TEST_MODULE capture_schedule
 #include <boost/test/unit_test.hpp>
 
@@ -13,9 +13,7 @@
 #include <vector>
 
 using namespace holdfast;
-using opencode::capture_policy;
 using opencode::capture_state;
-using opencode::capture_stretch;
 using news = capture_state::news;
 
 namespace {
@@ -29,10 +27,10 @@ const failure refused = make_failure(errc::refused);
 const failure timed_out = make_failure(errc::exchange_timeout);
 const failure unavailable = make_status_failure(500, "", std::nullopt);
 
-capture_policy stretched(std::vector<capture_stretch> stretches, retry::jitter jitter = retry::jitter::none) {
-    capture_policy policy;
+retry::policy stretched(std::vector<retry::stretch> stretches, retry::jitter jitter = retry::jitter::none) {
+    auto policy = retry::capture();
     policy.stretches = std::move(stretches);
-    policy.retry.jitter = jitter;
+    policy.jitter = jitter;
     return policy;
 }
 
@@ -42,7 +40,7 @@ long long in_s(duration d) {
 
 /// A run that is tried as soon as it may be.
 struct captured {
-    explicit captured(capture_policy policy = {}) : state(std::move(policy)) { state.at(here); }
+    explicit captured(retry::policy policy = retry::capture()) : state(std::move(policy)) { state.at(here); }
 
     capture_state::verdict fail(const failure& f) { return state.failed(f, now, random()); }
 
@@ -92,8 +90,6 @@ std::ostream& boost_test_print_type(std::ostream& to, news what) {
     return to << (what == news::first ? "first" : what == news::changed ? "changed" : "repeat");
 }
 } // namespace holdfast::opencode
-
-BOOST_AUTO_TEST_SUITE(predecessor)
 
 BOOST_AUTO_TEST_CASE(without_state_nothing_is_skipped) {
     const capture_state state;
@@ -201,8 +197,6 @@ BOOST_AUTO_TEST_CASE(first_and_changed_errors_are_news_and_repeats_are_not) {
         BOOST_TEST(run.fail(each.f).what == each.what);
 }
 
-BOOST_AUTO_TEST_SUITE_END()
-
 BOOST_AUTO_TEST_CASE(a_change_of_class_goes_on_counting_and_the_last_class_decides_the_delay) {
     captured run;
     longs got;
@@ -272,6 +266,15 @@ BOOST_AUTO_TEST_CASE(what_waiting_may_heal_does_not_stop_it) {
         BOOST_TEST(!captured().fail(make_status_failure(status, "", std::nullopt)).stop, status);
 }
 
+BOOST_AUTO_TEST_CASE(an_answer_that_makes_no_sense_is_waited_for_as_any_failure_and_told_as_what_it_is) {
+    for (const auto code : {errc::bad_content_type, errc::malformed, errc::body_too_large}) {
+        captured run;
+        const auto f = make_failure(code, {}, true);
+        check(run.delays(f, 5), {10, 20, 40, 60, 60});
+        BOOST_TEST((run.state.last()->why == f), f.message);
+    }
+}
+
 BOOST_AUTO_TEST_CASE(retry_after_is_heeded) {
     captured run;
     BOOST_TEST(in_s(run.fail(make_status_failure(429, "", seconds(90))).delay) == 90);
@@ -303,14 +306,14 @@ BOOST_AUTO_TEST_CASE(jitter_is_an_option_and_only_shortens) {
 
 // --- long outages
 
-BOOST_AUTO_TEST_CASE(doubling_waits_as_long_again_as_it_has_failed_up_to_20_minutes) {
-    const auto policy = stretched(opencode::doubling_stretches());
-    check(captured(policy).delays(refused, 10), {20, 40, 60, 120, 240, 480, 960, 1200, 1200, 1200});
-    check(captured(policy).delays(timed_out, 11), {10, 20, 40, 60, 120, 240, 480, 960, 1200, 1200, 1200});
+BOOST_AUTO_TEST_CASE(doubling_waits_as_long_again_as_it_has_failed_up_to_24_minutes) {
+    const auto policy = stretched(retry::doubling_stretches());
+    check(captured(policy).delays(refused, 10), {20, 40, 60, 120, 240, 480, 960, 1440, 1440, 1440});
+    check(captured(policy).delays(timed_out, 11), {10, 20, 40, 60, 120, 240, 480, 960, 1440, 1440, 1440});
 }
 
 BOOST_AUTO_TEST_CASE(hourly_leaves_the_first_hour_exact_then_waits_5_minutes_and_after_six_hours_20) {
-    captured run(stretched(opencode::hourly_stretches()));
+    captured run(stretched(retry::hourly_stretches()));
     for (const auto& [age, delay] : {std::pair{60 * 60 - 1, 60},
                                      {60 * 60, 300},
                                      {6 * 60 * 60 - 1, 300},
@@ -329,11 +332,11 @@ BOOST_AUTO_TEST_CASE(a_success_a_wake_and_a_move_end_the_stretch) {
                          +[](capture_state& state) {
                              state.at(endpoint("http", "b.test", 1));
                          }};
-    for (const auto& stretches : {opencode::doubling_stretches(), opencode::hourly_stretches()})
+    for (const auto& stretches : {retry::doubling_stretches(), retry::hourly_stretches()})
         for (const auto end : end_it) {
             captured run(stretched(stretches));
             run.attempts_within(7 * hour, refused);
-            BOOST_TEST(in_s(run.fail(refused).delay) == 1200);
+            BOOST_TEST(in_s(run.fail(refused).delay) >= 1200);
             end(run.state);
             BOOST_TEST(run.state.may_try(run.now));
             check(run.delays(refused, 3), {20, 40, 60});
@@ -350,7 +353,7 @@ BOOST_AUTO_TEST_CASE(a_day_of_a_thousand_dead_ports_makes_at_most_80_probes_of_e
     for (const auto jitter : {retry::jitter::none, retry::jitter::equal})
         for (const auto& f : {refused, timed_out})
             for (std::uint64_t seed = 0; seed < 1000; ++seed) {
-                captured run(stretched(opencode::doubling_stretches(), jitter));
+                captured run(stretched(retry::doubling_stretches(), jitter));
                 run.random.seed(seed);
                 BOOST_TEST_REQUIRE(run.attempts_within(day, f) <= 80u, f.message);
             }
@@ -358,7 +361,7 @@ BOOST_AUTO_TEST_CASE(a_day_of_a_thousand_dead_ports_makes_at_most_80_probes_of_e
 
 BOOST_AUTO_TEST_CASE(not_even_the_shortest_delays_that_jitter_can_draw_make_more_than_80_probes) {
     for (const auto& f : {refused, timed_out}) {
-        capture_state state(stretched(opencode::doubling_stretches(), retry::jitter::equal));
+        capture_state state(stretched(retry::doubling_stretches(), retry::jitter::equal));
         std::size_t attempts = 0;
         for (auto now = t0; now < t0 + day; now = state.next_try(), ++attempts)
             state.failed(f, now, 0);
@@ -368,11 +371,11 @@ BOOST_AUTO_TEST_CASE(not_even_the_shortest_delays_that_jitter_can_draw_make_more
 
 BOOST_AUTO_TEST_CASE(how_many_probes_a_day_takes_by_policy) {
     struct row {
-        std::vector<capture_stretch> stretches;
+        std::vector<retry::stretch> stretches;
         std::size_t refused, timed_out;
     };
-    for (const auto& each : {row{{}, 1441, 1442}, row{opencode::hourly_stretches(), 175, 176},
-                             row{opencode::doubling_stretches(), 78, 79}}) {
+    for (const auto& each : {row{{}, 1441, 1442}, row{retry::hourly_stretches(), 175, 176},
+                             row{retry::doubling_stretches(), 66, 67}}) {
         BOOST_TEST(captured(stretched(each.stretches)).attempts_within(day, refused) == each.refused);
         BOOST_TEST(captured(stretched(each.stretches)).attempts_within(day, timed_out) == each.timed_out);
     }

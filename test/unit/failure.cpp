@@ -56,6 +56,7 @@ const std::vector<code_case> code_cases{
     {errc::unsupported_scheme, c::local, true, blame::nobody},
     {errc::invalid_request, c::local, true, blame::nobody},
     {errc::not_opencode, c::protocol, true, blame::alive},
+    {errc::another_server, c::protocol, false, blame::alive},
     {errc::unsupported_version, c::protocol, true, blame::alive},
     {errc::bad_json, c::protocol, true, blame::alive},
     {errc::missing_field, c::protocol, true, blame::alive},

@@ -50,6 +50,24 @@ std::size_t count(std::string_view text, std::string_view part) {
 
 } // namespace
 
+BOOST_AUTO_TEST_CASE(methods_that_ask_for_no_change_are_safe) {
+    for (const char* method : {"GET", "HEAD", "OPTIONS", "TRACE"})
+        BOOST_TEST(http::is_safe(method), method);
+    for (const char* method : {"POST", "PUT", "PATCH", "DELETE", "CONNECT", "QUERY", "get", "GETS", ""})
+        BOOST_TEST(!http::is_safe(method), method);
+}
+
+BOOST_AUTO_TEST_CASE(the_first_header_of_a_name_is_found_whatever_its_case) {
+    const std::vector<header> headers{
+        {"Accept", "a"}, {"X-One", ""}, {"x-ONE", "second"}, {"Accept-Encoding", "b"}};
+    BOOST_TEST((http::find_header(headers, "accept") == &headers[0]));
+    BOOST_TEST((http::find_header(headers, "x-oNe") == &headers[1]));
+    BOOST_TEST((http::find_header(headers, "ACCEPT-ENCODING") == &headers[3]));
+    for (const char* absent : {"", "Accep", "Accept-", "Host"})
+        BOOST_TEST(!http::find_header(headers, absent), absent);
+    BOOST_TEST(!http::find_header({}, "Accept"));
+}
+
 BOOST_AUTO_TEST_CASE(a_plain_get_is_written_whole) {
     BOOST_TEST(text_of({}, "http://127.0.0.1:4096/event?directory=%2Ftmp") ==
                "GET /event?directory=%2Ftmp HTTP/1.1\r\n"
@@ -197,11 +215,15 @@ BOOST_AUTO_TEST_CASE(a_request_for_a_proxy_names_the_origin_and_bears_the_creden
     BOOST_TEST_REQUIRE(text.has_value());
     BOOST_TEST(*text == "GET http://h:81/x?y HTTP/1.1\r\n"
                         "Host: h:81\r\n"
-                        "Proxy-Authorization: " + basic_authorization("proxy", "secret") + "\r\n"
-                        "X-Y: z\r\n"
-                        "Accept-Encoding: identity\r\n"
-                        "Authorization: " + basic_authorization("me", "mine") + "\r\n"
-                        "\r\n");
+                        "Proxy-Authorization: " +
+                            basic_authorization("proxy", "secret") +
+                            "\r\n"
+                            "X-Y: z\r\n"
+                            "Accept-Encoding: identity\r\n"
+                            "Authorization: " +
+                            basic_authorization("me", "mine") +
+                            "\r\n"
+                            "\r\n");
     const auto plain = http::serialize_for_proxy({}, at("http://[::1]/"), at("http://p.test:3128"));
     BOOST_TEST_REQUIRE(plain.has_value());
     BOOST_TEST(plain->starts_with("GET http://[::1]/ HTTP/1.1\r\nHost: [::1]\r\n"));
@@ -209,11 +231,14 @@ BOOST_AUTO_TEST_CASE(a_request_for_a_proxy_names_the_origin_and_bears_the_creden
 }
 
 BOOST_AUTO_TEST_CASE(a_tunnel_is_asked_for_by_name_and_port_and_nothing_else) {
-    BOOST_TEST(http::serialize_connect(at("https://me:mine@h/x").where, at("http://proxy:secret@p.test:3128")) ==
-               "CONNECT h:443 HTTP/1.1\r\n"
-               "Host: h:443\r\n"
-               "Proxy-Authorization: " + basic_authorization("proxy", "secret") + "\r\n"
-               "\r\n");
+    BOOST_TEST(
+        http::serialize_connect(at("https://me:mine@h/x").where, at("http://proxy:secret@p.test:3128")) ==
+        "CONNECT h:443 HTTP/1.1\r\n"
+        "Host: h:443\r\n"
+        "Proxy-Authorization: " +
+            basic_authorization("proxy", "secret") +
+            "\r\n"
+            "\r\n");
     BOOST_TEST(http::serialize_connect(at("https://[::1]:8443/").where, at("http://p.test:3128")) ==
                "CONNECT [::1]:8443 HTTP/1.1\r\n"
                "Host: [::1]:8443\r\n"

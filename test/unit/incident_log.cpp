@@ -59,6 +59,7 @@ struct written_log {
 
     void fail(const log_record& record) { take(incidents.trouble(record, now)); }
     void succeed(const log_record& record) { take(incidents.success(record, now)); }
+    void reach(const std::string& endpoint) { take(incidents.reached(endpoint, now)); }
     void leave(const log_record& record) { take(incidents.leave(record, now)); }
     void note(const log_record& record) { take(incidents.note(record, now)); }
 
@@ -352,6 +353,23 @@ BOOST_AUTO_TEST_CASE(a_success_of_a_session_is_one_of_its_endpoint_but_not_of_it
 }
 
 // --- many at once
+
+BOOST_AUTO_TEST_CASE(that_an_endpoint_is_reached_ends_what_failed_of_it_and_no_stream_or_session_there) {
+    written_log log;
+    log.fail(failure_at(port(1)));
+    log.fail(failure_at(port(1), "http_status"));
+    log.fail(failure_at(port(1), "protocol", "ses_1"));
+    log.fail(failure_at(port(2)));
+    const auto told = log.lines.size();
+    log.reach(port(1));
+    log.reach(port(1));
+    log.reach("http://never-failed.test:1");
+    BOOST_TEST_REQUIRE(log.lines.size() == told + 1);
+    const auto& end = log.lines.back().line;
+    BOOST_TEST(end.event == "incident.recovered");
+    BOOST_TEST(end.endpoint == port(1));
+    BOOST_TEST(end.error_class == "refused");
+}
 
 BOOST_AUTO_TEST_CASE(when_more_than_three_fail_in_one_class_they_share_an_incident) {
     written_log log;

@@ -4,6 +4,7 @@
 #include <holdfast/retry/policy.hpp>
 
 #include <algorithm>
+#include <functional>
 #include <random>
 #include <utility>
 #include <vector>
@@ -217,8 +218,8 @@ BOOST_AUTO_TEST_CASE(retry_after_is_never_undercut_by_jitter) {
     p.jitter = jitter::full;
     schedule s(p);
     for (int i = 0; i < 1000; ++i)
-        BOOST_TEST_REQUIRE(
-            (s.on_end(make_status_failure(429, "", seconds(40)), no_life, t0, random()).delay == seconds(40)));
+        BOOST_TEST_REQUIRE((
+            s.on_end(make_status_failure(429, "", seconds(40)), no_life, t0, random()).delay == seconds(40)));
 }
 
 BOOST_AUTO_TEST_CASE(the_servers_delay_replaces_the_base_within_bounds) {
@@ -351,7 +352,8 @@ BOOST_AUTO_TEST_CASE(the_elapsed_time_counts_from_the_first_failure_of_a_run_alo
     s.reset();
     same(end_at(s, seconds(2000)), again(seconds(1), 2));
     // A stable life ends the run before; its own end begins the next.
-    same(s.on_end(make_failure(errc::cut, {}, true), seconds(60), t0 + seconds(3000), 0), again(seconds(1), 2));
+    same(s.on_end(make_failure(errc::cut, {}, true), seconds(60), t0 + seconds(3000), 0),
+         again(seconds(1), 2));
     same(end_at(s, seconds(3004)), give_up(2));
 }
 
@@ -422,4 +424,174 @@ BOOST_AUTO_TEST_CASE(the_servers_delay_is_ignored_where_asked) {
     schedule s(p);
     s.server_base_delay(seconds(20));
     same(end(s), again(seconds(1), 2));
+}
+
+// --- long outages
+
+namespace {
+
+constexpr duration day = minutes(24 * 60);
+
+/// How often a day of one outage is attempted.
+unsigned attempts_in_a_day(const policy& p, const failure& f, const std::function<std::uint64_t()>& random) {
+    schedule s(p);
+    unsigned attempts = 0;
+    for (time_point now = t0; now < t0 + day; ++attempts)
+        now += s.on_end(f, no_life, now, random()).delay;
+    return attempts;
+}
+
+policy stretched(policy p, std::vector<stretch> stretches, retry::jitter kind = jitter::none) {
+    p.max_attempts = unlimited;
+    p.stretches = std::move(stretches);
+    p.jitter = kind;
+    return p;
+}
+
+} // namespace
+
+BOOST_AUTO_TEST_CASE(no_preset_is_stretched) {
+    for (const auto& p : {policy(), session_stream(), capture()})
+        BOOST_TEST(p.stretches.empty());
+}
+
+BOOST_AUTO_TEST_CASE(stretches_rise) {
+    for (const auto& all : {doubling_stretches(), hourly_stretches()})
+        BOOST_TEST(std::is_sorted(all.begin(), all.end(), [](const stretch& a, const stretch& b) {
+            return a.from < b.from && a.every < b.every;
+        }));
+}
+
+BOOST_AUTO_TEST_CASE(the_last_stretch_that_an_outage_has_reached_is_its_shortest_delay) {
+    struct row {
+        duration age, delay;
+    };
+    const auto p = stretched(unlimited_policy(), {{seconds(10), seconds(40)}, {seconds(50), seconds(90)}});
+    for (const row& each : std::vector<row>{{seconds(10) - duration(1), seconds(2)},
+                                            {seconds(10), seconds(40)},
+                                            {seconds(50) - duration(1), seconds(40)},
+                                            {seconds(50), seconds(90)},
+                                            {365 * day, seconds(90)}}) {
+        schedule s(p);
+        end_at(s, duration::zero());
+        same(end_at(s, each.age), again(each.delay, 3));
+    }
+}
+
+BOOST_AUTO_TEST_CASE(a_stretch_of_any_outage_holds_from_the_first_failure_on_but_not_after_health) {
+    schedule s(stretched(session_stream(), {{duration::zero(), seconds(20)}}));
+    same(end(s), again(seconds(20), 2));
+    same(end(s, ended, seconds(5)), again(seconds(1), 1));
+}
+
+BOOST_AUTO_TEST_CASE(a_stretch_never_shortens_a_delay) {
+    schedule s(stretched(session_stream(), {{duration::zero(), seconds(3)}}));
+    for (const int wait : {3, 3, 4, 8, 16, 30, 30})
+        BOOST_TEST((end(s).delay == seconds(wait)));
+    BOOST_TEST((end(s, make_status_failure(503, "", seconds(100))).delay == seconds(100)));
+}
+
+BOOST_AUTO_TEST_CASE(a_stretch_is_not_spread) {
+    std::mt19937_64 random(5);
+    for (const auto kind : {jitter::equal, jitter::full}) {
+        schedule s(stretched(session_stream(), {{duration::zero(), minutes(5)}}, kind));
+        for (int i = 0; i < 100; ++i)
+            BOOST_TEST_REQUIRE((s.on_end(refused, no_life, t0, random()).delay == minutes(5)));
+    }
+}
+
+BOOST_AUTO_TEST_CASE(a_stretch_lasts_as_long_as_its_outage_and_a_reset_or_health_ends_it) {
+    const auto p = stretched(session_stream(), {{seconds(10), minutes(5)}});
+    const auto out_for_a_minute = [&] {
+        schedule s(p);
+        end_at(s, seconds(0));
+        same(end_at(s, seconds(60)), again(minutes(5), 3));
+        return s;
+    };
+    auto woken = out_for_a_minute();
+    woken.reset();
+    same(end_at(woken, seconds(61)), again(seconds(1), 2));
+    auto healthy = out_for_a_minute();
+    healthy.on_end(ended, seconds(5), t0 + seconds(66), 0);
+    same(end_at(healthy, seconds(67)), again(seconds(1), 2));
+    auto stable = out_for_a_minute();
+    same(stable.on_end(make_failure(errc::cut, {}, true), seconds(60), t0 + seconds(120), 0),
+         again(seconds(1), 2));
+    auto brief = out_for_a_minute();
+    same(brief.on_end(make_failure(errc::cut, {}, true), seconds(59), t0 + seconds(120), 0),
+         again(minutes(5), 4));
+}
+
+BOOST_AUTO_TEST_CASE(a_stretch_ends_when_a_stream_is_had_however_short_it_lives) {
+    schedule s(stretched(session_stream(), {{seconds(10), minutes(5)}}));
+    end_at(s, seconds(0));
+    same(end_at(s, seconds(10)), again(minutes(5), 3));
+    s.on_open();
+    same(s.on_end(make_failure(errc::cut, {}, true), seconds(1), t0 + seconds(11), 0), again(seconds(4), 4));
+    same(end_at(s, seconds(21)), again(minutes(5), 5));
+}
+
+BOOST_AUTO_TEST_CASE(a_stretch_past_the_elapsed_limit_gives_up) {
+    auto p = stretched(session_stream(), {{seconds(10), minutes(5)}});
+    p.max_elapsed = minutes(5);
+    schedule s(p);
+    end_at(s, seconds(0));
+    same(end_at(s, seconds(9)), again(seconds(2), 3));
+    same(end_at(s, seconds(11)), give_up(3));
+}
+
+BOOST_AUTO_TEST_CASE(an_outage_is_stretched_to_the_end_of_time) {
+    schedule s(stretched(session_stream(), {{duration::max(), minutes(5)}}));
+    end_at(s, seconds(1));
+    same(s.on_end(refused, no_life, time_point::max(), 0), again(minutes(5), 3));
+}
+
+BOOST_AUTO_TEST_CASE(a_run_of_failures_is_failing_since_its_first) {
+    schedule s(session_stream());
+    BOOST_TEST(!s.failing_since().has_value());
+    for (const int at : {3, 4, 9}) {
+        end_at(s, seconds(at));
+        BOOST_TEST((s.failing_since() == t0 + seconds(3)));
+    }
+    s.reset();
+    BOOST_TEST(!s.failing_since().has_value());
+    end_at(s, seconds(20));
+    BOOST_TEST((s.failing_since() == t0 + seconds(20)));
+    end(s, ended, seconds(5));
+    BOOST_TEST(!s.failing_since().has_value());
+}
+
+BOOST_AUTO_TEST_CASE(doubling_makes_at_most_80_attempts_in_a_day_even_with_the_shortest_delays_of_jitter) {
+    const auto shortest = [] {
+        return std::uint64_t{0};
+    };
+    std::mt19937_64 random(6);
+    for (const auto& preset : {session_stream(), capture()})
+        for (const auto kind : {jitter::none, jitter::equal})
+            for (const auto& f : {refused, make_failure(errc::cut)}) {
+                const auto p = stretched(preset, doubling_stretches(), kind);
+                BOOST_TEST(attempts_in_a_day(p, f, shortest) <= 80u);
+                for (int i = 0; i < 1000; ++i)
+                    BOOST_TEST_REQUIRE(attempts_in_a_day(p, f, std::ref(random)) <= 80u);
+            }
+}
+
+BOOST_AUTO_TEST_CASE(how_many_attempts_a_day_of_one_outage_takes) {
+    struct row {
+        policy preset;
+        std::vector<stretch> stretches;
+        failure f;
+        unsigned attempts;
+    };
+    const failure cut = make_failure(errc::cut);
+    for (const row& each : std::vector<row>{{session_stream(), {}, cut, 2884},
+                                            {session_stream(), hourly_stretches(), cut, 238},
+                                            {session_stream(), doubling_stretches(), cut, 70},
+                                            {capture(), {}, cut, 1442},
+                                            {capture(), hourly_stretches(), cut, 176},
+                                            {capture(), hourly_stretches(), refused, 175},
+                                            {capture(), doubling_stretches(), cut, 67},
+                                            {capture(), doubling_stretches(), refused, 66}})
+        BOOST_TEST(attempts_in_a_day(stretched(each.preset, each.stretches), each.f, std::mt19937_64()) ==
+                   each.attempts);
 }

@@ -2,6 +2,7 @@
 #define BOOST_TEST_MODULE sse_parser
 #include <boost/test/unit_test.hpp>
 
+#include "support/counted_allocations.hpp"
 #include "support/sse_streams.hpp"
 
 #include <holdfast/sse/parser.hpp>
@@ -11,14 +12,11 @@
 #include <boost/json/value.hpp>
 
 #include <algorithm>
-#include <atomic>
-#include <cstdlib>
 #include <fstream>
 #include <functional>
 #include <iterator>
 #include <limits>
 #include <memory>
-#include <new>
 #include <optional>
 #include <ostream>
 #include <random>
@@ -27,28 +25,12 @@
 #include <vector>
 
 namespace {
-std::atomic<std::size_t> allocations{0};
-}
-
-void* operator new(std::size_t size) {
-    ++allocations;
-    if (void* const p = std::malloc(size > 0 ? size : 1))
-        return p;
-    throw std::bad_alloc();
-}
-void operator delete(void* p) noexcept {
-    std::free(p);
-}
-void operator delete(void* p, std::size_t) noexcept {
-    std::free(p);
-}
-
-namespace {
 
 namespace sse = holdfast::sse;
 namespace json = boost::json;
 using holdfast::errc;
 using holdfast::error_code;
+using holdfast::test::allocations;
 using holdfast::test::chunks;
 using holdfast::test::cut_at_random;
 using holdfast::test::cut_every;

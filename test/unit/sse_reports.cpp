@@ -3,17 +3,15 @@
 #define BOOST_TEST_MODULE sse_reports
 #include <boost/test/unit_test.hpp>
 
+#include "support/counted_allocations.hpp"
 #include "support/sse_streams.hpp"
 
 #include <holdfast/sse/parser.hpp>
 
 #include <algorithm>
-#include <atomic>
-#include <cstdlib>
 #include <functional>
 #include <limits>
 #include <memory>
-#include <new>
 #include <random>
 #include <string>
 #include <string_view>
@@ -22,27 +20,11 @@
 #include <vector>
 
 namespace {
-std::atomic<std::size_t> allocated_bytes{0};
-}
-
-void* operator new(std::size_t size) {
-    allocated_bytes += size;
-    if (void* const p = std::malloc(size > 0 ? size : 1))
-        return p;
-    throw std::bad_alloc();
-}
-void operator delete(void* p) noexcept {
-    std::free(p);
-}
-void operator delete(void* p, std::size_t) noexcept {
-    std::free(p);
-}
-
-namespace {
 
 namespace sse = holdfast::sse;
 using holdfast::errc;
 using holdfast::error_code;
+using holdfast::test::allocated_bytes;
 using holdfast::test::chunks;
 using holdfast::test::cut_at_random;
 using holdfast::test::cut_every;

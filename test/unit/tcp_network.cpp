@@ -2,6 +2,8 @@
 #define BOOST_TEST_MODULE tcp_network
 #include <boost/test/unit_test.hpp>
 
+#include "support/real_world.hpp"
+
 #include <holdfast/runtime/cancellation.hpp>
 #include <holdfast/runtime/runtime.hpp>
 #include <holdfast/runtime/with_deadline.hpp>
@@ -18,7 +20,6 @@
 #include <exception>
 #include <list>
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,32 +28,9 @@ using net::ip::tcp;
 
 namespace {
 
-struct fixture {
-    net::io_context io;
-    runtime rt{io.get_executor()};
+struct fixture : test::in_the_real_world {
     tcp::acceptor acceptor{io, tcp::endpoint(net::ip::address_v4::loopback(), 0)};
     endpoint here{"http", "127.0.0.1", acceptor.local_endpoint().port()};
-
-    /// Runs a coroutine to its end, within a deadline of real time.
-    template <class T>
-    T run(net::awaitable<T> body) {
-        std::optional<T> value;
-        std::exception_ptr error;
-        bool done = false;
-        net::co_spawn(io, std::move(body), [&](std::exception_ptr e, T v) {
-            done = true;
-            error = e;
-            if (!e)
-                value = std::move(v);
-            io.stop();
-        });
-        io.restart();
-        io.run_for(std::chrono::seconds(20));
-        BOOST_TEST_REQUIRE(done, "stuck");
-        if (error)
-            std::rethrow_exception(error);
-        return std::move(*value);
-    }
 
     struct pair {
         std::unique_ptr<connection> ours;

@@ -5,6 +5,7 @@
 #include "support/certificates.hpp"
 #include "support/coroutine.hpp"
 
+#include <holdfast/http/exchange.hpp>
 #include <holdfast/http/tls.hpp>
 #include <holdfast/runtime/condition_variable.hpp>
 #include <holdfast/runtime/task_scope.hpp>
@@ -492,4 +493,15 @@ BOOST_AUTO_TEST_CASE(a_key_behind_a_password_is_refused_and_nobody_is_asked) {
     const auto made = make_tls_context(options);
     BOOST_TEST_REQUIRE(!made.has_value());
     BOOST_TEST(made.error().message.find(locked) != std::string::npos, made.error().message);
+}
+
+BOOST_AUTO_TEST_CASE(a_context_is_made_once_and_only_for_https) {
+    http::transport how;
+    BOOST_TEST(http::see_to_trust(how, endpoint("http", "a.test", 80)).has_value());
+    BOOST_TEST(!how.tls);
+    BOOST_TEST(http::see_to_trust(how, endpoint("https", "a.test", 443)).has_value());
+    BOOST_TEST_REQUIRE(how.tls);
+    const auto made = how.tls;
+    BOOST_TEST(http::see_to_trust(how, endpoint("https", "b.test", 443)).has_value());
+    BOOST_TEST((how.tls == made));
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <string>
 #include <string_view>
 
 namespace holdfast::http {
@@ -25,6 +26,17 @@ namespace holdfast::http {
 
 [[nodiscard]] constexpr bool is_control(char c) noexcept {
     return static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
+}
+
+/// What the value of a field may be made of (RFC 9110, section 5.5): no control character but tabs.
+[[nodiscard]] constexpr bool is_field_value(std::string_view text) noexcept {
+    return std::none_of(text.begin(), text.end(), [](char c) { return is_control(c) && c != '\t'; });
+}
+
+[[nodiscard]] inline std::string to_lower(std::string_view text) {
+    std::string lowered(text);
+    std::transform(lowered.begin(), lowered.end(), lowered.begin(), ascii_lower);
+    return lowered;
 }
 
 /// Equal but for the case of ASCII letters: how names of fields and media types compare.

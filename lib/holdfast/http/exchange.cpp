@@ -179,11 +179,12 @@ namespace {
 using made_connection = result<std::unique_ptr<connection>>;
 
 net::awaitable<made_connection> connect(runtime& world, endpoint where, time_point until) {
-    auto connecting = world.network().connect(where);
+    auto connecting = world.connect(where);
     auto wire = co_await with_deadline(world, until, std::move(connecting));
-    if (!wire)
-        co_return retry::make_failure(errc::connect_timeout, to_string(where));
-    co_return std::move(*wire);
+    if (wire)
+        co_return std::move(*wire);
+    world.count(metric::connections_failed);
+    co_return retry::make_failure(errc::connect_timeout, to_string(where));
 }
 
 // What a proxy answered instead of serving: its own failure, as the origin was not reached.
@@ -241,12 +242,6 @@ net::awaitable<made_connection> reach(runtime& world, endpoint origin, std::opti
 net::awaitable<made_connection> secure(runtime& world, std::unique_ptr<connection> wire, endpoint where,
                                        std::shared_ptr<const tls_context> tls, deadlines limits,
                                        time_point until) {
-    if (!tls) {
-        auto made = make_tls_context();
-        if (!made)
-            co_return made.error();
-        tls = std::move(*made);
-    }
     auto shaking = start_tls(std::move(wire), std::move(tls), where.host);
     const auto by = std::min(until, deadline_after(world.now(), limits.tls));
     auto secured = co_await with_deadline(world, by, std::move(shaking));
@@ -270,8 +265,13 @@ net::awaitable<result<body_stream>> open_until(runtime& world, url where, reques
         co_return bytes.error();
     const auto reached_by = std::min(until, deadline_after(world.now(), how.deadlines.connect));
     auto wire = co_await reach(world, where.where, proxy, reached_by);
-    if (wire && is_secure)
+    if (!wire)
+        co_return wire.error();
+    if (is_secure) {
+        if (const auto trusting = see_to_trust(how, where.where); !trusting)
+            co_return trusting.error();
         wire = co_await secure(world, std::move(*wire), where.where, how.tls, how.deadlines, until);
+    }
     if (!wire)
         co_return wire.error();
     const auto state =
@@ -287,6 +287,16 @@ net::awaitable<result<body_stream>> open_until(runtime& world, url where, reques
 }
 
 } // namespace
+
+result<void> see_to_trust(transport& how, const endpoint& origin) {
+    if (origin.scheme != "https" || how.tls)
+        return {};
+    auto made = make_tls_context();
+    if (!made)
+        return made.error();
+    how.tls = std::move(*made);
+    return {};
+}
 
 net::awaitable<result<body_stream>> open(runtime& world, url where, request what, transport how,
                                          response_limits bounds) {

@@ -34,6 +34,10 @@ struct transport {
     proxy_rules proxies;                    ///< none: origins are reached directly
 };
 
+/// Sees to it that `how` can carry https:// where `origin` is such: without a context it gets one with the
+/// system's trust, for all exchanges by it. Some 20 ms of work, once. Errors: those of make_tls_context().
+[[nodiscard]] result<void> see_to_trust(transport& how, const endpoint& origin);
+
 /// A whole response.
 struct response {
     response_head head;

@@ -24,10 +24,6 @@ bool is_target(std::string_view text) {
            std::all_of(text.begin(), text.end(), [](char c) { return is_graphic(c) && c != '#'; });
 }
 
-bool is_field_value(std::string_view text) {
-    return std::none_of(text.begin(), text.end(), [](char c) { return is_control(c) && c != '\t'; });
-}
-
 /// A bad name up to where it goes wrong: what follows may be a secret in the wrong place.
 std::string nameable(std::string_view name) {
     return '"' + std::string(name.begin(), std::find_if_not(name.begin(), name.end(), is_token_char)) + '"';
@@ -104,15 +100,15 @@ result<std::string> serialize_over(const hop& by, const request& what, const url
         return *std::move(bad);
 
     std::string text = what.method + ' ' + by.origin + target + " HTTP/1.1\r\n";
-    if (count(what.headers, "Host") == 0)
+    if (!find_header(what.headers, "Host"))
         append(text, "Host", where.host_header());
     if (!by.credentials.empty())
         append(text, "Proxy-Authorization", by.credentials);
     for (const header& h : what.headers)
         append(text, h.name, h.value);
-    if (count(what.headers, "Accept-Encoding") == 0)
+    if (!find_header(what.headers, "Accept-Encoding"))
         append(text, "Accept-Encoding", "identity");
-    if (where.has_userinfo && count(what.headers, "Authorization") == 0)
+    if (where.has_userinfo && !find_header(what.headers, "Authorization"))
         append(text, "Authorization", basic_authorization(where.user, where.password));
     if (has_content(what))
         append(text, "Content-Length", std::to_string(what.body.size()));
@@ -120,6 +116,16 @@ result<std::string> serialize_over(const hop& by, const request& what, const url
 }
 
 } // namespace
+
+const header* find_header(const std::vector<header>& headers, std::string_view name) noexcept {
+    const auto found =
+        std::find_if(headers.begin(), headers.end(), [&](const header& h) { return iequals(h.name, name); });
+    return found == headers.end() ? nullptr : &*found;
+}
+
+bool is_safe(std::string_view method) noexcept {
+    return method == "GET" || method == "HEAD" || method == "OPTIONS" || method == "TRACE";
+}
 
 result<std::string> serialize(const request& what, const url& where) {
     return serialize_over({}, what, where);

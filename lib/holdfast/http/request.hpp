@@ -23,6 +23,13 @@ struct request {
     std::string body;            ///< any bytes, sent as they are
 };
 
+/// The first header of that name (ASCII case ignored); null: there is none. It lives as long as `headers`.
+[[nodiscard]] const header* find_header(const std::vector<header>& headers, std::string_view name) noexcept;
+
+/// Whether a request by this method asks for no change, so that it may be sent again (RFC 9110, section
+/// 9.2.1).
+[[nodiscard]] bool is_safe(std::string_view method) noexcept;
+
 /// The whole HTTP/1.1 request, head and body, to be sent to `where`.
 ///
 /// Adds what `what.headers` does not give: Host, `Accept-Encoding: identity`, and Authorization (Basic) from

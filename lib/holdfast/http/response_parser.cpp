@@ -1,8 +1,9 @@
 #include <holdfast/http/response_parser.hpp>
 
+#include <holdfast/http/request.hpp>
+
 #include <boost/asio/buffer.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
-#include <boost/beast/core/string.hpp>
 #include <boost/beast/http/error.hpp>
 #include <boost/beast/http/fields.hpp>
 #include <boost/beast/http/parser.hpp>
@@ -86,10 +87,8 @@ error_code translate(const beast::error_code& ec) {
 } // namespace
 
 std::string_view response_head::find(std::string_view name) const noexcept {
-    for (const auto& each : headers)
-        if (beast::iequals({each.name.data(), each.name.size()}, {name.data(), name.size()}))
-            return each.value;
-    return {};
+    const auto* const found = find_header(headers, name);
+    return found ? std::string_view(found->value) : std::string_view();
 }
 
 struct response_parser::impl {

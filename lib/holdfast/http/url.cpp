@@ -18,12 +18,6 @@ namespace {
 constexpr std::size_t longest_host = 255;
 constexpr std::size_t longest_quote = 200;
 
-std::string lower(std::string_view text) {
-    std::string lowered(text);
-    std::transform(lowered.begin(), lowered.end(), lowered.begin(), ascii_lower);
-    return lowered;
-}
-
 bool is_unreserved(char c) {
     return is_alphanumeric(c) || c == '-' || c == '.' || c == '_' || c == '~';
 }
@@ -97,7 +91,7 @@ std::string host_of(const boost::urls::url_view& parts) {
     case boost::urls::host_type::name: {
         const std::string_view name = parts.encoded_host();
         if (name.size() <= longest_host && std::all_of(name.begin(), name.end(), is_host_char))
-            return lower(name);
+            return to_lower(name);
         return {};
     }
     default:
@@ -181,7 +175,7 @@ result<url> parse_url(std::string_view text) {
         return invalid(text, "must begin with http:// or https://");
 
     url parsed;
-    parsed.where.scheme = lower(text.substr(0, authority));
+    parsed.where.scheme = to_lower(text.substr(0, authority));
     if (parsed.where.scheme != "http" && parsed.where.scheme != "https")
         return make_failure(errc::unsupported_scheme, quoted(text));
 

@@ -74,4 +74,20 @@ std::string_view to_string(reprompt r) noexcept {
     return "unknown";
 }
 
+std::string_view to_string(turn_limit l) noexcept {
+    switch (l) {
+    case turn_limit::none:
+        return "none";
+    case turn_limit::deadline:
+        return "deadline";
+    case turn_limit::no_progress:
+        return "no_progress";
+    case turn_limit::tokens:
+        return "tokens";
+    case turn_limit::cost:
+        return "cost";
+    }
+    return "unknown";
+}
+
 } // namespace holdfast::opencode

@@ -115,6 +115,10 @@ enum class rule {
 enum class reprompt { yes, no, unknown };
 [[nodiscard]] std::string_view to_string(reprompt r) noexcept;
 
+/// The limits that a caller may set for its turns, see turn_limits.hpp.
+enum class turn_limit { none, deadline, no_progress, tokens, cost };
+[[nodiscard]] std::string_view to_string(turn_limit l) noexcept;
+
 /// The error of a settlement: the server's own, or a failure to reach it.
 struct settlement_error {
     std::string cls; ///< a `failure_class` by name, or "server" for what the server itself reported
@@ -133,10 +137,19 @@ struct settlement {
     std::string event;       ///< what decided it: an event's type, "snapshot", or "" (our own decision)
     std::string merged_into; ///< the later prompt's message id, for rule `merged`
     reprompt safe_to_reprompt = reprompt::unknown;
+    turn_limit limit = turn_limit::none; ///< the limit of its own that it passed, and for which we aborted it
     friend bool operator==(const settlement&, const settlement&) = default;
 };
 
 using agent_event = std::variant<text_event, reasoning_event, tool_event, permission_event, question_event, retry_event,
                                  usage_event, quiet_event, interrupted_event, gap_event, settlement>;
+
+/// What happens in a followed session, whoever prompts it.
+struct session_event {
+    std::string session;
+    std::string message; ///< the turn: the message id of its prompt
+    agent_event event;
+    friend bool operator==(const session_event&, const session_event&) = default;
+};
 
 } // namespace holdfast::opencode

@@ -1,21 +1,21 @@
 #include <holdfast/opencode/capture_state.hpp>
 
-#include <algorithm>
 #include <utility>
 
 namespace holdfast::opencode {
+namespace {
 
-std::vector<capture_stretch> doubling_stretches() {
-    return {{minutes(1), minutes(1)}, {minutes(2), minutes(2)},   {minutes(4), minutes(4)},
-            {minutes(8), minutes(8)}, {minutes(16), minutes(16)}, {minutes(32), minutes(20)}};
+/// An answer that makes no sense (a proxy's page, a damaged body) says nothing of the next one; a status
+/// does.
+failure as_waited_for(failure f) {
+    if (f.cls != failure_class::http_status && retry::is_final(f))
+        f.cls = failure_class::early_end;
+    return f;
 }
 
-std::vector<capture_stretch> hourly_stretches() {
-    return {{minutes(60), minutes(5)}, {minutes(6 * 60), minutes(20)}};
-}
+} // namespace
 
-capture_state::capture_state(capture_policy policy)
-    : stretches_(std::move(policy.stretches)), schedule_(std::move(policy.retry)) {}
+capture_state::capture_state(retry::policy policy) : schedule_(std::move(policy)) {}
 
 void capture_state::at(const endpoint& where) {
     if (where_ && *where_ != where)
@@ -30,7 +30,6 @@ void capture_state::succeeded() noexcept {
 
 void capture_state::wake() noexcept {
     schedule_.reset();
-    failing_since_.reset();
     next_try_ = time_point::min();
 }
 
@@ -41,26 +40,16 @@ capture_state::verdict capture_state::failed(const retry::failure& f, time_point
     last_ = last_failure{f, now};
     last_->why.headers.clear();
     last_->why.body.clear();
-    if (!failing_since_)
-        failing_since_ = now;
 
-    const auto next = schedule_.on_end(f, duration::zero(), now, random);
+    const auto next = schedule_.on_end(as_waited_for(f), duration::zero(), now, random);
     told.stop = next.give_up;
     if (told.stop) {
         next_try_ = time_point::max();
         return told;
     }
-    told.delay = std::max(next.delay, stretched(now - *failing_since_));
+    told.delay = next.delay;
     next_try_ = later(now, told.delay);
     return told;
-}
-
-duration capture_state::stretched(duration age) const noexcept {
-    duration every{};
-    for (const auto& each : stretches_)
-        if (age >= each.from)
-            every = each.every;
-    return every;
 }
 
 } // namespace holdfast::opencode

@@ -164,11 +164,15 @@ net::awaitable<result<http::response>> client::exchange(http::request what) {
     }
     for (auto& each : credentials())
         what.headers.push_back(std::move(each));
+    world->count(metric::requests);
     auto got = co_await http::fetch(*world, base_, std::move(what), config_.transport, config_.limits);
     if (!got) {
+        world->count(metric::requests_failed);
         pass.failed(got.error());
         co_return got.error();
     }
+    if (got->head.status >= 400)
+        world->count(metric::requests_failed);
     if (got->head.status >= 500)
         pass.failed(make_api_failure(*got, world->wall_now()));
     else

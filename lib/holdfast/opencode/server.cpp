@@ -9,6 +9,7 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
+#include <algorithm>
 #include <charconv>
 #include <exception>
 #include <utility>
@@ -64,10 +65,7 @@ namespace {
 
 // One context for all calls. If it cannot be made, each call will say why.
 server_config with_trust(server_config config, const http::url& base) {
-    if (base.where.scheme != "https" || config.rest.transport.tls)
-        return config;
-    if (auto made = http::make_tls_context())
-        config.rest.transport.tls = std::move(*made);
+    static_cast<void>(http::see_to_trust(config.rest.transport, base.where));
     return config;
 }
 
@@ -84,7 +82,7 @@ server_core::server_core(runtime& w, http::url b, server_config c)
                  record.error_message = what_of(error);
                  world.log(record);
              }),
-      changed_(w), last_up_(base) {}
+      captures_(*this, scope_), changed_(w), last_up_(base) {}
 
 stream::location server_core::locate() const {
     stream::location here;
@@ -94,7 +92,7 @@ stream::location server_core::locate() const {
     try {
         here = config.locate();
         if (here.what == stream::location::state::up)
-            last_up_ = here.url;
+            move_to(here.url);
         return here;
     } catch (...) {
         log_record record;
@@ -108,6 +106,16 @@ stream::location server_core::locate() const {
     }
 }
 
+// What failed where it was before is over.
+void server_core::move_to(const http::url& there) const {
+    if (last_up_.where != there.where) {
+        log_record record;
+        record.endpoint = to_string(last_up_.where);
+        world.left(record);
+    }
+    last_up_ = there;
+}
+
 std::string server_core::stream_key(const std::string& directory) const {
     return config.global_stream ? std::string() : directory;
 }
@@ -116,6 +124,15 @@ std::string server_core::stream_key(const std::string& directory) const {
 client server_core::rest() const {
     const auto where = locate();
     return client(world, where.what == stream::location::state::up ? where.url : last_up_, config.rest);
+}
+
+client server_core::rest_for_looks() const {
+    const auto where = rest().base();
+    auto how = config.rest;
+    auto& limits = how.transport.deadlines;
+    limits.connect = std::min(limits.connect, config.capture.deadline);
+    limits.exchange = std::min(limits.exchange, config.capture.deadline);
+    return client(world, where, std::move(how));
 }
 
 net::awaitable<void> server_core::pause(duration d) {
@@ -134,6 +151,7 @@ net::awaitable<void> server_core::run_root() {
     const auto self = shared_from_this();
     co_await net::post(world.executor(), net::use_awaitable); // see with_deadline.hpp
     const auto wake_up = stop_.on_request([this] { changed_.notify_all(); });
+    scope_.spawn(world.write_incidents());
     try {
         while (!stop_.requested())
             co_await changed_.wait();
@@ -142,8 +160,10 @@ net::awaitable<void> server_core::run_root() {
     }
     co_await net::this_coro::reset_cancellation_state(net::disable_cancellation());
     const auto sessions = std::exchange(sessions_, {});
-    for (const auto& [id, session] : sessions)
+    for (const auto& [id, session] : sessions) {
         session->close_all(outcome::detached, rule::detached, std::nullopt, reprompt::no);
+        session->close_feeds();
+    }
     scope_.cancel();
     co_await scope_.join();
     streams_.clear();
@@ -179,7 +199,7 @@ net::awaitable<result<server_info>> server_core::ready() {
         if (next.give_up)
             co_return seen.error();
         log_record record;
-        record.level = schedule.failures() == 1 ? log_level::warn : log_level::debug;
+        record.level = log_level::warn;
         record.event = "server.not_ready";
         record.endpoint = to_string(server.base().where);
         record.tag = config.tag;
@@ -188,7 +208,7 @@ net::awaitable<result<server_info>> server_core::ready() {
         record.failures = schedule.failures();
         record.action = "retry";
         record.retry_in_ms = to_ms(next.delay);
-        world.log(record);
+        world.report(record);
         co_await pause(next.delay);
         if (stop_.requested())
             co_return retry::make_failure(errc::closed, "the server was stopped");
@@ -201,7 +221,7 @@ net::awaitable<result<session>> server_core::create_session(session_request what
     auto made = co_await server.create_session(std::move(what), std::move(directory));
     if (!made)
         co_return made.error();
-    co_return hold(std::move(*made));
+    co_return session(hold(std::move(*made))->lease());
 }
 
 net::awaitable<result<session>> server_core::open_session(std::string id) {
@@ -210,7 +230,7 @@ net::awaitable<result<session>> server_core::open_session(std::string id) {
     auto found = co_await server.get_session(std::move(id));
     if (!found)
         co_return found.error();
-    co_return hold(std::move(*found));
+    co_return session(hold(std::move(*found))->lease());
 }
 
 net::awaitable<turn> server_core::prompt(opencode::prompt what) {
@@ -222,13 +242,55 @@ net::awaitable<turn> server_core::prompt(opencode::prompt what) {
     co_return nowhere->unposted(std::move(what), made.error());
 }
 
-session server_core::hold(session_info info) {
+// A call that ends after all was stopped gives a session that nobody keeps.
+std::shared_ptr<session_core> server_core::hold(session_info info) {
+    if (stop_.requested())
+        return std::make_shared<session_core>(shared_from_this(), std::move(info));
     auto& held = sessions_[info.id];
-    if (!held) {
+    if (held) {
+        held->locate(std::move(info));
+    } else {
         held = std::make_shared<session_core>(shared_from_this(), std::move(info));
         held->supervisor = scope_.spawn(held->supervise());
     }
-    return session(held->lease());
+    return held;
+}
+
+feed server_core::follow(std::string id, follow_by how) {
+    session_info info;
+    info.id = std::move(id);
+    if (stop_.requested()) {
+        const auto nowhere = std::make_shared<session_core>(shared_from_this(), std::move(info));
+        return feed(nowhere->follow(how));
+    }
+    if (!std::exchange(capturing_, true))
+        scope_.spawn(captures_.run());
+    return feed(hold(std::move(info))->follow(how));
+}
+
+void server_core::look_soon() {
+    captures_.look_soon();
+}
+
+std::vector<std::shared_ptr<session_core>> server_core::captured() const {
+    std::vector<std::shared_ptr<session_core>> all;
+    for (const auto& [id, session] : sessions_)
+        if (session->is_captured())
+            all.push_back(session);
+    return all;
+}
+
+bool server_core::streams_probe() const {
+    const bool trying = std::any_of(streams_.begin(), streams_.end(), [](const auto& each) {
+        return each.second->hub->running() && !each.second->hub->acknowledged();
+    });
+    const auto gate = trying ? world.gate_of(last_up_.where) : std::nullopt;
+    return gate && gate->suspect;
+}
+
+bool server_core::streams_to(const std::string& directory, const std::string& session) const {
+    const auto found = streams_.find(stream_key(directory));
+    return found != streams_.end() && found->second->hub->has(session);
 }
 
 void server_core::release(const std::shared_ptr<session_core>& session) {
@@ -237,12 +299,18 @@ void server_core::release(const std::shared_ptr<session_core>& session) {
         return;
     scope_.cancel(session->supervisor);
     sessions_.erase(found);
+    log_record record;
+    record.endpoint = to_string(last_up_.where);
+    record.session = session->info().id;
+    world.left(record);
     unfollow(session->info().directory, session->info().id);
     if (!session->left().empty())
         unfollow(session->left(), session->info().id);
 }
 
 void server_core::follow(const std::string& directory, const std::shared_ptr<session_core>& who) {
+    if (stop_.requested())
+        return; // no stream is begun any more
     auto stream = start_stream(directory);
     if (!stream->hub->has(who->info().id))
         stream->hub->subscribe(who->info().id, std::make_shared<session_link>(who, directory));
@@ -322,6 +390,9 @@ void server_core::wake() {
     changed_.notify_all();
     for (const auto& [key, stream] : streams_)
         stream->hub->wake();
+    for (const auto& session : captured())
+        session->wake_look();
+    captures_.look_soon();
 }
 
 } // namespace detail
@@ -364,6 +435,10 @@ net::awaitable<turn> adopt_in(std::shared_ptr<detail::session_lease> lease, std:
 
 net::awaitable<result<void>> abort_in(std::shared_ptr<detail::session_lease> lease) {
     co_return co_await lease->core->abort();
+}
+
+net::awaitable<std::optional<session_event>> next_of(std::shared_ptr<detail::feed_core> core) {
+    co_return co_await core->events.take();
 }
 
 net::awaitable<void> run_of(std::shared_ptr<detail::server_core> core) {
@@ -432,6 +507,34 @@ void turn::give_up(std::string why) {
     core_->owner->close_turn(core_->message, outcome::lost, rule::gave_up, std::move(error), reprompt::unknown);
 }
 
+void turn::limit(const turn_limits& limits) {
+    core_->owner->limit(core_->message, limits);
+}
+
+net::awaitable<std::optional<session_event>> feed::next() {
+    return next_of(core_);
+}
+
+std::optional<session_event> feed::try_next() {
+    return core_->events.try_take();
+}
+
+const std::string& feed::session_id() const noexcept {
+    return core_->owner->info().id;
+}
+
+session_view feed::view() const {
+    return core_->owner->view();
+}
+
+net::awaitable<result<void>> feed::abort() {
+    return core_->owner->abort();
+}
+
+net::awaitable<result<void>> feed::reply_permission(std::string id, std::string reply) {
+    return core_->owner->reply_permission(std::move(id), std::move(reply));
+}
+
 const std::string& session::id() const noexcept {
     return lease_->core->info().id;
 }
@@ -496,6 +599,10 @@ net::awaitable<result<session>> server::create_session() {
 
 net::awaitable<result<session>> server::open_session(std::string id) {
     return open_session_at(core_, std::move(id));
+}
+
+feed server::follow(std::string id, follow_by how) {
+    return core_->follow(std::move(id), how);
 }
 
 net::awaitable<turn> server::prompt(opencode::prompt what) {

@@ -7,7 +7,9 @@
 #pragma once
 
 #include <holdfast/opencode/agent_event.hpp>
+#include <holdfast/opencode/ask_policy.hpp>
 #include <holdfast/opencode/client.hpp>
+#include <holdfast/opencode/turn_limits.hpp>
 #include <holdfast/opencode/turn_tracker.hpp>
 #include <holdfast/stream/event_hub.hpp>
 
@@ -24,6 +26,14 @@ namespace holdfast::opencode {
 /// The policy of a server's streams: as `session_stream`, with equal jitter.
 [[nodiscard]] retry::policy server_policy() noexcept;
 
+/// How sessions are looked at that are followed without a stream, or whose stream is down.
+struct capture_config {
+    duration tick = seconds(5);     ///< between two looks at one session
+    duration deadline = seconds(5); ///< of each request of a look
+    std::size_t concurrent = 16;    ///< looks at once, of one server
+    retry::policy retry = retry::capture(); ///< of each session after a look that failed
+};
+
 struct server_config {
     /// Asked before each connect: where the server is now, with its credentials. Empty: always at the given URL.
     std::function<stream::location()> locate;
@@ -34,6 +44,10 @@ struct server_config {
     client_config rest;
     sse::limits limits;
     tracker_options turns;
+    capture_config capture;
+    turn_limits limits_of_turns; ///< of each turn that is prompted here; none by default
+    /// How permissions are answered for their owner, those of children too; what no rule decides is asked.
+    std::vector<ask_rule> ask_rules;
     std::size_t queue_items = 1024;     ///< of one turn: past it, text coalesces and progress is thinned
     std::size_t queue_bytes = 8u << 20; ///< as queue_items, in bytes
     duration ask_timeout{};             ///< a permission or question that waits longer is answered for us; zero: none is
@@ -47,6 +61,7 @@ namespace detail {
 class server_core;
 class session_core;
 class turn_core;
+class feed_core;
 struct session_lease;
 } // namespace detail
 
@@ -74,6 +89,9 @@ public:
     [[nodiscard]] net::awaitable<result<void>> reply_permission(std::string id, std::string reply);
     [[nodiscard]] net::awaitable<result<void>> reply_question(std::string id, std::vector<std::vector<std::string>> answers);
     [[nodiscard]] net::awaitable<result<void>> reject_question(std::string id);
+
+    /// Other limits than the server's for this turn.
+    void limit(const turn_limits& limits);
 
     /// Stops watching: settled as `detached` at once, unless it is settled already.
     void detach();
@@ -116,6 +134,50 @@ private:
     std::shared_ptr<detail::session_lease> lease_;
 };
 
+/// By what a session is followed.
+enum class follow_by {
+    stream,   ///< its directory's event stream; captures while that is down though the server answers
+    capture,  ///< captures alone: a snapshot each `capture_config::tick`
+    activity, ///< captures, and the stream while a turn is at work in it
+};
+
+/// How a followed session is, to be shown.
+struct session_view {
+    session_info info;
+    std::optional<session_status> status; ///< nothing: not known yet
+    bool streamed = false;                ///< its stream is open, and repaired
+    bool captured = false;                ///< it is looked at by snapshots
+    std::optional<time_point> seen;       ///< when the server last told anything of it, by stream or snapshot
+    std::optional<retry::failure> trouble; ///< why neither is had just now
+    unsigned failures = 0;                ///< consecutive, of what is in trouble
+    std::optional<time_point> next_try;   ///< while in trouble
+};
+
+/// A session followed: the turns of whoever prompts it. A cheap handle; what is not taken waits, bounded as the queue
+/// of a turn is.
+///
+/// A turn that runs when the following begins is told from its beginning, one that was over is not told. Thread
+/// safety: confined to the runtime's executor.
+class feed {
+public:
+    /// The next event of any turn of the session, in the order in which they happened. nullopt: the server does not
+    /// know the session (any more), was stopped, or is gone. One call at a time. Cancellation (terminal): operation_aborted
+    /// at once; no event is lost.
+    [[nodiscard]] net::awaitable<std::optional<session_event>> next();
+    [[nodiscard]] std::optional<session_event> try_next();
+
+    [[nodiscard]] const std::string& session_id() const noexcept;
+    [[nodiscard]] session_view view() const;
+
+    [[nodiscard]] net::awaitable<result<void>> abort();
+    [[nodiscard]] net::awaitable<result<void>> reply_permission(std::string id, std::string reply);
+
+private:
+    friend class detail::server_core;
+    explicit feed(std::shared_ptr<detail::feed_core> core) noexcept : core_(std::move(core)) {}
+    std::shared_ptr<detail::feed_core> core_;
+};
+
 /// One OpenCode server: one stream a directory, shared by all its sessions.
 ///
 /// Thread safety: confined to the runtime's executor, but for stop(). run() must have returned before destruction.
@@ -147,6 +209,10 @@ public:
     [[nodiscard]] net::awaitable<result<session>> create_session();
     /// Holds a session that exists. The same session opened twice is one.
     [[nodiscard]] net::awaitable<result<session>> open_session(std::string id);
+
+    /// Follows a session that exists, whoever prompts it. A server that is out of reach is waited for, by the schedule
+    /// of captures; feed::view() tells of it.
+    [[nodiscard]] feed follow(std::string id, follow_by how);
 
     /// A new session in the server's own directory, and its first prompt: session::prompt() with one error path less.
     /// Always gives a turn; without a session it is settled as failed (not_posted), and its session_id() is empty.

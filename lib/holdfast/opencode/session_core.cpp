@@ -2,6 +2,7 @@
 
 #include <holdfast/opencode/wire.hpp>
 #include <holdfast/runtime/cancellation.hpp>
+#include <holdfast/runtime/with_deadline.hpp>
 
 #include <algorithm>
 #include <set>
@@ -15,6 +16,28 @@ constexpr unsigned max_pages = 20;
 constexpr unsigned max_snapshot_tries = 5;
 constexpr std::size_t max_former_directories = 4;
 constexpr duration snapshot_pause = seconds(1); // after one that failed, or was void too often
+
+} // namespace
+
+namespace {
+
+metric metric_of(outcome o) {
+    switch (o) {
+    case outcome::completed:
+        return metric::turns_completed;
+    case outcome::failed:
+        return metric::turns_failed;
+    case outcome::aborted:
+        return metric::turns_aborted;
+    case outcome::rejected:
+        return metric::turns_rejected;
+    case outcome::lost:
+        return metric::turns_lost;
+    case outcome::detached:
+        break;
+    }
+    return metric::turns_detached;
+}
 
 } // namespace
 
@@ -60,12 +83,19 @@ void turn_core::mute() {
 
 session_core::session_core(std::shared_ptr<server_core> server, session_info info)
     : server_(std::move(server)), info_(std::move(info)), tracker_(info_.id, server_->config.turns),
-      changed_(server_->world), stopping_(server_->stopping().on_request([this] { changed_.notify_all(); })) {}
+      changed_(server_->world), capture_(server_->config.capture.retry),
+      stopping_(server_->stopping().on_request([this] { changed_.notify_all(); })) {
+    world().count(metric::sessions_held);
+}
 
-session_core::~session_core() = default;
+session_core::~session_core() {
+    world().uncount(metric::sessions_held);
+    world().uncount(metric::turns_open, open_.size());
+    world().uncount(metric::asks_waiting, asks_.size());
+}
 
 client session_core::rest() const {
-    return server_->rest();
+    return looking_ ? server_->rest_for_looks() : server_->rest();
 }
 
 runtime& session_core::world() const noexcept {
@@ -199,8 +229,17 @@ net::awaitable<result<void>> session_core::read_directory_again() {
     const auto now_told = co_await server.get_session(info_.id);
     if (!now_told)
         co_return now_told.error();
-    move_to(now_told->directory);
+    located_at_ = world().now();
+    if (is_located())
+        move_to(now_told->directory);
+    else
+        info_ = *now_told;
     co_return result<void>();
+}
+
+void session_core::locate(session_info found) {
+    if (!is_located())
+        info_ = std::move(found);
 }
 
 // Goes over to another directory's stream; the old one is left when the new one is acknowledged.
@@ -213,7 +252,8 @@ void session_core::move_to(const std::string& directory) {
     former_.push_back(left);
     if (former_.size() > max_former_directories)
         former_.erase(former_.begin());
-    if (config().global_stream)
+    const bool only_looked_at = is_followed() && !wants_stream() && !server_->streams_to(left, info_.id);
+    if (config().global_stream || only_looked_at)
         return;
     left_ = left;
     live_ = repairing_ = false;
@@ -268,6 +308,8 @@ net::awaitable<void> session_core::post_until_known(std::shared_ptr<turn_core> c
         if (done) {
             core->posted = true;
             core->sent = std::move(what);
+            if (const auto mine = open_.find(core->message); mine != open_.end())
+                mine->second.used.posted(world().now());
             tracker_.posted(core->message, world().now(), !before);
             changed_.notify_all();
             co_return;
@@ -335,12 +377,14 @@ void session_core::on_attached() {
 }
 
 net::awaitable<void> session_core::repair() {
-    if (tracker_.has_open_turns())
+    const auto self = shared_from_this();
+    if (tracker_.has_open_turns() || is_followed())
         co_await take_snapshot();
 }
 
 void session_core::on_event(std::string_view data) {
     const auto event = parse_event(peek(data).body);
+    seen_ = world().now();
     if (!event) {
         log_record record;
         record.level = log_level::warn;
@@ -351,8 +395,12 @@ void session_core::on_event(std::string_view data) {
         record.error_message = event.error().message;
         return world().log(record);
     }
-    tracker_.on_event(*event, world().now());
+    if (const auto* told = std::get_if<session_updated>(&*event); told && told->info.id == info_.id)
+        info_.title = told->info.title;
+    tracker_.on_event(*event, *seen_);
     pump();
+    if (const auto* gone = std::get_if<session_deleted>(&*event); gone && gone->session_id == info_.id)
+        close_feeds();
     if (tracker_.wants_snapshot() || tracker_.next_deadline().value_or(time_point::max()) < armed_for_)
         changed_.notify_all();
 }
@@ -360,12 +408,21 @@ void session_core::on_event(std::string_view data) {
 void session_core::on_live() {
     live_ = true;
     repairing_ = false;
+    stream_trouble_.reset();
+    if (!stranger_) {
+        contact_lost_ = false;
+        capture_.succeeded();
+        recovered();
+    }
     pump();
     changed_.notify_all();
 }
 
 void session_core::on_interrupted(const stream::item& why) {
     live_ = repairing_ = false;
+    contact_lost_ = true;
+    stream_trouble_ = {why.failure, why.attempt > 0 ? why.attempt - 1 : 0, later(world().now(), why.retry_in)};
+    server_->look_soon();
     if (why.what == stream::item::kind::gave_up) // on_give_up() asks, and the settlement tells it
         return tracker_.broken_off(why.failure, world().now());
     tracker_.interrupted(why.failure, why.attempt, why.retry_in, world().now());
@@ -381,7 +438,7 @@ net::awaitable<void> session_core::on_give_up(const stream::item& why) {
     const auto directory = info_.directory;
     if (tracker_.has_open_turns())
         co_await take_snapshot();
-    if (info_.directory != directory && !config().global_stream)
+    if (!belongs_to(directory))
         co_return; // elsewhere now, where the stream is another
     const auto error = as_settlement_error(last);
     for (const auto& [message, weak] : std::map(turns_)) {
@@ -404,13 +461,14 @@ void session_core::on_gone() {
     live_ = false;
     gave_up_ = retry::make_failure(errc::gone);
     close_all(outcome::lost, rule::server_gone, as_settlement_error(*gave_up_), reprompt::unknown);
+    close_feeds();
     changed_.notify_all();
 }
 
 // --- session_link
 
 bool session_link::counts() const {
-    return to_->config().global_stream || to_->info().directory == directory_;
+    return to_->belongs_to(directory_);
 }
 
 void session_link::on_attached() {
@@ -457,10 +515,20 @@ net::awaitable<void> session_core::supervise() {
             co_await answer_overdue_asks();
             continue;
         }
+        if (next_limit() <= world().now()) {
+            co_await end_what_passed_a_limit();
+            continue;
+        }
+        if (leave_stream_at() <= world().now())
+            leave_stream();
         if (tracker_.take_abort()) {
             auto server = rest();
             const auto done = co_await server.abort(info_.id);
             static_cast<void>(done); // it is asked again while the server is at it
+            continue;
+        }
+        if (next_place_check() <= world().now()) {
+            co_await check_place();
             continue;
         }
         const bool due = !repairing_ && (ask_rest_ || tracker_.wants_snapshot());
@@ -471,7 +539,8 @@ net::awaitable<void> session_core::supervise() {
             continue;
         }
         armed_for_ = std::min({tracker_.next_deadline().value_or(time_point::max()),
-                               due ? not_before : time_point::max(), next_overdue_ask()});
+                               due ? not_before : time_point::max(), next_overdue_ask(), next_limit(),
+                               leave_stream_at(), next_place_check()});
         co_await changed_.wait(armed_for_);
     }
 }
@@ -527,23 +596,39 @@ net::awaitable<result<void>> session_core::reject_question(std::string id) {
     });
 }
 
-// Keeps the time of what is asked, until it is answered or its turn is over.
+// Keeps what is asked until it is answered or its turn is over.
 void session_core::note_ask(const std::string& message, const agent_event& event) {
-    if (config().ask_timeout <= duration::zero())
+    if (const auto* ask = std::get_if<permission_event>(&event)) {
+        const auto depth = tracker_.depth_of(ask->request.session_id);
+        const auto by_rule = depth ? answer_by(config().ask_rules, ask->request, *depth) : ask_answer::ask;
+        const bool decided = by_rule != ask_answer::ask;
+        note_ask(message, *ask, decided ? std::string(to_string(by_rule)) : config().ask_default, decided);
+    }
+    if (const auto* ask = std::get_if<question_event>(&event))
+        note_ask(message, *ask, std::string(to_string(ask_answer::reject)), false);
+}
+
+template <class Ask>
+void session_core::note_ask(const std::string& message, const Ask& ask, std::string answer, bool by_rule) {
+    const auto& id = ask.request.id;
+    if (ask.reply) {
+        world().uncount(metric::asks_waiting, asks_.erase(id));
+        return changed_.notify_all();
+    }
+    waiting_ask waits;
+    waits.message = message;
+    waits.question = std::is_same_v<Ask, question_event>;
+    waits.answer = std::move(answer);
+    waits.by_rule = by_rule;
+    if (by_rule)
+        waits.due = world().now();
+    else if (config().ask_timeout > duration::zero())
+        waits.due = later(world().now(), config().ask_timeout);
+    if (!asks_.insert_or_assign(id, std::move(waits)).second)
         return;
-    const auto note = [&](const std::string& id, bool question, bool answered) {
-        if (answered)
-            asks_.erase(id);
-        else
-            asks_[id] = {message, question, later(world().now(), config().ask_timeout)};
-        changed_.notify_all();
-    };
-    if (const auto* permission = std::get_if<permission_event>(&event))
-        note(permission->request.id, false, permission->reply.has_value());
-    if (const auto* question = std::get_if<question_event>(&event))
-        note(question->request.id, true, question->reply.has_value());
-    if (std::holds_alternative<settlement>(event))
-        std::erase_if(asks_, [&](const auto& each) { return each.second.message == message; });
+    world().count(metric::asks);
+    world().count(metric::asks_waiting);
+    changed_.notify_all();
 }
 
 time_point session_core::next_overdue_ask() const {
@@ -560,43 +645,147 @@ net::awaitable<void> session_core::answer_overdue_asks() {
         if (ask.due > world().now() || !asks_.contains(id))
             continue;
         log_record record;
-        record.level = log_level::warn;
-        record.event = "session.ask_timed_out";
+        record.level = ask.by_rule ? log_level::info : log_level::warn;
+        record.event = ask.by_rule ? "session.ask_answered" : "session.ask_timed_out";
         record.session = info_.id;
         record.tag = tag();
-        record.action = ask.question ? "reject" : config().ask_default;
+        record.action = ask.answer;
         world().log(record);
-        auto answering = ask.question ? reject_question(id) : reply_permission(id, config().ask_default);
+        world().count(ask.by_rule ? metric::asks_answered_by_rule : metric::asks_timed_out);
+        auto answering = ask.question ? reject_question(id) : reply_permission(id, ask.answer);
         const auto done = co_await std::move(answering);
         const auto still = asks_.find(id);
         if (still == asks_.end())
             continue;
         if (done || retry::is_final(done.error()))
-            asks_.erase(still);
+            still->second.due = time_point::max(); // the server tells the rest
         else
             still->second.due = later(world().now(), snapshot_pause);
     }
 }
 
+// --- session_core: limits
+
+void session_core::limit(const std::string& message, const turn_limits& limits) {
+    const auto mine = open_.find(message);
+    if (mine == open_.end())
+        return;
+    mine->second.used.limit(limits);
+    mine->second.patience = limits.abort_patience;
+    changed_.notify_all();
+}
+
+time_point session_core::next_limit() const {
+    auto first = time_point::max();
+    for (const auto& [message, turn] : open_)
+        first = std::min(first, turn.passed == turn_limit::none ? turn.used.due()
+                                                                : std::min(turn.ask_again, turn.give_up));
+    return first;
+}
+
+void session_core::note_limit(const std::string& message, open_turn& turn) {
+    const auto now = world().now();
+    if (turn.passed != turn_limit::none || turn.used.passed(now) == turn_limit::none)
+        return;
+    turn.passed = turn.used.passed(now);
+    turn.ask_again = now;
+    turn.give_up = later(now, turn.patience);
+    world().count(metric::turn_limits_passed);
+    log_record record;
+    record.level = log_level::warn;
+    record.event = "turn.limit_passed";
+    record.session = info_.id;
+    record.tag = tag();
+    record.error_message = std::string(to_string(turn.passed)) + " of " + message;
+    record.action = "abort";
+    world().log(record);
+    changed_.notify_all();
+}
+
+// An abort ends all that runs in the session. One that cannot be had in time leaves the turn to itself.
+net::awaitable<void> session_core::end_what_passed_a_limit() {
+    const auto self = shared_from_this();
+    const auto now = world().now();
+    auto by = time_point::max();
+    std::vector<std::string> given_up;
+    for (auto& [message, turn] : open_) {
+        note_limit(message, turn);
+        if (turn.give_up <= now)
+            given_up.push_back(message);
+        else if (turn.ask_again <= now)
+            by = std::min(by, turn.give_up);
+    }
+    for (const auto& message : given_up) {
+        settlement_error error;
+        error.cls = retry::to_string(retry::failure_class::timeout);
+        error.message = "it passed a limit, and the server did not abort it in time";
+        close_turn(message, outcome::lost, rule::gave_up, std::move(error), reprompt::unknown);
+    }
+    if (by == time_point::max())
+        co_return;
+    const auto done = co_await with_deadline<result<void>>(world(), by, abort());
+    const auto again = done && *done ? time_point::max() : later(world().now(), snapshot_pause);
+    for (auto& [message, turn] : open_)
+        if (turn.passed != turn_limit::none)
+            turn.ask_again = again;
+}
+
 net::awaitable<void> session_core::take_snapshot() {
     const auto self = shared_from_this();
+    const auto merged = co_await merge_snapshot(false);
+    if (!merged)
+        tracker_.snapshot_failed(merged.error(), world().now());
+    pump();
+    co_await post_again();
+}
+
+net::awaitable<result<void>> session_core::merge_snapshot(bool by_capture) {
+    const auto self = shared_from_this();
+    pump(); // what was opened is to be reached back for
     for (unsigned i = 0; i < max_snapshot_tries; ++i) {
         const auto directory = info_.directory;
         const auto mark = tracker_.begin_snapshot();
+        if (i == 0)
+            world().first_try();
+        else if (!co_await world().may_retry())
+            break;
+        world().count(metric::snapshots);
         const auto seen = co_await fetch_snapshot();
         if (info_.directory != directory && config().global_stream)
             continue;
         if (info_.directory != directory)
-            co_return; // elsewhere now, and repaired there
+            break; // elsewhere now, and repaired there
         if (!seen) {
-            tracker_.snapshot_failed(seen.error(), world().now());
-            break;
+            world().count(metric::snapshots_failed);
+            co_return seen.error();
         }
-        if (tracker_.on_snapshot(*seen, mark, world().now()))
+        if (merge(*seen, mark, by_capture))
             break;
     }
+    if (stranger_ && is_only_followed())
+        co_return who_is_this({});
+    co_return result<void>();
+}
+
+bool session_core::merge(const snapshot& seen, turn_tracker::mark taken, bool by_capture) {
+    const auto now = world().now();
+    if (seen.session_known)
+        stranger_ = false;
+    else if (contact_lost_ && is_only_followed()) { // of our turns it knows nothing
+        on_unknown();
+        return true;
+    }
+    const bool merged = by_capture ? tracker_.on_capture(seen, taken, now) : tracker_.on_snapshot(seen, taken, now);
+    if (!merged)
+        return false;
+    seen_ = now;
+    if (seen.status.state != session_status::kind::idle || tracker_.has_open_turns())
+        active_at_ = now;
     pump();
-    co_await post_again();
+    latest_ = seen.messages.empty() ? std::string() : seen.messages.back().info.id;
+    if (!seen.session_known)
+        on_unknown();
+    return true;
 }
 
 // A server that accepted a prompt and then knows nothing of it has perhaps not come to it yet. With the same ids, once
@@ -646,12 +835,27 @@ net::awaitable<result<snapshot>> session_core::fetch_snapshot() {
     co_return seen;
 }
 
+namespace {
+
+/// The message that the last answer answers, if it is not among these.
+const std::string* unknown_prompt(const std::vector<message>& messages) {
+    const auto last =
+        std::find_if(messages.rbegin(), messages.rend(), [](const message& m) { return m.info.assistant; });
+    if (last == messages.rend() || std::any_of(messages.begin(), messages.end(), [&](const message& m) {
+            return m.info.id == last->info.parent_id;
+        }))
+        return nullptr;
+    return &last->info.parent_id;
+}
+
+} // namespace
+
 // The latest page, and as many before it as the open turns reach back.
 net::awaitable<result<void>> session_core::fetch_messages(snapshot& into) {
     auto server = rest();
     std::string before;
     std::vector<std::string> wanted;
-    for (const auto& [message, core] : turns_)
+    for (const auto& [message, used] : open_)
         if (tracker_.is_open(message))
             wanted.push_back(message);
     for (unsigned page = 0; page < max_pages; ++page) {
@@ -666,6 +870,10 @@ net::awaitable<result<void>> session_core::fetch_messages(snapshot& into) {
             std::erase(wanted, each.info.id);
         into.messages.insert(into.messages.begin(), std::make_move_iterator(got->messages.begin()),
                              std::make_move_iterator(got->messages.end()));
+        // What runs when a session begins to be followed is told from its prompt on.
+        if (page == 0 && is_followed() && !tracker_.knows_history())
+            if (const auto* prompt = unknown_prompt(into.messages))
+                wanted.push_back(*prompt);
         before = got->before;
         if (wanted.empty() || before.empty())
             break;
@@ -728,17 +936,52 @@ net::awaitable<result<void>> session_core::fetch_asks(snapshot& into) {
     co_return result<void>();
 }
 
-// From the tracker to the turns' queues.
+// From the tracker to the turns' queues, and to who follows.
 void session_core::pump() {
-    for (auto& out : tracker_.take_outputs()) {
-        const auto found = turns_.find(out.message);
-        const auto core = found == turns_.end() ? nullptr : found->second.lock();
-        if (const auto* how = std::get_if<settlement>(&out.event))
-            log_settlement(out.message, *how);
-        note_ask(out.message, out.event);
-        if (core)
-            core->push(std::move(out.event));
+    for (const auto& message : tracker_.take_opened())
+        on_opened(message);
+    for (auto& out : tracker_.take_outputs())
+        hand_out(std::move(out));
+}
+
+void session_core::on_opened(const std::string& message) {
+    const auto now = world().now();
+    active_at_ = now;
+    const auto& limits = config().limits_of_turns;
+    if (!open_.emplace(message, open_turn{limit_watch(limits, now), limits.abort_patience}).second)
+        return;
+    world().count(metric::turns_opened);
+    world().count(metric::turns_open);
+    changed_.notify_all();
+}
+
+void session_core::hand_out(turn_tracker::output out) {
+    note_ask(out.message, out.event);
+    if (const auto mine = open_.find(out.message); mine != open_.end()) {
+        mine->second.used.heard(out.event, world().now());
+        note_limit(out.message, mine->second);
     }
+    if (auto* how = std::get_if<settlement>(&out.event))
+        on_settled(out.message, *how);
+    for (const auto& each : feeds_)
+        if (const auto feed = each.lock())
+            feed->events.put({info_.id, out.message, out.event});
+    const auto found = turns_.find(out.message);
+    if (const auto core = found == turns_.end() ? nullptr : found->second.lock())
+        core->push(std::move(out.event));
+}
+
+void session_core::on_settled(const std::string& message, settlement& how) {
+    active_at_ = world().now();
+    if (const auto mine = open_.find(message); mine != open_.end()) {
+        how.limit = mine->second.passed;
+        open_.erase(mine);
+        world().uncount(metric::turns_open);
+    }
+    world().count(metric_of(how.outcome));
+    world().uncount(metric::asks_waiting,
+                    std::erase_if(asks_, [&](const auto& each) { return each.second.message == message; }));
+    log_settlement(message, how);
 }
 
 void session_core::log_settlement(const std::string& message, const settlement& how) const {
@@ -748,6 +991,8 @@ void session_core::log_settlement(const std::string& message, const settlement& 
     record.session = info_.id;
     record.tag = tag();
     record.action = std::string(to_string(how.outcome)) + " by " + std::string(to_string(how.rule)) + " of " + message;
+    if (how.limit != turn_limit::none)
+        record.action += ", for its limit: " + std::string(to_string(how.limit));
     if (how.error) {
         record.error_class = how.error->cls;
         record.error_message = how.error->message;

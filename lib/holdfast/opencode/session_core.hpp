@@ -1,7 +1,10 @@
 // The insides of server, session and turn: who owns what. Not for users.
 #pragma once
 
+#include <holdfast/opencode/capture.hpp>
+#include <holdfast/opencode/capture_state.hpp>
 #include <holdfast/opencode/server.hpp>
+#include <holdfast/opencode/turn_limits.hpp>
 #include <holdfast/opencode/turn_queue.hpp>
 #include <holdfast/runtime/cancellation.hpp>
 #include <holdfast/runtime/condition_variable.hpp>
@@ -52,6 +55,19 @@ private:
     bool muted_ = false;
 };
 
+/// What a `feed` handle points to.
+class feed_core {
+public:
+    feed_core(std::shared_ptr<session_core> session, std::shared_ptr<void> lease, follow_by how);
+
+    const std::shared_ptr<session_core> owner;
+    const follow_by how;
+    mailbox<session_event, feed_queue> events;
+
+private:
+    std::shared_ptr<void> lease_;
+};
+
 /// One root session: its tracker, its turns, and the coroutine that asks the server when events cannot tell.
 class session_core final : public std::enable_shared_from_this<session_core> {
 public:
@@ -88,6 +104,41 @@ public:
     [[nodiscard]] client rest() const;
     [[nodiscard]] runtime& world() const noexcept;
     [[nodiscard]] const server_config& config() const noexcept;
+    /// Whether what is told of this directory, or asked there, is about the session where it is now.
+    [[nodiscard]] bool belongs_to(const std::string& directory) const {
+        return config().global_stream || info_.directory == directory;
+    }
+
+    // Followed: see session_follow.cpp.
+    [[nodiscard]] std::shared_ptr<feed_core> follow(follow_by how);
+    [[nodiscard]] session_view view() const;
+    /// Nothing more is told to who follows it.
+    void close_feeds();
+    /// When it is to be looked at without its stream; time_point::max(): it is not, or one is under way.
+    [[nodiscard]] time_point next_look() const;
+    /// What is asked for from here on is newer than all that is known: the `number`-th view of its directory.
+    void mark_look(std::uint64_t number);
+    [[nodiscard]] bool is_marked(std::uint64_t number) const { return marked_ == number; }
+    /// Looks at it; by what was seen of its directory since mark_look(), once it is known which that is.
+    [[nodiscard]] net::awaitable<result<void>> look(std::shared_ptr<const directory_view> seen);
+    void look_begins(time_point next);
+    void look_succeeded();
+    void look_failed(const failure& why, std::uint64_t random);
+    /// Tells of the last one that did.
+    void report_look() const;
+    /// Due some time, and no look at it failed.
+    [[nodiscard]] bool is_untroubled() const { return capture_.failures() == 0 && next_look() != time_point::max(); }
+    /// Not now: others see to the endpoint.
+    void put_off_look(time_point next) { next_look_ = next; }
+    /// The endpoint answers again: one that waits for it need not.
+    void endpoint_answers();
+    void wake_look();
+    [[nodiscard]] const capture_state& capture() const noexcept { return capture_; }
+    /// Its directory is known.
+    [[nodiscard]] bool is_located() const noexcept { return !info_.directory.empty(); }
+    void locate(session_info found);
+    void limit(const std::string& message, const turn_limits& limits);
+    [[nodiscard]] bool is_captured() const;
 
     /// Watches over the open turns until cancelled.
     [[nodiscard]] net::awaitable<void> supervise();
@@ -106,6 +157,8 @@ public:
     void on_gone();
 
 private:
+    struct open_turn;
+
     void name(opencode::prompt& what);
     [[nodiscard]] std::shared_ptr<turn_core> make_turn(std::string message);
     void move_to(const std::string& directory);
@@ -116,6 +169,25 @@ private:
     [[nodiscard]] net::awaitable<result<void>> is_there(std::string message);
     void settle_unposted(turn_core& core, const failure& why);
     [[nodiscard]] net::awaitable<void> take_snapshot();
+    /// Fetches and merges one; the failure for which it could not be had.
+    [[nodiscard]] net::awaitable<result<void>> merge_snapshot(bool by_capture);
+    [[nodiscard]] bool merge(const snapshot& seen, turn_tracker::mark taken, bool by_capture);
+    [[nodiscard]] net::awaitable<result<void>> look_at_work(std::shared_ptr<const directory_view> seen);
+    [[nodiscard]] net::awaitable<result<void>> look_for_news();
+    void add_asks(const directory_view& seen, snapshot& into) const;
+    void on_unknown();
+    [[nodiscard]] failure who_is_this(const failure& seen) const;
+    void recovered() const;
+    [[nodiscard]] bool is_followed() const;
+    /// Nobody holds it, or a turn of it, beside the feeds.
+    [[nodiscard]] bool is_only_followed() const;
+    [[nodiscard]] time_point next_place_check() const;
+    [[nodiscard]] net::awaitable<void> check_place();
+    [[nodiscard]] bool wants_stream() const;
+    [[nodiscard]] bool is_nothing_new(const message_page& latest) const;
+    [[nodiscard]] bool reaches_back(const message_page& latest) const;
+    [[nodiscard]] time_point leave_stream_at() const;
+    void leave_stream();
     [[nodiscard]] net::awaitable<void> post_again();
     [[nodiscard]] net::awaitable<result<snapshot>> fetch_snapshot();
     [[nodiscard]] net::awaitable<result<void>> fetch_messages(snapshot& into);
@@ -123,9 +195,17 @@ private:
                                                               const std::map<std::string, session_status>& at_work);
     [[nodiscard]] net::awaitable<result<void>> fetch_asks(snapshot& into);
     void note_ask(const std::string& message, const agent_event& event);
+    template <class Ask>
+    void note_ask(const std::string& message, const Ask& ask, std::string answer, bool by_rule);
     [[nodiscard]] time_point next_overdue_ask() const;
     [[nodiscard]] net::awaitable<void> answer_overdue_asks();
+    [[nodiscard]] time_point next_limit() const;
+    void note_limit(const std::string& message, open_turn& turn);
+    [[nodiscard]] net::awaitable<void> end_what_passed_a_limit();
     void pump();
+    void hand_out(turn_tracker::output out);
+    void on_opened(const std::string& message);
+    void on_settled(const std::string& message, settlement& how);
     void log_settlement(const std::string& message, const settlement& how) const;
 
     /// Held while a prompt is on its way: the next one waits for it.
@@ -145,11 +225,28 @@ private:
         std::list<std::string>::iterator at_;
     };
 
-    /// An ask that waits for its answer, where that has a deadline.
+    /// An ask that waits for its answer.
     struct waiting_ask {
         std::string message; ///< of the turn that it was told to
         bool question = false;
-        time_point due;
+        std::string answer; ///< what we say when it is due
+        bool by_rule = false;
+        time_point due = time_point::max();
+    };
+
+    /// What a turn that is told to somebody has used of its limits.
+    struct open_turn {
+        limit_watch used;
+        duration patience;
+        turn_limit passed = turn_limit::none; ///< for which the server is asked to abort it
+        time_point ask_again = time_point::max();
+        time_point give_up = time_point::max();
+    };
+
+    struct stream_trouble {
+        failure why;
+        unsigned failures = 0;
+        time_point next_try;
     };
 
     std::shared_ptr<server_core> server_;
@@ -168,6 +265,20 @@ private:
     bool ask_rest_ = false;
     std::optional<failure> gave_up_;
     std::string last_sent_;
+    std::map<std::string, open_turn> open_;
+    std::vector<std::weak_ptr<feed_core>> feeds_;
+    capture_state capture_;
+    time_point next_look_ = time_point::min();
+    bool looking_ = false;
+    std::uint64_t marked_ = 0;
+    turn_tracker::mark mark_;
+    bool contact_lost_ = false; ///< something failed since the server last showed that it knows the session
+    bool stranger_ = false;     ///< what answers there does not know it
+    std::string latest_;        ///< the last message that a snapshot had
+    time_point located_at_{};   ///< when the server last told its directory
+    time_point active_at_{};    ///< when something was last at work in it
+    std::optional<time_point> seen_;
+    std::optional<stream_trouble> stream_trouble_;
     std::list<std::string> posting_; ///< prompts on their way, in the order in which they were asked for
     abort_source::registration stopping_;
 };
@@ -216,11 +327,20 @@ public:
     [[nodiscard]] net::awaitable<result<session>> open_session(std::string id);
     [[nodiscard]] net::awaitable<turn> prompt(opencode::prompt what);
     [[nodiscard]] client rest() const;
+    [[nodiscard]] client rest_for_looks() const;
     void wake();
 
     // What sessions need.
     /// The directory's stream, started if none runs, with `who` subscribed to it.
     void follow(const std::string& directory, const std::shared_ptr<session_core>& who);
+    [[nodiscard]] bool streams_to(const std::string& directory, const std::string& session) const;
+    [[nodiscard]] feed follow(std::string id, follow_by how);
+    /// A session is to be looked at, or sooner.
+    void look_soon();
+    [[nodiscard]] std::vector<std::shared_ptr<session_core>> captured() const;
+    /// A stream of ours sees to the endpoint, which does not answer.
+    [[nodiscard]] bool streams_probe() const;
+    [[nodiscard]] bool is_up() const { return locate().what == stream::location::state::up; }
     void unfollow(const std::string& directory, const std::string& session);
     void learn_child(const std::string& directory, const std::string& child, const std::string& root);
     void release(const std::shared_ptr<session_core>& session);
@@ -235,14 +355,17 @@ public:
 
 private:
     [[nodiscard]] stream::location locate() const;
+    void move_to(const http::url& there) const;
     [[nodiscard]] std::string stream_key(const std::string& directory) const;
-    [[nodiscard]] session hold(session_info info);
+    [[nodiscard]] std::shared_ptr<session_core> hold(session_info info);
     [[nodiscard]] net::awaitable<void> run_root();
     [[nodiscard]] net::awaitable<void> hold_stream(std::shared_ptr<directory_stream> stream);
     void on_stream_over(const std::shared_ptr<directory_stream>& stream);
     [[nodiscard]] std::shared_ptr<directory_stream> start_stream(const std::string& directory);
 
     task_scope scope_;
+    captures captures_;
+    bool capturing_ = false;
     abort_source stop_;
     condition_variable changed_; ///< stopped, or woken
     mutable http::url last_up_;  ///< where it was when it was up last

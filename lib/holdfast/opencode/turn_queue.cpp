@@ -6,6 +6,13 @@
 namespace holdfast::opencode {
 namespace {
 
+agent_event& event_of(agent_event& item) {
+    return item;
+}
+agent_event& event_of(session_event& item) {
+    return item.event;
+}
+
 struct size_of {
     std::size_t operator()(const text_event& e) const { return e.part.size() + e.delta.size(); }
     std::size_t operator()(const reasoning_event& e) const { return e.part.size() + e.delta.size(); }
@@ -24,73 +31,80 @@ bool is_progress(const agent_event& e) {
            std::holds_alternative<interrupted_event>(e);
 }
 
-// Appends to the last waiting piece of the same part.
+} // namespace
+
+template <class Item>
+void event_queue<Item>::push(Item item) {
+    if (full()) {
+        if (coalesce(event_of(item)))
+            return;
+        thin();
+    }
+    bytes_ += std::visit(size_of{}, event_of(item));
+    items_.push_back(std::move(item));
+}
+
+// To the last waiting piece of the same part.
+template <class Item>
 template <class Piece>
-bool append_to_last(std::deque<agent_event>& items, const Piece& piece) {
-    for (auto each = items.rbegin(); each != items.rend(); ++each) {
-        auto* before = std::get_if<Piece>(&*each);
+bool event_queue<Item>::append_to_last(const Piece& piece) {
+    for (auto each = items_.rbegin(); each != items_.rend(); ++each) {
+        auto* before = std::get_if<Piece>(&event_of(*each));
         if (before && before->part == piece.part) {
             before->delta += piece.delta;
+            bytes_ += piece.delta.size();
             return true;
         }
         // Not across a gap: what is reported missing is missing there.
-        if (std::holds_alternative<gap_event>(*each))
+        if (std::holds_alternative<gap_event>(event_of(*each)))
             return false;
     }
     return false;
 }
 
-} // namespace
-
-void turn_queue::push(agent_event event) {
-    if (full()) {
-        if (coalesce(event))
-            return;
-        thin();
-    }
-    bytes_ += std::visit(size_of{}, event);
-    items_.push_back(std::move(event));
-}
-
-bool turn_queue::coalesce(const agent_event& event) {
-    if (const auto* text = std::get_if<text_event>(&event); text && append_to_last(items_, *text)) {
-        bytes_ += text->delta.size();
-        return true;
-    }
-    if (const auto* text = std::get_if<reasoning_event>(&event); text && append_to_last(items_, *text)) {
-        bytes_ += text->delta.size();
-        return true;
-    }
+template <class Item>
+bool event_queue<Item>::coalesce(const agent_event& event) {
+    if (const auto* text = std::get_if<text_event>(&event))
+        return append_to_last(*text);
+    if (const auto* text = std::get_if<reasoning_event>(&event))
+        return append_to_last(*text);
     return false;
 }
 
-void turn_queue::thin() {
-    const auto oldest = std::find_if(items_.begin(), items_.end(), is_progress);
+template <class Item>
+void event_queue<Item>::thin() {
+    const auto oldest =
+        std::find_if(items_.begin(), items_.end(), [](Item& each) { return is_progress(event_of(each)); });
     if (oldest == items_.end())
         return;
-    bytes_ -= std::visit(size_of{}, *oldest);
+    bytes_ -= std::visit(size_of{}, event_of(*oldest));
     items_.erase(oldest);
     ++thinned_;
 }
 
-std::optional<agent_event> turn_queue::pop() {
+template <class Item>
+std::optional<Item> event_queue<Item>::pop() {
     if (items_.empty())
         return std::nullopt;
-    auto event = std::move(items_.front());
+    auto item = std::move(items_.front());
     items_.pop_front();
-    bytes_ = items_.empty() ? 0 : bytes_ - std::visit(size_of{}, event);
-    return event;
+    bytes_ = items_.empty() ? 0 : bytes_ - std::visit(size_of{}, event_of(item));
+    return item;
 }
 
-void turn_queue::keep_settlement() {
-    std::deque<agent_event> kept;
+template <class Item>
+void event_queue<Item>::keep_settlement() {
+    std::deque<Item> kept;
     for (auto& each : items_)
-        if (std::holds_alternative<settlement>(each))
+        if (std::holds_alternative<settlement>(event_of(each)))
             kept.push_back(std::move(each));
     items_ = std::move(kept);
     bytes_ = 0;
-    for (const auto& each : items_)
-        bytes_ += std::visit(size_of{}, each);
+    for (auto& each : items_)
+        bytes_ += std::visit(size_of{}, event_of(each));
 }
+
+template class event_queue<agent_event>;
+template class event_queue<session_event>;
 
 } // namespace holdfast::opencode

@@ -172,6 +172,9 @@ struct turn_tracker::state {
     std::vector<std::string> reposts;
     bool abort_due = false;
     bool moved = false; ///< while turns are open: an abort reaches the session where it is, not what it left behind
+    bool following = false;      ///< every prompt is a turn of its own
+    bool history_known = false;  ///< what was over when that began has been told apart
+    std::vector<std::string> opened;
     bool merging = false; ///< a message of a snapshot: its parts are told together, in their order
 
     // --- turns
@@ -215,15 +218,17 @@ struct turn_tracker::state {
         t.silent = silent;
         t.trusted = t.heard_out = attached;
         t.was_at_work = busy();
+        if (!silent)
+            opened.push_back(t.id);
         turns.push_back(std::move(t));
-        auto& opened = turns.back();
+        auto& made = turns.back();
         // A turn in flight is adopted: what came of it before is known, but was told to nobody.
         for (const auto& m : said.in_order())
-            if (m->info.id == opened.id || m->info.parent_id == opened.id)
-                m->owner = opened.id;
-        if (auto* prompt = said.find(opened.id))
+            if (m->info.id == made.id || m->info.parent_id == made.id)
+                m->owner = made.id;
+        if (auto* prompt = said.find(made.id))
             prompt->kind = user_kind::prompt;
-        return opened;
+        return made;
     }
 
     /// The turn at work: the one whose answer was begun last.
@@ -286,6 +291,39 @@ struct turn_tracker::state {
         for (const auto& m : said.in_order())
             if (m->owner == t.id)
                 flush_message(*m);
+    }
+
+    std::vector<output> told_so_far() const {
+        std::vector<output> all;
+        for (const auto& m : said.in_order()) {
+            const auto* t = m->answers() ? find_turn(m->owner) : nullptr;
+            if (!t || t->silent)
+                continue;
+            if (!m->is_summary())
+                for (const auto& p : m->parts)
+                    tell_again(*t, p, all);
+            if (m->usage_told)
+                all.push_back({t->id, usage_event{m->info.id, m->info.tokens, m->info.cost}});
+        }
+        for (const auto& a : asks)
+            if (const auto* t = find_turn(a.turn); t && !t->silent)
+                tell_again(a, all);
+        return all;
+    }
+    static void tell_again(const turn& t, const part_record& p, std::vector<output>& into) {
+        const auto text = p.text.substr(0, p.told);
+        if (p.what == part_record::kind::tool && p.tool_told != tool_event())
+            into.push_back({t.id, p.tool_told});
+        if (p.what == part_record::kind::text && !text.empty())
+            into.push_back({t.id, text_event{p.id, text}});
+        if (p.what == part_record::kind::reasoning && !text.empty())
+            into.push_back({t.id, reasoning_event{p.id, text}});
+    }
+    static void tell_again(const ask& a, std::vector<output>& into) {
+        if (const auto* p = std::get_if<permission_request>(&a.request))
+            into.push_back({a.turn, permission_event{*p, std::nullopt}});
+        else
+            into.push_back({a.turn, question_event{std::get<question_request>(a.request), std::nullopt}});
     }
 
     void tell_missing(const turn& t) { tell(t, gap_event{last_outage.cls, last_outage.lasted, true}); }
@@ -369,6 +407,19 @@ struct turn_tracker::state {
             id = found->second;
         }
         return id;
+    }
+
+    std::optional<unsigned> depth_of(std::string_view session) const {
+        std::string id(session);
+        for (unsigned depth = 0; depth <= children.size(); ++depth) {
+            if (id == root)
+                return depth;
+            const auto found = children.find(id);
+            if (found == children.end())
+                break;
+            id = found->second;
+        }
+        return std::nullopt;
     }
 
     // --- the end of a turn
@@ -513,11 +564,16 @@ struct turn_tracker::state {
             // Its prompt stays, as a place in the order, while others are open.
             if (m->kind != user_kind::prompt)
                 gone.push_back(m->info.id);
-            if (m->answers())
+            if (is_over_with_its_turn(*m))
                 remember_closed(m->info.id);
         }
         for (const auto& m : gone)
             said.erase(m);
+    }
+
+    /// Where every prompt is told, one of the server's own must not be taken for somebody's later.
+    bool is_over_with_its_turn(const message_record& m) const {
+        return m.answers() || (following && m.known && m.kind != user_kind::unclassed);
     }
 
     void remember_closed(const std::string& id) {
@@ -532,9 +588,12 @@ struct turn_tracker::state {
     }
 
     void forget_all() {
+        if (following) // one that was told, and followed once more for another's sake, stays told
+            for (const auto& t : turns)
+                remember_closed(t.id);
         turns.clear();
         for (const auto& m : said.in_order())
-            if (m->answers())
+            if (is_over_with_its_turn(*m))
                 remember_closed(m->info.id);
         said.clear();
         asks.clear();
@@ -1125,7 +1184,7 @@ struct turn_tracker::state {
 
     void on_own(const part_delta& e, time_point now) {
         auto* m = said.find(e.message_id);
-        if (!m && !any_visible())
+        if (!m && !follows())
             return;
         progressed(now);
         if (!m)
@@ -1216,7 +1275,7 @@ struct turn_tracker::state {
     // messages and parts, from the stream and from snapshots
 
     /// Messages are looked at while there is a turn for which they may matter.
-    bool follows() const { return options.adopt_prompts || any_visible(); }
+    bool follows() const { return options.adopt_prompts || following || any_visible(); }
 
     /// An answer to a prompt that is nobody's here.
     bool is_foreign(const message_record& m) const {
@@ -1297,10 +1356,11 @@ struct turn_tracker::state {
             aborts_found.push_back(m.info.completed_ms.value_or(m.info.created_ms));
     }
 
-    /// A prompt of somebody else's, or of a recording.
+    /// A prompt of somebody else's, which is told only where all are, and once.
     void become_prompt(message_record& m, time_point now) {
         m.kind = user_kind::prompt;
-        auto& t = open(m.info.id, now, !options.adopt_prompts);
+        const bool silent = !options.adopt_prompts && (!following || closed_messages.contains(m.info.id));
+        auto& t = open(m.info.id, now, silent);
         t.posted = true;
         m.owner = t.id;
     }
@@ -1455,9 +1515,19 @@ struct turn_tracker::state {
         last_outage.over = true;
     }
 
+    /// The same without a stream: what comes after this look may be missed until the next.
+    void captured(time_point now) {
+        for (auto& t : turns) {
+            tell_repair(t, now);
+            t.trusted = t.asked_for = true;
+            flush_turn(t);
+            t.trusted = false;
+        }
+    }
+
     // --- snapshots
 
-    bool on_snapshot(const snapshot& s, const mark& taken, time_point now) {
+    bool on_snapshot(const snapshot& s, const mark& taken, time_point now, bool by_capture) {
         const bool says_idle = s.status.state == session_status::kind::idle;
         if (taken.busy_seen != seen.busy_seen && says_idle)
             return false;
@@ -1475,6 +1545,8 @@ struct turn_tracker::state {
         merge_messages(s, now);
         if (attached && taken.epoch == seen.epoch)
             repaired(now);
+        else if (by_capture && !attached)
+            captured(now);
         if (taken.status_seen == seen.status_seen)
             set_status(s.status, now);
         tell_retry();
@@ -1504,13 +1576,52 @@ struct turn_tracker::state {
         std::stable_sort(sorted.begin(), sorted.end(), [](const message* a, const message* b) {
             return a->info.created_ms < b->info.created_ms;
         });
+        if (following && !std::exchange(history_known, true))
+            remember_history(sorted, s.status);
         const auto first = std::find_if(sorted.begin(), sorted.end(), [&](const message* m) {
-            return find_turn(m->info.id) || find_turn(m->info.parent_id) || said.find(m->info.id);
+            return find_turn(m->info.id) || find_turn(m->info.parent_id) || said.find(m->info.id) ||
+                   (following && is_new_prompt(*m));
         });
         for (auto m = first; m != sorted.end(); ++m)
             merge_message(**m, now);
         for (const auto at : std::exchange(aborts_found, {}))
             mark_aborted([&](const message_record& prompt) { return prompt.info.created_ms < at; });
+    }
+
+    bool is_new_prompt(const message& m) const {
+        return may_be_prompt(m) && !closed_messages.contains(m.info.id);
+    }
+    static bool may_be_prompt(const message& m) {
+        const bool by_server =
+            !m.parts.empty() && (m.parts.front().synthetic || m.parts.front().type == wire::part::compaction);
+        return !m.info.assistant && !by_server;
+    }
+
+    static bool ends_turn(const message_info& m) {
+        return m.finished() && (m.error || m.finish != wire::finish_tool_calls);
+    }
+
+    /// Every message before the prompt that is at work, or still to be answered.
+    void remember_history(const std::vector<const message*>& sorted, const session_status& status) {
+        auto present = sorted.end();
+        const auto last = std::find_if(sorted.rbegin(), sorted.rend(), [](const message* m) { return m->info.assistant; });
+        const bool at_work = status.state != session_status::kind::idle;
+        const bool prompted_since =
+            std::any_of(last.base(), sorted.end(), [](const message* m) { return may_be_prompt(*m); });
+        if (last == sorted.rend())
+            present = sorted.begin();
+        else if (!(*last)->info.finished() || (at_work && !(prompted_since && ends_turn((*last)->info))))
+            present = std::find_if(sorted.begin(), sorted.end(),
+                                   [&](const message* m) { return m->info.id == (*last)->info.parent_id; });
+        else
+            present = last.base();
+        while (present != sorted.begin() && present != sorted.end() && !may_be_prompt(**present))
+            --present;
+        // What waited when that was begun is answered together with it.
+        while (present != sorted.begin() && present != sorted.end() && !(*std::prev(present))->info.assistant)
+            --present;
+        for (auto m = sorted.begin(); m != present; ++m)
+            remember_closed((*m)->info.id);
     }
 
     void merge_message(const message& m, time_point now) {
@@ -1662,6 +1773,7 @@ struct turn_tracker::state {
     void take_up(turn& t) {
         if (!std::exchange(t.silent, false))
             return;
+        opened.push_back(t.id);
         for (const auto& m : said.in_order()) {
             if (m->owner != t.id)
                 continue;
@@ -1787,6 +1899,10 @@ void turn_tracker::abort_accepted() {
     state_->abort_accepted();
 }
 
+void turn_tracker::follow() {
+    state_->following = true;
+}
+
 void turn_tracker::moved() {
     state_->moved = state_->any_visible();
 }
@@ -1813,7 +1929,11 @@ turn_tracker::mark turn_tracker::begin_snapshot() const noexcept {
 }
 
 bool turn_tracker::on_snapshot(const snapshot& s, mark taken, time_point now) {
-    return state_->on_snapshot(s, taken, now);
+    return state_->on_snapshot(s, taken, now, false);
+}
+
+bool turn_tracker::on_capture(const snapshot& s, mark taken, time_point now) {
+    return state_->on_snapshot(s, taken, now, true);
 }
 
 void turn_tracker::snapshot_failed(const retry::failure&, time_point now) {
@@ -1842,6 +1962,26 @@ std::vector<std::string> turn_tracker::take_reposts() {
 
 bool turn_tracker::take_abort() {
     return std::exchange(state_->abort_due, false);
+}
+
+std::vector<std::string> turn_tracker::take_opened() {
+    return std::exchange(state_->opened, {});
+}
+
+std::vector<turn_tracker::output> turn_tracker::told_so_far() const {
+    return state_->told_so_far();
+}
+
+bool turn_tracker::knows_history() const noexcept {
+    return state_->history_known;
+}
+
+std::optional<session_status> turn_tracker::status() const {
+    return state_->status;
+}
+
+std::optional<unsigned> turn_tracker::depth_of(std::string_view session_id) const {
+    return state_->depth_of(session_id);
 }
 
 bool turn_tracker::has_open_turns() const noexcept {

@@ -70,6 +70,9 @@ public:
     void abort_requested(time_point now);
     /// It said that it did: from now on abort_grace is enough for those.
     void abort_accepted();
+    /// From now on each prompt of the session is a turn of its own, whoever posts it, as though it were adopted; but
+    /// those that are over when the next snapshot is taken are history, of which nothing is told. Idempotent.
+    void follow();
     /// The session is in another directory now: another instance of the server may be at its turns than we think.
     void moved();
 
@@ -91,6 +94,8 @@ public:
     };
     [[nodiscard]] mark begin_snapshot() const noexcept;
     bool on_snapshot(const snapshot& s, mark taken, time_point now);
+    /// The same where no stream is had: what the snapshot shows is told at once.
+    bool on_capture(const snapshot& s, mark taken, time_point now);
     /// The snapshot that was due could not be had.
     void snapshot_failed(const retry::failure& why, time_point now);
     /// Lets time pass: grace periods and quiet checks.
@@ -107,11 +112,21 @@ public:
     /// True once when the server, abort_grace after we had it abort, is at work on such a turn (its prompt came after
     /// what the abort ended): it is to be asked again. Again after each further start_grace.
     [[nodiscard]] bool take_abort();
+    /// What the open turns have told so far, pieces of one part joined: for one who listens from now on.
+    [[nodiscard]] std::vector<output> told_so_far() const;
+    /// The turns that were opened since it was last asked.
+    [[nodiscard]] std::vector<std::string> take_opened();
 
     // --- what is known
     [[nodiscard]] bool has_open_turns() const noexcept;
     [[nodiscard]] bool is_open(std::string_view message_id) const noexcept;
     [[nodiscard]] bool owns_session(std::string_view session_id) const noexcept; ///< the root or a known child
+    /// What was over when the following began has been told apart.
+    [[nodiscard]] bool knows_history() const noexcept;
+    /// The session's own, as it was told last; nothing: not known.
+    [[nodiscard]] std::optional<session_status> status() const;
+    /// 0: the root itself, 1: one of its children, ...; nothing: none of them.
+    [[nodiscard]] std::optional<unsigned> depth_of(std::string_view session_id) const;
     struct pending_check { std::string message; std::string why; };
     /// The open turns, and what would be needed to settle each ("no assistant message", ...): for recordings.
     [[nodiscard]] std::vector<pending_check> unsettled() const;

@@ -98,6 +98,7 @@ failure_class classify(error_code code) noexcept {
         return failure_class::stall;
     case errc::malformed:
     case errc::not_opencode:
+    case errc::another_server:
     case errc::unsupported_version:
     case errc::bad_json:
     case errc::missing_field:

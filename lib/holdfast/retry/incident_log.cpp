@@ -227,7 +227,7 @@ struct incident_log::core {
     [[nodiscard]] std::string clipped(const std::string& text) const { return text.substr(0, limits.text); }
     [[nodiscard]] log_record clipped(const log_record& record) const;
     [[nodiscard]] subject_key own_key(const log_record& record) const;
-    [[nodiscard]] subject_key reach_key(const log_record& record) const;
+    [[nodiscard]] subject_key reach_key(const std::string& endpoint) const;
     [[nodiscard]] subject_key failing_key(const log_record& record) const;
 
     // --- incidents and their members
@@ -318,12 +318,12 @@ subject_key incident_log::core::own_key(const log_record& record) const {
     return {part::own, clipped(name)};
 }
 
-subject_key incident_log::core::reach_key(const log_record& record) const {
-    return {part::reach, clipped(record.endpoint)};
+subject_key incident_log::core::reach_key(const std::string& endpoint) const {
+    return {part::reach, clipped(endpoint)};
 }
 
 subject_key incident_log::core::failing_key(const log_record& record) const {
-    return !record.endpoint.empty() && is_of_endpoint(record.error_class) ? reach_key(record)
+    return !record.endpoint.empty() && is_of_endpoint(record.error_class) ? reach_key(record.endpoint)
                                                                           : own_key(record);
 }
 
@@ -749,7 +749,7 @@ incident_log::lines incident_log::trouble(const log_record& record, time_point n
 
 incident_log::lines incident_log::success(const log_record& record, time_point now) {
     lines out;
-    const bool reached = !record.endpoint.empty() && core_->set_well(core_->reach_key(record), false, now);
+    const bool reached = !record.endpoint.empty() && core_->set_well(core_->reach_key(record.endpoint), false, now);
     const bool well = core_->set_well(core_->own_key(record), false, now);
     core_->write_due(now, out);
     if (record.event.empty())
@@ -761,11 +761,18 @@ incident_log::lines incident_log::success(const log_record& record, time_point n
     return out;
 }
 
+incident_log::lines incident_log::reached(const std::string& endpoint, time_point now) {
+    lines out;
+    core_->set_well(core_->reach_key(endpoint), false, now);
+    core_->write_due(now, out);
+    return out;
+}
+
 incident_log::lines incident_log::leave(const log_record& record, time_point now) {
     lines out;
     core_->set_well(core_->own_key(record), true, now);
     if (record.session.empty())
-        core_->set_well(core_->reach_key(record), true, now);
+        core_->set_well(core_->reach_key(record.endpoint), true, now);
     core_->write_due(now, out);
     return out;
 }

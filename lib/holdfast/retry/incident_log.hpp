@@ -11,6 +11,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <string>
 #include <vector>
 
 namespace holdfast::retry {
@@ -71,6 +72,9 @@ public:
     /// `record.tag`) is well. The record itself is written as note() does, at debug if it ends a failure;
     /// without an event it is not.
     [[nodiscard]] lines success(const log_record& record, time_point now);
+
+    /// The endpoint answers; whether its streams and sessions are well is another matter.
+    [[nodiscard]] lines reached(const std::string& endpoint, time_point now);
 
     /// Nobody will ask `record.endpoint` any more, or, where it names one, its `record.session` alone (moved,
     /// removed): what failed there ends without being well. Nothing else of the record counts.

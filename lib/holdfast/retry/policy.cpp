@@ -37,6 +37,15 @@ bool is_by_status(const failure& f) {
 
 } // namespace
 
+std::vector<stretch> doubling_stretches() {
+    return {{minutes(1), minutes(1)}, {minutes(2), minutes(2)},   {minutes(4), minutes(4)},
+            {minutes(8), minutes(8)}, {minutes(16), minutes(16)}, {minutes(32), minutes(24)}};
+}
+
+std::vector<stretch> hourly_stretches() {
+    return {{minutes(60), minutes(5)}, {minutes(6 * 60), minutes(20)}};
+}
+
 policy session_stream() noexcept {
     return {};
 }
@@ -90,6 +99,8 @@ schedule::decision schedule::on_end(const failure& f, duration lived, time_point
         failures_ = 0;
     if (!healthy && failures_ == 0)
         failing_since_ = now;
+    if (!healthy && (std::exchange(reached_, false) || failures_ == 0))
+        unreached_since_ = now;
     // The last value is kept free, so that the number of the next attempt never wraps.
     if (!healthy && failures_ < unlimited - 1)
         ++failures_;
@@ -98,7 +109,7 @@ schedule::decision schedule::on_end(const failure& f, duration lived, time_point
     const bool last = is_final(policy_, f) || (policy_.first_failure_final && !opened_);
     if (last || !computed)
         return {true, duration::zero(), failures_};
-    duration delay = spread(*computed, policy_.jitter, random);
+    duration delay = std::max(spread(*computed, policy_.jitter, random), stretched(now));
     if (f.retry_after)
         delay = std::max(delay, std::min(*f.retry_after, policy_.max_retry_after));
     const bool in_time = policy_.max_elapsed == duration::zero() || failures_ == 0 ||
@@ -106,6 +117,20 @@ schedule::decision schedule::on_end(const failure& f, duration lived, time_point
     if (!in_time)
         return {true, duration::zero(), failures_};
     return {false, delay, attempt()};
+}
+
+std::optional<time_point> schedule::failing_since() const noexcept {
+    return failures_ == 0 ? std::nullopt : std::optional(failing_since_);
+}
+
+duration schedule::stretched(time_point now) const noexcept {
+    duration every{};
+    if (failures_ == 0)
+        return every;
+    for (const auto& each : policy_.stretches)
+        if (now >= later(unreached_since_, each.from))
+            every = each.every;
+    return every;
 }
 
 void schedule::server_base_delay(duration d) noexcept {

@@ -29,6 +29,22 @@ struct status_rules {
     friend bool operator==(const status_rules&, const status_rules&) = default;
 };
 
+/// An outage that has lasted for `from` is tried no more often than `every`.
+struct stretch {
+    duration from{};
+    duration every{};
+
+    friend bool operator==(const stretch&, const stretch&) = default;
+};
+
+/// From a minute on an outage is left alone for as long again as it has lasted, up to 24 minutes: at most 80
+/// attempts in a day, with a jitter of none or equal, of capture() and of session_stream() without end.
+[[nodiscard]] std::vector<stretch> doubling_stretches();
+
+/// From an hour on every 5 minutes, from six hours on every 20: at most 180 attempts in a day, of capture()
+/// as it is. The first hour is the policy's own.
+[[nodiscard]] std::vector<stretch> hourly_stretches();
+
 /// The policy of one stream, a plain value. Defaults are the preset `session_stream`; where each comes from
 /// is said beside it.
 struct policy {
@@ -61,6 +77,9 @@ struct policy {
     duration min_delay = milliseconds(10);  ///< the floor for what `retry:` asks; so that 0 is no busy loop
     duration max_retry_after = minutes(10); ///< the cap for what Retry-After asks (RFC 9110, section 10.2.3)
     status_rules statuses;                  ///< which are final, in other ways than is_final() says
+    /// By rising `from`: the last that applies counts, and jitter does not spread it. An outage is a run of
+    /// failures without a stream between them, however short. None: the delay is never longer than max_delay.
+    std::vector<stretch> stretches;
 };
 
 /// 1 2 4 8 16 30 s, then give up when the seventh consecutive attempt fails; no jitter.
@@ -105,27 +124,35 @@ public:
     /// zero when there was none. `ended` resets the count and waits the base delay. A life of `stable_after`
     /// resets the count first. A final failure (is_final() by the policy), one before on_open() where the
     /// policy says `first_failure_final`, and one whose next attempt would come after `max_elapsed`, give up
-    /// at once. Retry-After is honoured, at least the computed delay, at most `max_retry_after`, once for the
+    /// at once. The delay is no shorter than the stretch of an outage so long asks.
+    /// Retry-After is honoured, at least the computed delay, at most `max_retry_after`, once for the
     /// failure that carried it; it is not spread, as earlier is too early.
     decision on_end(const failure& f, duration lived, time_point now, std::uint64_t random);
 
-    /// The attempt became a stream: from now on no failure is the first.
-    void on_open() noexcept { opened_ = true; }
+    /// The attempt became a stream: from now on no failure is the first, and the next begins another outage.
+    void on_open() noexcept { opened_ = reached_ = true; }
 
     /// `retry:` from the stream: replaces the base delay, clamped to min_delay .. max_delay, where the policy
     /// heeds it.
     void server_base_delay(duration d) noexcept;
 
-    /// Starts over with the count, and the time, of a fresh stream (a wake(), a new endpoint). The base delay
-    /// stays, and so does whether it was ever open.
+    /// When the first of these failures was; nothing when there are none.
+    [[nodiscard]] std::optional<time_point> failing_since() const noexcept;
+
+    /// Starts over with the count, and the time, of a fresh stream (a wake(), a new endpoint, a success). The
+    /// base delay stays, and so does whether it was ever open.
     void reset() noexcept { failures_ = 0; }
 
     [[nodiscard]] const retry::policy& policy() const noexcept { return policy_; }
 
 private:
+    [[nodiscard]] duration stretched(time_point now) const noexcept;
+
     retry::policy policy_;
     unsigned failures_ = 0;
     time_point failing_since_{}; // meaningful while there are failures
+    time_point unreached_since_{}; // the same: the first of them since the last stream
+    bool reached_ = false;         // since the last failure
     bool opened_ = false;
 };
 

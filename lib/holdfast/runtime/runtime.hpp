@@ -1,11 +1,16 @@
 // runtime: what the library takes from the world (clocks, network, randomness, the log) and how it lives in it
-// (abort_source, with_deadline, task_scope, mailbox). One `runtime` object owns what is shared: the endpoint gates.
+// (abort_source, with_deadline, task_scope, mailbox). One `runtime` object owns what is shared: the endpoint gates, the
+// pace of connecting and of retries, the incidents behind the log, and the counters.
 #pragma once
 
 #include <holdfast/endpoint.hpp>
+#include <holdfast/retry/connect_limiter.hpp>
 #include <holdfast/retry/gate.hpp>
+#include <holdfast/retry/incident_log.hpp>
+#include <holdfast/retry/retry_budget.hpp>
 #include <holdfast/runtime/clock.hpp>
 #include <holdfast/runtime/log.hpp>
+#include <holdfast/runtime/metrics.hpp>
 #include <holdfast/runtime/network.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
@@ -13,28 +18,37 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <map>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <random>
+#include <utility>
+#include <vector>
 
 namespace holdfast {
+
+/// What all runtimes of one world keep to together.
+struct shared_limits {
+    retry::incident_limits incidents; ///< of the log
+    retry::connect_limits connects;   ///< of all connections, whoever opens them
+    retry::retry_allowance retries;   ///< of calls, see runtime::may_retry()
+};
 
 /// What the library takes from the world. Pass one to everything; it must outlive all that uses it, also the
 /// coroutines that wait: let what was started with it end (server::stop(), then run() returns) before it is destroyed.
 ///
 /// Thread safety: a runtime, and all objects made with it, are confined to its executor (a single-threaded
-/// io_context, or a strand); wake() and gate_of() may be called from any thread. Several threads use several
-/// runtimes, one a strand, made from a first one: they share its clock, network, log sink and gates.
+/// io_context, or a strand); wake(), gate_of(), gates(), count(), uncount() and value() may be called from any thread.
+/// Several threads use several runtimes, one a strand, made from a first one: they share its clock, network, log,
+/// gates, limits and counters.
 class runtime {
 public:
     /// The real world: system clocks, TCP, a seed from the system.
-    explicit runtime(net::any_io_executor executor, log_sink sink = {});
+    explicit runtime(net::any_io_executor executor, log_sink sink = {}, shared_limits limits = {});
 
     /// Any world, for tests: `seed` decides every random draw.
     runtime(net::any_io_executor executor, std::unique_ptr<holdfast::clock> time,
-            std::unique_ptr<holdfast::network> wires, std::uint64_t seed, log_sink sink = {});
+            std::unique_ptr<holdfast::network> wires, std::uint64_t seed, log_sink sink = {},
+            shared_limits limits = {});
 
     /// The same world for another strand. The clock, the network and the sink of `other`, which need not outlive this
     /// one, must be fit for several threads: those of the real world are, a sink is called from every strand.
@@ -45,18 +59,41 @@ public:
     runtime& operator=(const runtime&) = delete;
 
     [[nodiscard]] const net::any_io_executor& executor() const noexcept { return executor_; }
-    [[nodiscard]] holdfast::clock& clock() noexcept { return *shared_->clock; }
-    [[nodiscard]] holdfast::network& network() noexcept { return *shared_->network; }
-    [[nodiscard]] time_point now() const { return shared_->clock->now(); }
-    [[nodiscard]] wall_time wall_now() const { return shared_->clock->wall_now(); }
+    [[nodiscard]] holdfast::clock& clock() noexcept;
+    [[nodiscard]] holdfast::network& network() noexcept;
+    [[nodiscard]] time_point now() const;
+    [[nodiscard]] wall_time wall_now() const;
 
     /// Uniform over all 64-bit values.
     [[nodiscard]] std::uint64_t random() { return random_(); }
 
-    void log(const log_record& record) const {
-        if (shared_->sink)
-            shared_->sink(record);
-    }
+    // The log. What is written goes through one retry::incident_log, so that it says each thing once; each of these
+    // calls also writes what is due by then. Without a sink nothing is kept. Lines of several threads may come to the
+    // sink in another order than they were made.
+
+    /// Any record that is not about something that fails, or works again.
+    void log(const log_record& record) const;
+    /// Something failed: the endpoint, session or caller's thing that the record names. Its repeats are debug records.
+    void report(const log_record& record) const;
+    /// `record.endpoint` answers, and its `record.session` (else its stream, else `record.tag`) is well. The record is
+    /// written when it has an event. That an endpoint answers is told by attempt::succeeded() already.
+    void recovered(const log_record& record) const;
+    /// Whether anything fails, or did lately. If not, recovered() has nothing to do but to write its record: who would
+    /// make a record for it alone need not.
+    [[nodiscard]] bool in_trouble() const noexcept;
+    /// Nobody will ask `record.endpoint` any more, or, where it names one, its `record.session` alone.
+    void left(const log_record& record) const;
+
+    /// Writes the log's summaries, and all that becomes due, when it is due, until it is cancelled. Of several at a
+    /// time, of all runtimes of one world, one does so and the others stand by.
+    /// Cancellation (terminal): at once, operation_aborted.
+    [[nodiscard]] net::awaitable<void> write_incidents();
+
+    /// Counts, for a gauge upwards.
+    void count(metric which, std::uint64_t n = 1) noexcept;
+    /// A gauge goes down.
+    void uncount(metric which, std::uint64_t n = 1) noexcept;
+    [[nodiscard]] std::uint64_t value(metric which) const noexcept;
 
     /// Waits until `when`. Cancellation (terminal): at once, as the exception operation_aborted.
     [[nodiscard]] net::awaitable<void> sleep_until(time_point when);
@@ -65,19 +102,19 @@ public:
     /// Ends every wait at the gate of this endpoint: the caller knows that it is back.
     void wake(const endpoint& where);
 
+    /// network().connect(), counted. One that fails by this machine's own fault (errc::local) pauses all connecting
+    /// (see retry::connect_limiter).
+    [[nodiscard]] net::awaitable<result<std::unique_ptr<connection>>> connect(endpoint where);
+
+    /// A first try of a call is sent: it earns a part of a retry.
+    void first_try() noexcept;
+    /// Waits until the retry budget allows one retry; false: it never does.
+    /// Cancellation (terminal): at once, operation_aborted; nothing is used up.
+    [[nodiscard]] net::awaitable<bool> may_retry();
+
 private:
     struct shared_gate;
-
-    /// What the runtimes of one world share.
-    struct shared {
-        std::unique_ptr<holdfast::clock> clock;
-        std::unique_ptr<holdfast::network> network;
-        log_sink sink;
-        std::mutex mutex; ///< for all below
-        std::map<endpoint, std::shared_ptr<shared_gate>> gates;
-
-        [[nodiscard]] std::shared_ptr<shared_gate> gate_at(const endpoint& where);
-    };
+    struct shared; ///< what the runtimes of one world share
 
 public:
     /// The pass through an endpoint's gate for one attempt; reports "no result" when destroyed unreported.
@@ -91,22 +128,32 @@ public:
         /// Set when this attempt may not be made because another's probe failed in its place.
         [[nodiscard]] const std::optional<failure>& ridden() const noexcept { return ridden_; }
 
+        /// Whether there was a wake() while this one waited.
+        [[nodiscard]] bool woken() const noexcept { return woken_; }
+
+        /// The endpoint answered: its gate is clear, and its incident in the log is over.
         void succeeded();
+        /// See retry::gate::failed(); of this machine's own faults (errc::local) the gate learns nothing. A failure
+        /// that only a working endpoint can cause ends its incident in the log too.
         void failed(const failure& f);
 
     private:
         friend class runtime;
         template <class How>
-        void end(How how);
+        void end(bool answered, How how);
 
         std::shared_ptr<shared> world_;
         std::shared_ptr<shared_gate> gate_; ///< none: reported, or never entered
         retry::gate::ticket ticket_ = 0;
+        bool is_probe_ = false;
+        bool woken_ = false;
         std::optional<failure> ridden_;
     };
 
-    /// Waits at the gate of `where` until an attempt may be made, not before `due` (see retry::gate).
-    /// Cancellation (terminal): at once; nothing is counted.
+    /// Waits at the gate of `where` until an attempt may be made, not before `due` (see retry::gate), then for its place
+    /// among all who connect (see retry::connect_limiter). Who waits for the latter while the endpoint becomes suspect
+    /// rides on that failure.
+    /// Cancellation (terminal): at once; nothing is counted, and the place is given back.
     [[nodiscard]] net::awaitable<attempt> pass_gate(endpoint where, retry::gate::kind who, time_point due, bool held);
 
     /// The state of an endpoint's gate, for display.
@@ -119,13 +166,38 @@ public:
     };
     /// Nothing: nobody is at its gate, and it is not suspect.
     [[nodiscard]] std::optional<gate_state> gate_of(const endpoint& where) const;
+    /// All that gate_of() knows, in the order of their endpoints.
+    [[nodiscard]] std::vector<std::pair<endpoint, gate_state>> gates() const;
 
 private:
-    [[nodiscard]] retry::gate::answer ask(const attempt& mine) const;
+    struct gate_waiter;
+    struct connect_place;
+    [[nodiscard]] net::awaitable<void> wait_at_gate(attempt& mine, std::shared_ptr<gate_waiter> me);
+    [[nodiscard]] net::awaitable<void> wait_to_connect(attempt& mine, std::shared_ptr<gate_waiter> me);
 
     net::any_io_executor executor_;
     std::shared_ptr<shared> shared_;
     std::mt19937_64 random_;
+};
+
+/// Counts one in a gauge for as long as it lives. Must not outlive its runtime.
+class counted {
+public:
+    counted(runtime& world, metric gauge) : world_(&world), gauge_(gauge) { world.count(gauge); }
+    counted(counted&& other) noexcept : world_(std::exchange(other.world_, nullptr)), gauge_(other.gauge_) {}
+    counted& operator=(counted&& other) noexcept {
+        std::swap(world_, other.world_);
+        std::swap(gauge_, other.gauge_);
+        return *this;
+    }
+    ~counted() {
+        if (world_)
+            world_->uncount(gauge_);
+    }
+
+private:
+    runtime* world_;
+    metric gauge_;
 };
 
 } // namespace holdfast

@@ -28,12 +28,14 @@ using boost::system::error_code;
 using net::ip::tcp;
 constexpr auto as_result = net::as_tuple(net::use_awaitable);
 
-bool is_exhaustion(const error_code& ec) {
+// This machine is at its end, whoever is connected to. Not so where a firewall here forbids one place
+// (operation_not_permitted). Out of ports is address_not_available; of IPv6 that rather means that there is none here,
+// which stops nobody else.
+bool is_exhaustion(const error_code& ec, const tcp::endpoint& at) {
     return ec == boost::system::errc::too_many_files_open ||
            ec == boost::system::errc::too_many_files_open_in_system ||
            ec == boost::system::errc::no_buffer_space || ec == boost::system::errc::not_enough_memory ||
-           ec == boost::system::errc::address_not_available || ec == boost::system::errc::permission_denied ||
-           ec == boost::system::errc::operation_not_permitted;
+           (ec == boost::system::errc::address_not_available && at.address().is_v4());
 }
 
 // An address of a family or a net that this machine is not part of.
@@ -43,13 +45,13 @@ bool is_no_way_from_here(const error_code& ec) {
            ec == boost::system::errc::network_unreachable;
 }
 
-failure connect_failure(const error_code& ec, const endpoint& where) {
+failure connect_failure(const error_code& ec, const tcp::endpoint& at, const endpoint& where) {
     const std::string to = to_string(where);
     if (ec == net::error::connection_refused)
         return retry::make_failure(errc::refused, to);
     if (ec == net::error::timed_out)
         return retry::make_failure(errc::connect_timeout, to);
-    if (is_exhaustion(ec))
+    if (is_exhaustion(ec, at))
         return retry::make_failure(errc::local, to + ": " + ec.message());
     return retry::make_failure(errc::unreachable, to + ": " + ec.message());
 }
@@ -262,11 +264,11 @@ private:
     void begin_next() {
         if (over_ || begun_ == list_.size())
             return;
-        const auto& place = list_[begun_++];
+        const auto place = list_[begun_++];
         const auto socket = std::make_shared<tcp::socket>(executor_);
         under_way_.push_back(socket);
         socket->async_connect(
-            place, [self = shared_from_this(), socket](const error_code& ec) { self->answered(socket, ec); });
+            place, [self = shared_from_this(), socket, place](const error_code& ec) { self->answered(socket, place, ec); });
         pace_.expires_after(attempt_delay);
         pace_.async_wait([self = shared_from_this()](const error_code& ec) {
             if (!ec)
@@ -274,7 +276,7 @@ private:
         });
     }
 
-    void answered(const std::shared_ptr<tcp::socket>& socket, const error_code& ec) {
+    void answered(const std::shared_ptr<tcp::socket>& socket, const tcp::endpoint& at, const error_code& ec) {
         if (over_)
             return;
         std::erase(under_way_, socket);
@@ -282,7 +284,7 @@ private:
             winner_ = std::move(*socket);
             return stop();
         }
-        note(ec);
+        note(ec, at);
         if (begun_ < list_.size())
             begin_next();
         else if (under_way_.empty())
@@ -290,11 +292,11 @@ private:
     }
 
     // The first failure, but a refusal gives way to any other, and no way from here to everything.
-    void note(const error_code& ec) {
+    void note(const error_code& ec, const tcp::endpoint& at) {
         const bool no_way = is_no_way_from_here(ec);
         if (failed_before_ && !no_way_ && (no_way || worst_.cls != failure_class::refused))
             return;
-        worst_ = connect_failure(ec, where_);
+        worst_ = connect_failure(ec, at, where_);
         no_way_ = no_way;
         failed_before_ = true;
     }

@@ -229,8 +229,9 @@ void event_hub::report(std::string_view what, const std::exception_ptr& thrown) 
     record.event = "hub.handler_threw";
     record.tag = config_.source.tag;
     record.action = what;
+    record.error_class = retry::to_string(retry::failure_class::local);
     record.error_message = what_of(thrown);
-    world_.log(record);
+    world_.report(record);
 }
 
 } // namespace holdfast::stream

@@ -77,6 +77,8 @@ net::awaitable<bool> event_source::subscribe() {
     if (!co_await find_location())
         co_return false;
     auto pass = co_await world_.pass_gate(url_->where, retry::gate::kind::stream, due_, held_);
+    if (pass.woken())
+        start_over();
     if (closed_ || has_moved()) // while we waited
         co_return false;
     if (pass.ridden()) {
@@ -118,11 +120,22 @@ net::awaitable<void> event_source::read_more() {
 }
 
 location event_source::ask_location() {
+    // It fails as a thing of its owner's, and not of the endpoint that it told of last.
+    log_record record;
+    record.tag = config_.tag;
     try {
-        return config_.locate();
+        auto found = config_.locate();
+        if (std::exchange(locate_broken_, false))
+            world_.recovered(record);
+        return found;
     } catch (...) {
-        log(log_level::error, "stream.locate_threw",
-            retry::make_failure(errc::local, what_of(std::current_exception())), "wait", std::nullopt);
+        locate_broken_ = true;
+        record.level = log_level::error;
+        record.event = "stream.locate_threw";
+        record.error_class = retry::to_string(retry::failure_class::local);
+        record.error_message = what_of(std::current_exception());
+        record.action = "wait";
+        world_.report(record);
         location nowhere;
         nowhere.what = location::state::down;
         return nowhere;
@@ -141,18 +154,23 @@ bool event_source::has_moved() {
 net::awaitable<bool> event_source::find_location() {
     auto found = ask_location();
     if (found.what == location::state::gone) {
+        stop_asking_here();
         ended_ = true;
         co_return false;
     }
     if (found.what == location::state::down) {
-        if (!std::exchange(told_down_, true))
-            log(log_level::info, "stream.down", retry::make_failure(errc::gone, "known to be down"), "wait",
-                std::nullopt);
+        if (!std::exchange(told_down_, true)) {
+            auto record = record_of(log_level::info, "stream.down", "wait");
+            record.error_class = retry::to_string(retry::failure_class::local);
+            record.error_message = retry::make_failure(errc::gone, "known to be down").message;
+            world_.log(record);
+        }
         co_await woken_.wait(later(world_.now(), config_.policy.base_delay));
         co_return false;
     }
     told_down_ = false;
     if (url_ && url_->where != found.url.where) { // another endpoint owes nothing to this one's failures
+        stop_asking_here();
         schedule_.reset();
         due_ = world_.now();
         held_ = false;
@@ -166,8 +184,11 @@ void event_source::on_opened(http::body_stream body) {
     told.what = item::kind::opened;
     told.attempt = schedule_.attempt();
     lifecycle_.push_back(std::move(told));
-    if (schedule_.failures() != 0)
-        log(log_level::info, "stream.opened", {}, "read", std::nullopt);
+    // A recovery has a line of its own; to tell of each of very many that open would be noise.
+    if (schedule_.failures() != 0 || world_.in_trouble())
+        world_.recovered(record_of(log_level::debug, "stream.opened", "read"));
+    world_.count(metric::streams_opened);
+    open_.emplace(world_, metric::streams_open);
     body_ = std::move(body);
     lifecycle_.back().head = &body_->head();
     schedule_.on_open();
@@ -181,23 +202,30 @@ void event_source::on_opened(http::body_stream body) {
 void event_source::on_read(std::span<const std::string_view> pieces) {
     pieces_ = pieces;
     statistics_.last_byte = world_.now();
+    std::size_t size = 0;
     for (const auto piece : pieces)
-        statistics_.bytes += piece.size();
+        size += piece.size();
+    statistics_.bytes += size;
+    world_.count(metric::stream_bytes, size);
     if (!config_.tap)
         return;
     try {
         for (const auto piece : pieces)
             config_.tap(piece);
+        tap_broken_ = false;
     } catch (...) {
-        log(log_level::error, "stream.tap_threw",
-            retry::make_failure(errc::local, what_of(std::current_exception())), "read", std::nullopt);
+        const auto level = std::exchange(tap_broken_, true) ? log_level::debug : log_level::error;
+        auto record = record_of(level, "stream.tap_threw", "read");
+        record.error_class = retry::to_string(retry::failure_class::local);
+        record.error_message = what_of(std::current_exception());
+        world_.log(record);
     }
 }
 
 void event_source::on_done() {
     leave_body();
     ended_ = true;
-    log(log_level::info, "stream.done", {}, "end", std::nullopt);
+    world_.log(record_of(log_level::info, "stream.done", "end"));
     item told;
     told.what = item::kind::done;
     lifecycle_.push_back(std::move(told));
@@ -219,14 +247,17 @@ void event_source::on_failure(retry::failure why) {
     due_ = later(now, next.delay);
     // A status is an answer: that other calls succeed does not mean that this one would now.
     held_ = retry::blames_endpoint(why) && why.status == 0 &&
-            (!handshake_ || handshake_->asked_last(url_->where));
+            (!handshake_ || handshake_->asked() == url_->where);
     ended_ = next.give_up;
-    const bool first = schedule_.failures() <= 1;
-    log(next.give_up ? log_level::error
-        : first      ? log_level::warn
-                     : log_level::debug,
-        next.give_up ? "stream.gave_up" : "stream.interrupted", why, next.give_up ? "give_up" : "retry",
-        next.give_up ? std::nullopt : std::optional(next.delay));
+    auto record = next.give_up ? record_of(log_level::error, "stream.gave_up", "give_up")
+                               : record_of(log_level::warn, "stream.interrupted", "retry");
+    record.endpoint = to_string(endpoint_to_blame(why));
+    record.error_class = retry::to_string(why.cls);
+    record.error_message = why.message;
+    if (!next.give_up)
+        record.retry_in_ms = to_ms(next.delay);
+    world_.report(record);
+    world_.count(next.give_up ? metric::streams_given_up : metric::stream_interruptions);
     ++statistics_.interruptions;
     statistics_.last_failure = why;
     item told;
@@ -242,7 +273,20 @@ bool event_source::is_spent() const {
     return !config_.repeat_unsafe && handshake_ && !handshake_->acted().empty();
 }
 
+// Where it redirects to may be what fails, and not the endpoint that it is known by.
+endpoint event_source::endpoint_to_blame(const retry::failure& why) const {
+    const bool is_unreached = retry::blames_endpoint(why) && why.status == 0;
+    return is_unreached && handshake_ && handshake_->asked() ? *handshake_->asked() : url_->where;
+}
+
+// What failed there ends without being well.
+void event_source::stop_asking_here() {
+    if (url_ && schedule_.failures() != 0)
+        world_.left(record_of(log_level::info, {}, {}));
+}
+
 void event_source::leave_body() noexcept {
+    open_.reset();
     body_.reset();
     pieces_ = {};
     unparsed_ = {};
@@ -280,6 +324,7 @@ item event_source::parsed() {
     case sse::found::event:
         greeted_ = true;
         ++statistics_.events;
+        world_.count(metric::stream_events);
         break;
     case sse::found::comment:
         told.what = item::kind::comment;
@@ -288,46 +333,54 @@ item event_source::parsed() {
     case sse::found::skipped:
         told.what = item::kind::skipped;
         told.failure = retry::make_failure(static_cast<errc>(parser_.skipped().value()), {}, true);
-        log(statistics_.skipped == 0 ? log_level::warn : log_level::debug, "stream.skipped", told.failure,
-            "skip", std::nullopt);
-        ++statistics_.skipped;
+        on_skipped(told.failure);
         break;
     }
     return told;
 }
 
+void event_source::on_skipped(const retry::failure& why) {
+    auto record = record_of(statistics_.skipped == 0 ? log_level::warn : log_level::debug, "stream.skipped", "skip");
+    record.error_class = retry::to_string(why.cls);
+    record.error_message = why.message;
+    world_.log(record);
+    ++statistics_.skipped;
+    world_.count(metric::stream_events_skipped);
+}
+
 void event_source::close() noexcept {
     closed_ = ended_ = true;
     statistics_.open_since.reset();
+    open_.reset();
     if (body_)
         body_->close();
     closing_.cancel();
     woken_.notify_all();
 }
 
+// After a wake the outage counts as a new one; but a stream that gives up at last is not kept from it by being woken.
+void event_source::start_over() {
+    if (config_.policy.max_attempts == retry::unlimited && config_.policy.max_elapsed == duration::zero())
+        schedule_.reset();
+}
+
 void event_source::wake() {
+    start_over();
     due_ = world_.now();
     woken_.notify_all();
     if (url_)
         world_.wake(url_->where);
 }
 
-void event_source::log(log_level level, std::string_view event, const retry::failure& why,
-                       std::string_view action, std::optional<duration> retry_in) const {
+log_record event_source::record_of(log_level level, std::string_view event, std::string_view action) const {
     log_record record;
     record.level = level;
     record.event = event;
     record.endpoint = url_ ? to_string(url_->where) : std::string();
     record.tag = config_.tag;
-    if (why.code) {
-        record.error_class = retry::to_string(why.cls);
-        record.error_message = why.message;
-    }
     record.failures = schedule_.failures();
     record.action = action;
-    if (retry_in)
-        record.retry_in_ms = to_ms(*retry_in);
-    world_.log(record);
+    return record;
 }
 
 } // namespace holdfast::stream

@@ -189,7 +189,8 @@ public:
     /// nullopt. Idempotent.
     void close() noexcept;
 
-    /// Ends a backoff: the next attempt is made now. Of all who wait at the endpoint of `locate`'s URL.
+    /// Ends a backoff: the next attempt is made now. Of all who wait at the endpoint of `locate`'s URL. The schedule of
+    /// a policy without an end starts over; another keeps its count.
     void wake();
 
     /// Counted up to the last item handed out; valid as long as the source.
@@ -216,9 +217,12 @@ private:
     void on_read(std::span<const std::string_view> pieces);
     void on_done();
     void on_failure(retry::failure why);
+    void on_skipped(const retry::failure& why);
     void leave_body() noexcept;
-    void log(log_level level, std::string_view event, const retry::failure& why, std::string_view action,
-             std::optional<duration> retry_in) const;
+    [[nodiscard]] log_record record_of(log_level level, std::string_view event, std::string_view action) const;
+    [[nodiscard]] endpoint endpoint_to_blame(const retry::failure& why) const;
+    void stop_asking_here();
+    void start_over();
 
     runtime& world_;
     source_config config_;
@@ -238,7 +242,10 @@ private:
     bool closed_ = false;
     bool greeted_ = false; // an event came on this connection
     bool told_down_ = false;
+    bool locate_broken_ = false;
+    bool tap_broken_ = false;
     time_point opened_at_{};
+    std::optional<counted> open_; // while the stream is open
     timer closing_; // cancelled by close(): ends a pending subscribe()
     condition_variable woken_;
 };

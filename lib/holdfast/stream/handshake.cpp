@@ -4,7 +4,6 @@
 #include <holdfast/http/fields.hpp>
 #include <holdfast/runtime/cancellation.hpp>
 
-#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -14,20 +13,9 @@ namespace {
 constexpr std::string_view event_stream = "text/event-stream";
 constexpr duration error_body_patience = seconds(1);
 
-bool has(const std::vector<header>& fields, std::string_view name) {
-    return std::any_of(fields.begin(), fields.end(),
-                       [&](const header& each) { return http::iequals(each.name, name); });
-}
-
-// RFC 9110, section 9.2.1.
-bool is_safe(std::string_view method) {
-    return method == "GET" || method == "HEAD" || method == "OPTIONS" || method == "TRACE";
-}
-
 // An id that no field can carry is not sent: a stream that cannot be resumed is better than none.
 bool can_be_sent(std::string_view id) {
-    return !id.empty() &&
-           std::none_of(id.begin(), id.end(), [](char c) { return http::is_control(c) && c != '\t'; });
+    return !id.empty() && http::is_field_value(id);
 }
 
 http::request request_of(const source_config& config, const std::string& last_event_id) {
@@ -36,7 +24,7 @@ http::request request_of(const source_config& config, const std::string& last_ev
                                  {"Accept-Encoding", "identity"}};
     if (can_be_sent(last_event_id))
         defaults.push_back({"Last-Event-ID", last_event_id});
-    std::erase_if(defaults, [&](const header& each) { return has(config.headers, each.name); });
+    std::erase_if(defaults, [&](const header& each) { return http::find_header(config.headers, each.name); });
     http::request what;
     what.method = config.method;
     what.headers = std::move(defaults);
@@ -93,7 +81,7 @@ net::awaitable<result<http::request>> handshake::prepare() {
     if (!config_.prepare)
         co_return way_.take(std::move(what));
     what.target = way_.where().target;
-    if (!has(what.headers, "Host"))
+    if (!http::find_header(what.headers, "Host"))
         what.headers.insert(what.headers.begin(), {"Host", way_.where().host_header()});
     std::exception_ptr thrown;
     result<void> prepared;
@@ -113,16 +101,12 @@ net::awaitable<result<http::request>> handshake::prepare() {
 
 net::awaitable<result<http::body_stream>> handshake::ask(http::request what) {
     const auto where = way_.where();
-    if (where.where.scheme == "https" && !config_.transport.tls) {
-        auto made = http::make_tls_context();
-        if (!made)
-            co_return made.error();
-        config_.transport.tls = std::move(*made);
-    }
+    if (const auto trusting = http::see_to_trust(config_.transport, where.where); !trusting)
+        co_return trusting.error();
     statistics_.attempts += way_.followed() == 0 ? 1 : 0;
     asked_ = where.where;
     const auto acted_before = acted_;
-    if (!is_safe(what.method))
+    if (!http::is_safe(what.method))
         acted_ = what.method; // until it is known not to have been sent
     http::response_limits bounds;
     bounds.header = config_.header_limit;
@@ -171,7 +155,7 @@ retry::failure handshake::contained(std::string_view hook, const std::exception_
     record.error_class = retry::to_string(why.cls);
     record.error_message = why.message;
     record.action = "fail";
-    world_.log(record);
+    world_.report(record);
     return why;
 }
 

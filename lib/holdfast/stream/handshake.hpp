@@ -33,8 +33,8 @@ public:
     /// empty. Known from the moment of its sending, also after a cancellation.
     [[nodiscard]] const std::string& acted() const noexcept { return acted_; }
 
-    /// `where` is the endpoint that was asked last, so the one that a failure is about.
-    [[nodiscard]] bool asked_last(const endpoint& where) const noexcept { return asked_ == where; }
+    /// The endpoint that was asked last, so the one that a failure is about; none: nothing was asked yet.
+    [[nodiscard]] const std::optional<endpoint>& asked() const noexcept { return asked_; }
 
 private:
     [[nodiscard]] net::awaitable<result<http::request>> prepare();

@@ -31,7 +31,7 @@ public:
 
 class world {
 public:
-    explicit world(std::uint64_t seed = 1);
+    explicit world(std::uint64_t seed = 1, shared_limits limits = {});
     ~world();
 
     [[nodiscard]] runtime& rt() noexcept { return runtime_; }

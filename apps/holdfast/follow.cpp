@@ -1,0 +1,240 @@
+// holdfast follow: what happens in one session, whoever prompts it.
+#include "command.hpp"
+#include "credentials.hpp"
+#include "options.hpp"
+#include "rows.hpp"
+#include "signals.hpp"
+#include "stream_options.hpp"
+#include "turn_text.hpp"
+
+#include <holdfast/opencode/server.hpp>
+#include <holdfast/runtime/task_scope.hpp>
+
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include <exception>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <variant>
+
+namespace holdfast::app {
+namespace {
+
+struct follow_options {
+    std::string server = "http://127.0.0.1:4096";
+    std::string session;
+    std::string user;
+    bool capture = false;
+    bool global_stream = false;
+    std::size_t turns = 0; ///< 0: no end
+    http::tls_options tls;
+    stream_options stream;
+
+    follow_options() { stream.policy.max_attempts = retry::unlimited; }
+};
+
+class follower {
+public:
+    follower(const follow_options& options, http::url base, std::shared_ptr<const http::tls_context> tls,
+             command_context& context)
+        : options_(options), context_(context), log_(context.log()),
+          world_(io_.get_executor(), [this](const log_record& record) { on_log(record); }),
+          server_(world_, std::move(base), config_of(options, std::move(tls))),
+          work_(world_, [this](std::exception_ptr e) { on_error(e); }), text_(context.out),
+          signals_(io_, [this](int number) { on_signal(number); }) {}
+
+    command_result run() {
+        work_.spawn(server_.run());
+        work_.spawn(world_.write_incidents());
+        work_.spawn(tell_the_story());
+        io_.run();
+        if (error_)
+            std::rethrow_exception(error_);
+        return result_;
+    }
+
+private:
+    static opencode::server_config config_of(const follow_options& options,
+                                             std::shared_ptr<const http::tls_context> tls) {
+        opencode::server_config config;
+        config.global_stream = options.global_stream;
+        config.rest.transport.tls = std::move(tls);
+        config.policy = options.stream.policy;
+        config.stall_timeout = options.stream.stall_timeout;
+        return config;
+    }
+
+    net::awaitable<void> tell_the_story() {
+        const auto ready = co_await server_.ready();
+        if (!ready) {
+            result_ = failed(ready.error().message);
+            co_return end();
+        }
+        auto feed = server_.follow(options_.session, options_.capture ? opencode::follow_by::capture
+                                                                      : opencode::follow_by::stream);
+        bool enough = false;
+        while (!enough && context_.out.ok()) {
+            const auto event = co_await feed.next();
+            if (!event)
+                break;
+            tell(*event);
+            enough = options_.turns > 0 && settled_ >= options_.turns;
+        }
+        if (!enough && context_.out.ok())
+            conclude_end(feed.view().seen.has_value());
+        end();
+    }
+
+    // The session is not there any more, or never was.
+    void conclude_end(bool was_there) {
+        if (!was_there)
+            result_ = failed("the server does not know the session " + options_.session);
+        else if (options_.turns > 0)
+            result_ = failed("the session was deleted");
+        else if (context_.format == output_format::text)
+            text_.note("the session was deleted");
+    }
+
+    void tell(const opencode::session_event& event) {
+        if (context_.format == output_format::text)
+            show(event);
+        else
+            write(event);
+        if (const auto* how = std::get_if<opencode::settlement>(&event.event))
+            conclude(*how);
+    }
+
+    void write(const opencode::session_event& event) {
+        if (begun_ != event.message)
+            context_.out.row(with_turn(turn_row(event.session, event.message), event.session, event.message));
+        begun_ = event.message;
+        if (auto row = agent_row(event.event))
+            context_.out.row(with_turn(std::move(*row), event.session, event.message));
+    }
+
+    void show(const opencode::session_event& event) {
+        if (begun_ != event.message)
+            text_.heading(event.message + " of " + event.session);
+        begun_ = event.message;
+        text_.show(event.event);
+        if (const auto* ask = std::get_if<opencode::permission_event>(&event.event); ask && !ask->reply)
+            text_.note("asks for permission: " + what_for(ask->request));
+        if (const auto* ask = std::get_if<opencode::question_event>(&event.event); ask && !ask->reply)
+            for (const auto& each : ask->request.questions)
+                text_.note("asks: " + each.text);
+    }
+
+    // Turns that are not waited for by number do not matter to the exit code.
+    void conclude(const opencode::settlement& how) {
+        ++settled_;
+        if (options_.turns > 0 && how.outcome != opencode::outcome::completed)
+            result_ = failed(why_not_completed(how));
+    }
+
+    // A person reads here why nothing comes; the log tells a program.
+    void on_log(const log_record& record) {
+        const bool trouble = record.event == "stream.interrupted" || record.event == "server.not_ready";
+        const bool goes_on = record.event.starts_with("incident.");
+        if (context_.format != output_format::text || !(trouble || goes_on))
+            return log_(record);
+        if (trouble)
+            text_.trouble(record.error_message, milliseconds(record.retry_in_ms.value_or(0)));
+        else
+            text_.note(record.error_message);
+        log_(lowered(record));
+    }
+
+    void on_signal(int number) {
+        result_ = {exit_code_of(number), {}};
+        if (number == SIGINT && context_.format == output_format::text)
+            text_.interrupted_at_keyboard();
+        if (std::exchange(ending_, true))
+            std::_Exit(result_.code); // whatever is still awaited, it is awaited no longer
+        end();
+    }
+
+    void on_error(std::exception_ptr e) {
+        error_ = e;
+        end();
+    }
+
+    void end() {
+        signals_.stop();
+        work_.cancel();
+    }
+
+    const follow_options& options_;
+    command_context& context_;
+    log_sink log_;
+    net::io_context io_{1};
+    runtime world_;
+    opencode::server server_;
+    task_scope work_;
+    turn_text text_;
+    signals signals_;
+    command_result result_;
+    std::exception_ptr error_;
+    std::string begun_; // the turn whose rows come
+    std::size_t settled_ = 0;
+    bool ending_ = false;
+};
+
+command_result follow(const follow_options& options, command_context& context) {
+    auto base = http::parse_url(options.server);
+    if (!base)
+        return misused(base.error().message);
+    add_credentials(*base, options.user);
+    std::shared_ptr<const http::tls_context> tls;
+    if (base->where.scheme != "https") {
+        if (const auto wrong = tls_options_for_nothing(options.tls); !wrong.empty())
+            return misused(wrong);
+    } else {
+        auto made = http::make_tls_context(options.tls);
+        if (!made)
+            return misused(made.error().message);
+        tls = std::move(*made);
+        context.notes.text(tls_warning(options.tls));
+    }
+    follower one(options, std::move(*base), std::move(tls), context);
+    return one.run();
+}
+
+} // namespace
+
+void add_follow(CLI::App& program, command_context& context) {
+    const auto options = std::make_shared<follow_options>();
+    CLI::App* const command =
+        program.add_subcommand("follow", "Follow one session of an OpenCode server, whoever prompts it.");
+    command->add_option("SESSION", options->session, "The session's id")->required()->type_name("");
+    command->add_option("--server", options->server, "The server's URL")
+        ->capture_default_str()
+        ->type_name("URL");
+    command
+        ->add_option("--user", options->user,
+                     "NAME or NAME:PASSWORD; else OPENCODE_SERVER_USERNAME and _PASSWORD")
+        ->type_name("USER");
+    add_count(*command, "--turns", options->turns,
+              "End when N turns have ended; 1 if the last was not completed");
+    command->add_flag("--capture", options->capture,
+                      "Look at it now and then, instead of by its event stream");
+    command->add_flag("--global-stream", options->global_stream,
+                      "Listen to the whole server; OpenCode before 1.15 needs it");
+    add_tls_options(*command, options->tls);
+    add_stream_options(*command, options->stream);
+    add_common_options(*command, context);
+    command->callback([options, &context] {
+        context.run = [options, &context] {
+            return follow(*options, context);
+        };
+    });
+}
+
+} // namespace holdfast::app

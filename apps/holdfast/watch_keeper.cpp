@@ -1,0 +1,349 @@
+#include "watch_keeper.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace holdfast::app {
+namespace {
+
+constexpr duration tending = seconds(1);
+constexpr duration between_looks =
+    milliseconds(250); // at one server, however often it tells of something new
+constexpr duration before_following_again = seconds(30);
+
+std::string short_name(const watched_server& server) {
+    if (!server.tag.empty())
+        return server.tag;
+    const auto url = to_string(server.url.where);
+    return url.substr(url.find("://") + 3);
+}
+
+server_sight not_known(std::string words) {
+    server_sight why;
+    why.trouble = retry::make_failure(errc::not_found);
+    why.trouble->message = std::move(words);
+    return why;
+}
+
+} // namespace
+
+struct watch_keeper::followed {
+    followed(std::string session, opencode::feed f) : id(std::move(session)), feed(std::move(f)) {}
+
+    std::string id;
+    opencode::feed feed;
+};
+
+struct watch_keeper::held {
+    held(runtime& world, const watched_server& w, std::size_t n, opencode::server_config config,
+         const retry::policy& policy)
+        : what(w), number(n), server(world, w.url, std::move(config)), schedule(policy),
+          something_new(world) {}
+
+    const watched_server& what;
+    std::size_t number; // on the board
+    opencode::server server;
+    retry::schedule schedule;
+    condition_variable something_new;
+    std::map<std::string, std::shared_ptr<followed>> sessions;
+    std::map<std::string, time_point> unknown; // sessions, not to be followed again before
+    server_sight sight;
+    bool asked = false;
+    bool answers = false; // when it was asked last
+    bool suspect = false; // its gate, when it was looked at last
+    bool look_again = false;
+};
+
+watch_keeper::watch_keeper(runtime& world, const watch_config& config,
+                           std::shared_ptr<const http::tls_context> tls, watch_board& board, hooks what)
+    : world_(world), config_(config), board_(board), on_change_(std::move(what.changed)), aborted_(world),
+      scope_(world, std::move(what.failed)) {
+    for (const auto& each : config.servers) {
+        const auto number = board.add_server(each.url.redacted(), short_name(each));
+        opencode::server_config settings;
+        settings.policy = config.policy;
+        settings.stall_timeout = config.stall_timeout;
+        settings.global_stream = each.global_stream;
+        settings.rest.transport.tls = tls;
+        settings.rest.bearer = each.bearer;
+        settings.capture = config.capture;
+        settings.limits_of_turns = config.limits;
+        settings.ask_rules = config.ask_rules;
+        settings.ask_timeout = config.ask_timeout;
+        settings.ask_default = config.ask_default;
+        settings.tag = each.tag;
+        settings.observe = [this, number](std::string_view data) {
+            if (data.find("session.created") == std::string_view::npos)
+                return;
+            servers_[number]->look_again = true;
+            servers_[number]->something_new.notify_all();
+        };
+        servers_.push_back(std::make_unique<held>(world, each, number, std::move(settings), config.policy));
+    }
+    for (const auto& each : config.sessions)
+        wanted_[each];
+}
+
+watch_keeper::~watch_keeper() = default;
+
+bool watch_keeper::asked_all() const noexcept {
+    return std::all_of(servers_.begin(), servers_.end(), [](const auto& each) { return each->asked; });
+}
+
+void watch_keeper::start() {
+    for (const auto& [session, refused] : wanted_)
+        board_.miss(std::nullopt, session, {}, world_.now());
+    for (const auto& each : servers_) {
+        for (const auto& session : each->what.sessions)
+            follow(*each, session, opencode::follow_by::stream);
+        scope_.spawn(each->server.run());
+        scope_.spawn(hold(*each));
+    }
+    scope_.spawn(tend());
+    on_change_();
+}
+
+void watch_keeper::stop() {
+    scope_.cancel();
+}
+
+// --- one server
+
+// Looks at it for ever: by the policy while it does not answer, else now and then, and when something is new.
+net::awaitable<void> watch_keeper::hold(held& where) {
+    for (;;) {
+        where.look_again = false;
+        const bool well = co_await look_at(where);
+        where.asked = true;
+        on_change_();
+        const auto now = world_.now();
+        const auto soonest = later(now, between_looks);
+        auto due = well ? later(now, config_.discover_every) : where.sight.next_try.value_or(soonest);
+        if (where.suspect && !where.sessions.empty())
+            due = time_point::max(); // its streams and captures try it already: heed_gate() sees when it is back
+        while (!where.look_again && world_.now() < due)
+            co_await where.something_new.wait(due);
+        co_await world_.sleep_until(soonest);
+    }
+}
+
+net::awaitable<bool> watch_keeper::look_at(held& where) {
+    auto client = where.server.rest();
+    if (!where.answers || !*where.what.discover) {
+        const auto info = co_await client.health();
+        if (!info) {
+            on_failure(where, info.error());
+            co_return false;
+        }
+        where.sight.version = info->version;
+    }
+    if (*where.what.discover) {
+        const auto listed = co_await client.list_sessions(std::string());
+        if (!listed) {
+            on_failure(where, listed.error());
+            co_return false;
+        }
+        for (const auto& each : *listed)
+            if (each.parent_id.empty())
+                follow(where, each.id, opencode::follow_by::activity);
+    }
+    on_success(where);
+    for (const auto& session : where.what.sessions)
+        follow(where, session, opencode::follow_by::stream);
+    co_await find_named(where);
+    co_return true;
+}
+
+// The sessions that the first server that knows them is to hold.
+net::awaitable<void> watch_keeper::find_named(held& where) {
+    auto client = where.server.rest();
+    std::vector<std::string> open;
+    for (const auto& [session, refused] : wanted_)
+        open.push_back(session);
+    for (const auto& session : open) {
+        const auto found = co_await client.get_session(session);
+        const auto still = wanted_.find(session);
+        if (still == wanted_.end()) // another was faster
+            continue;
+        if (found) {
+            wanted_.erase(still);
+            board_.forget(std::nullopt, session);
+            follow(where, session, opencode::follow_by::stream);
+            continue;
+        }
+        if (found.error().code == errc::not_found)
+            still->second.insert(&where);
+        if (still->second.size() < servers_.size())
+            continue;
+        board_.miss(std::nullopt, session, not_known("no server knows this session"), world_.now());
+    }
+}
+
+void watch_keeper::on_success(held& where) {
+    where.answers = true;
+    where.schedule.reset();
+    const bool was_in_trouble = where.sight.trouble.has_value();
+    where.sight.trouble.reset();
+    where.sight.failures = 0;
+    where.sight.next_try.reset();
+    show(where);
+    if (!was_in_trouble)
+        return;
+    log_record record;
+    record.endpoint = to_string(where.what.url.where);
+    record.tag = short_name(where.what);
+    world_.recovered(record);
+}
+
+// 401, or something that is no OpenCode server: tried again too, as somebody may put it right.
+void watch_keeper::on_failure(held& where, const retry::failure& why) {
+    const auto now = world_.now();
+    const auto next = where.schedule.on_end(why, duration::zero(), now, world_.random());
+    const auto delay = next.give_up ? config_.policy.max_delay : next.delay;
+    where.answers = false;
+    where.sight.trouble = why;
+    where.sight.failures = std::max(1u, where.schedule.failures());
+    where.sight.next_try = later(now, delay);
+    show(where);
+    log_record record;
+    record.level = log_level::warn;
+    record.event = "server.not_answering";
+    record.endpoint = to_string(where.what.url.where);
+    record.tag = short_name(where.what);
+    record.error_class = retry::to_string(why.cls);
+    record.error_message = why.message;
+    record.failures = where.sight.failures;
+    record.action = "retry";
+    record.retry_in_ms = to_ms(delay);
+    world_.report(record);
+}
+
+// --- sessions
+
+void watch_keeper::follow(held& where, const std::string& session, opencode::follow_by how) {
+    if (where.sessions.count(session) != 0 || where.unknown.count(session) != 0)
+        return;
+    auto who = std::make_shared<followed>(session, where.server.follow(session, how));
+    where.sessions.emplace(session, who);
+    scope_.spawn(hear(where, std::move(who)));
+}
+
+net::awaitable<void> watch_keeper::hear(held& where, std::shared_ptr<followed> who) {
+    while (auto event = co_await who->feed.next()) {
+        const auto now = world_.now();
+        board_.see(where.number, who->feed.view(), now);
+        board_.hear(where.number, *event, now);
+        on_change_();
+    }
+    end_of(where, *who);
+    on_change_();
+}
+
+// The server knows it no more, or never did.
+void watch_keeper::end_of(held& where, const followed& who) {
+    const auto now = world_.now();
+    const auto id = who.id;
+    const bool was_seen = who.feed.view().seen.has_value();
+    where.sessions.erase(id);
+    where.look_again = where.look_again || where.sessions.empty();
+    where.something_new.notify_all();
+    where.unknown[id] = later(now, before_following_again);
+    if (was_seen)
+        return board_.gone(where.number, id, now);
+    auto why = not_known("the server does not know this session");
+    why.next_try = where.unknown[id];
+    board_.miss(where.number, id, why, now);
+}
+
+// --- what goes on beside
+
+// Once a second: what is seen without an event.
+net::awaitable<void> watch_keeper::tend() {
+    for (;;) {
+        co_await world_.sleep_for(tending);
+        for (const auto& each : servers_) {
+            std::erase_if(each->unknown, [&](const auto& one) { return one.second <= world_.now(); });
+            see_sessions(*each);
+            heed_gate(*each);
+        }
+        board_.pass(world_.now());
+        on_change_();
+    }
+}
+
+void watch_keeper::see_sessions(held& where) {
+    const auto now = world_.now();
+    std::set<std::string> streamed;
+    for (const auto& [id, who] : where.sessions) {
+        auto view = who->feed.view();
+        view.info.id = id;
+        if (view.streamed)
+            streamed.insert(view.info.directory);
+        board_.see(where.number, view, now);
+    }
+    board_.see_streams(where.number, streamed.size());
+}
+
+// Streams and captures often find out first that a server is gone, or back.
+void watch_keeper::heed_gate(held& where) {
+    const auto gate = world_.gate_of(where.what.url.where);
+    const bool was_suspect = std::exchange(where.suspect, gate && gate->suspect);
+    if (where.suspect && !where.sight.trouble) {
+        where.answers = false;
+        where.sight.trouble = gate->last;
+    }
+    if (where.suspect || was_suspect)
+        show(where);
+    if (was_suspect && !where.suspect) {
+        where.look_again = true;
+        where.something_new.notify_all();
+    }
+}
+
+// While its endpoint fails, whoever is due first tries it for all.
+void watch_keeper::show(held& where) {
+    auto shown = where.sight;
+    if (where.suspect)
+        for (const auto& [id, who] : where.sessions) {
+            const auto view = who->feed.view();
+            if (!view.trouble)
+                continue;
+            shown.failures = std::max(shown.failures, view.failures);
+            if (view.next_try)
+                shown.next_try = shown.next_try ? std::min(*shown.next_try, *view.next_try) : *view.next_try;
+        }
+    board_.see_server(where.number, shown, world_.now());
+}
+
+net::awaitable<void> watch_keeper::abort(std::shared_ptr<followed> who) {
+    const auto done = co_await who->feed.abort();
+    --aborting_;
+    aborted_.notify_all();
+    if (done)
+        co_return;
+    log_record record;
+    record.level = log_level::warn;
+    record.event = "session.not_aborted";
+    record.session = who->id;
+    record.error_class = retry::to_string(done.error().cls);
+    record.error_message = done.error().message;
+    world_.log(record);
+}
+
+void watch_keeper::begin_abort(std::shared_ptr<followed> who) {
+    ++aborting_;
+    scope_.spawn(abort(std::move(who)));
+}
+
+net::awaitable<void> watch_keeper::abort_all(time_point deadline) {
+    for (const auto& where : servers_)
+        for (const auto& [id, who] : where->sessions) {
+            const auto view = who->feed.view();
+            if (view.status && view.status->state != opencode::session_status::kind::idle)
+                begin_abort(who);
+        }
+    while (aborting_ > 0 && world_.now() < deadline)
+        co_await aborted_.wait(deadline);
+}
+
+} // namespace holdfast::app

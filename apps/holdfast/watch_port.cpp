@@ -1,0 +1,668 @@
+#include "watch_port.hpp"
+
+#include <holdfast/http/ascii.hpp>
+#include <holdfast/runtime/task_scope.hpp>
+#include <holdfast/runtime/with_deadline.hpp>
+#include <holdfast/sse/utf8.hpp>
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/ip/address.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/write.hpp>
+#include <boost/beast/http/empty_body.hpp>
+#include <boost/beast/http/parser.hpp>
+#include <boost/json/serialize.hpp>
+
+#include <array>
+#include <charconv>
+#include <optional>
+#include <set>
+#include <utility>
+
+namespace holdfast::app {
+
+namespace {
+
+namespace beast_http = boost::beast::http;
+using boost::system::error_code;
+using net::ip::tcp;
+constexpr auto as_result = net::as_tuple(net::use_awaitable);
+
+constexpr std::size_t head_limit = 8u << 10;
+constexpr std::size_t other_connections = 64;    // besides the viewers
+constexpr std::size_t refused_at_once = 64;      // connections that are told 503; more are closed untold
+constexpr std::size_t piece_size = 32u << 10;    // of /events, about; an event is not split
+constexpr std::size_t ignored_input = 64u << 10; // of one who has nothing to say any more
+constexpr int send_buffer = 64 << 10;            // the system's would hold megabytes for each slow viewer
+constexpr duration lingering = milliseconds(500);
+
+constexpr std::string_view paths = "/ /status /metrics /livez /readyz /events";
+constexpr std::string_view plain_text = "text/plain; charset=utf-8";
+
+// --- what is asked
+
+struct request {
+    std::string method;
+    std::string path; ///< without its query
+    bool keep_alive = false;
+    bool chunks = false;   ///< the client understands chunked coding: HTTP/1.1
+    bool has_body = false; ///< or may have
+    std::optional<std::string> host;
+    std::string authorization;
+    std::string last_event_id;
+
+    [[nodiscard]] bool head_only() const { return method == "HEAD"; }
+};
+
+/// `head` is whole. Nothing: it is no request, or one with a target or Host that no client should send.
+std::optional<request> parse(std::string_view head) {
+    beast_http::request_parser<beast_http::empty_body> parser;
+    parser.header_limit(static_cast<std::uint32_t>(head_limit));
+    error_code failed;
+    parser.put(net::buffer(head), failed);
+    if (failed || !parser.is_header_done())
+        return std::nullopt;
+    const auto& fields = parser.get();
+    const std::string_view target(fields.target().data(), fields.target().size());
+    const auto text_of = [&fields](beast_http::field name) {
+        const auto value = fields[name];
+        return std::string(value.data(), value.size());
+    };
+    const bool old = fields.version() < 11;
+    const auto hosts = fields.count(beast_http::field::host);
+    if (!target.starts_with('/') || hosts > 1 || (hosts == 0 && !old))
+        return std::nullopt;
+
+    request asked;
+    asked.method = std::string(fields.method_string().data(), fields.method_string().size());
+    asked.path = target.substr(0, target.find('?'));
+    asked.keep_alive = !old && parser.keep_alive();
+    asked.chunks = !old;
+    asked.has_body =
+        fields.count(beast_http::field::transfer_encoding) > 0 || parser.content_length().value_or(0) > 0;
+    if (hosts > 0)
+        asked.host = text_of(beast_http::field::host);
+    asked.authorization = text_of(beast_http::field::authorization);
+    asked.last_event_id = std::string(fields["Last-Event-ID"]);
+    return asked;
+}
+
+// --- who may ask
+
+/// Takes as long wherever they differ.
+bool same_secret(std::string_view given, std::string_view secret) {
+    volatile unsigned char differs = given.size() != secret.size();
+    for (std::size_t i = 0; i < given.size(); ++i)
+        differs = static_cast<unsigned char>(differs | (given[i] ^ secret[i % secret.size()]));
+    return differs == 0;
+}
+
+bool bears(std::string_view authorization, std::string_view token) {
+    constexpr std::string_view scheme = "Bearer ";
+    return http::iequals(authorization.substr(0, scheme.size()), scheme) &&
+           same_secret(http::trim(authorization.substr(scheme.size())), token);
+}
+
+struct authority {
+    std::string_view host; ///< an IPv6 literal in its brackets
+    std::string_view port; ///< empty: none
+};
+
+authority split(std::string_view text) {
+    const auto colon = text.find(':', text.starts_with('[') ? text.find(']') : 0);
+    if (colon == std::string_view::npos)
+        return {text, {}};
+    return {text.substr(0, colon), text.substr(colon + 1)};
+}
+
+std::optional<net::ip::address> literal(std::string_view host) {
+    const bool bracketed = host.size() > 2 && host.front() == '[' && host.back() == ']';
+    if (bracketed)
+        host = host.substr(1, host.size() - 2);
+    error_code failed;
+    const auto address = net::ip::make_address(host, failed);
+    if (failed || address.is_v6() != bracketed)
+        return std::nullopt;
+    return address;
+}
+
+net::ip::address unmapped(const net::ip::address& address) {
+    if (address.is_v6() && address.to_v6().is_v4_mapped())
+        return net::ip::make_address_v4(net::ip::v4_mapped, address.to_v6());
+    return address;
+}
+
+/// A name that an attacker may have pointed at us is none that we answer to; an address cannot be pointed.
+bool answers_to(std::string_view host_field, const std::vector<std::string>& names,
+                const tcp::endpoint& here) {
+    const auto [host, port] = split(host_field);
+    const bool right_port = port.empty() || port == std::to_string(here.port());
+    for (const auto& name : names)
+        if (http::iequals(name, host_field) || (right_port && http::iequals(name, host)))
+            return true;
+    if (!right_port)
+        return false;
+    const auto address = literal(host);
+    return http::iequals(host, "localhost") ||
+           (address && (address->is_loopback() || *address == unmapped(here.address())));
+}
+
+// --- what is answered
+
+struct answer {
+    int status = 200;
+    std::string_view type = plain_text;
+    std::string body;
+    std::string_view more_fields = {}; ///< whole lines
+    bool hang_up = false;
+};
+
+std::string_view reason(int status) {
+    switch (status) {
+    case 200:
+        return "OK";
+    case 400:
+        return "Bad Request";
+    case 401:
+        return "Unauthorized";
+    case 404:
+        return "Not Found";
+    case 405:
+        return "Method Not Allowed";
+    case 408:
+        return "Request Timeout";
+    case 413:
+        return "Content Too Large";
+    case 421:
+        return "Misdirected Request";
+    case 431:
+        return "Request Header Fields Too Large";
+    case 500:
+        return "Internal Server Error";
+    default:
+        return "Service Unavailable";
+    }
+}
+
+answer refusal(int status, std::string why, std::string_view more_fields = {}) {
+    return {status, plain_text, std::move(why) + '\n', more_fields};
+}
+
+/// One who cannot be told from what it says where its next request begins.
+answer last_refusal(int status, std::string why) {
+    return {status, plain_text, std::move(why) + '\n', {}, true};
+}
+
+answer too_many() {
+    return refusal(503, "too many connections", "Retry-After: 5\r\n");
+}
+
+std::string status_line(int status) {
+    return "HTTP/1.1 " + std::to_string(status) + ' ' + std::string(reason(status)) + "\r\n";
+}
+
+std::string to_text(const answer& told, bool head_only, bool keep_alive) {
+    std::string text = status_line(told.status);
+    text.append("Content-Type: ").append(told.type);
+    text.append("\r\nContent-Length: ").append(std::to_string(told.body.size()));
+    text.append("\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n")
+        .append(told.more_fields);
+    text.append(keep_alive ? "\r\n" : "Connection: close\r\n\r\n");
+    if (!head_only)
+        text += told.body;
+    return text;
+}
+
+std::string events_head(bool chunks) {
+    return status_line(200) +
+           "Content-Type: text/event-stream\r\nCache-Control: no-cache\r\nX-Accel-Buffering: no\r\n"
+           "X-Content-Type-Options: nosniff\r\n" +
+           (chunks ? "Transfer-Encoding: chunked\r\n" : "") + "Connection: close\r\n\r\n";
+}
+
+std::string chunk(std::string_view piece) {
+    std::array<char, 16> digits{};
+    const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), piece.size(), 16).ptr;
+    return std::string(digits.data(), end).append("\r\n").append(piece).append("\r\n");
+}
+
+std::string to_sse(const event_ring::event& each) {
+    return "id: " + each.id + "\nevent: " + each.name + "\ndata: " + each.data + "\n\n";
+}
+
+/// As much as is there, and about as much as one piece takes.
+std::string next_piece(event_ring::viewer& viewer) {
+    std::string piece;
+    while (piece.size() < piece_size) {
+        const auto event = viewer.next();
+        if (!event)
+            break;
+        piece += to_sse(*event);
+    }
+    return piece;
+}
+
+/// For people who look with a browser or curl.
+answer front_page() {
+    return {200, plain_text,
+            "holdfast watch\n\n"
+            "/status   what is watched, as JSON\n"
+            "/metrics  for Prometheus\n"
+            "/livez    200 while this program runs\n"
+            "/readyz   200 when it does what it is for, else 503\n"
+            "/events   what happens, as an event stream\n"};
+}
+
+bool is_health_check(const request& asked) {
+    return asked.path == "/livez" || asked.path == "/readyz";
+}
+
+} // namespace
+
+class watch_port::machine {
+public:
+    machine(runtime& world, watch_port_config config, watch_sources sources, event_ring& ring)
+        : world_(world), config_(std::move(config)), sources_(std::move(sources)), ring_(ring),
+          listener_(world.executor()), changed_(world), stopped_(world),
+          tasks_(world, [&world](const std::exception_ptr& error) { log(world, error); }) {
+        ring_.on_publish([this] { changed_.notify_all(); });
+    }
+    ~machine() { ring_.on_publish({}); }
+    machine(const machine&) = delete;
+    machine& operator=(const machine&) = delete;
+
+    result<endpoint> listen() {
+        const auto address = config_.host == "localhost" ? net::ip::address(net::ip::address_v4::loopback())
+                                                         : address_of(config_.host);
+        if (address.is_unspecified() && config_.host != "0.0.0.0" && config_.host != "::")
+            return unusable(config_.host + " is not an address, as 127.0.0.1, ::1 or localhost");
+        if (!address.is_loopback() && config_.token.empty())
+            return unusable("refusing to listen on " + config_.host +
+                            " without a token: others can reach that address");
+        if (const auto failed = bind({address, config_.port}))
+            return unusable("cannot listen on " + config_.host + " port " + std::to_string(config_.port) +
+                            ": " + failed.message());
+        return endpoint("http", address.to_string(), listener_.local_endpoint().port());
+    }
+
+    /// A root: it may reset its cancellation state.
+    net::awaitable<void> run() {
+        co_await net::post(world_.executor(), net::use_awaitable); // see with_deadline.hpp
+        tasks_.spawn(accept());
+        try {
+            while (!stopping_)
+                co_await stopped_.wait();
+        } catch (const boost::system::system_error&) {
+            stopping_ = true;
+        }
+        co_await net::this_coro::reset_cancellation_state(net::disable_cancellation());
+        end_what_waits();
+        auto ended = tasks_.join();
+        co_await with_deadline(world_, world_.now() + lingering, std::move(ended));
+        tasks_.cancel();
+        co_await tasks_.join();
+    }
+
+    void stop() {
+        stopping_ = true;
+        stopped_.notify_all();
+    }
+
+    [[nodiscard]] std::size_t viewers() const noexcept { return viewers_; }
+    [[nodiscard]] runtime& world() const noexcept { return world_; }
+
+private:
+    struct client {
+        client(std::set<client*>& all, tcp::socket s) : socket(std::move(s)), among(all) {
+            among.insert(this);
+        }
+        ~client() { among.erase(this); }
+        client(const client&) = delete;
+        client& operator=(const client&) = delete;
+
+        tcp::socket socket;
+        std::set<client*>& among;
+        std::string input; ///< read, and not used yet
+        request asked;
+        bool idle = false;  ///< nothing is being done for it
+        bool ended = false; ///< its side has ended
+    };
+    using client_ptr = std::shared_ptr<client>;
+
+    /// Counts for as long as it lives.
+    class tally {
+    public:
+        explicit tally(std::size_t& count) : count_(count) { ++count_; }
+        ~tally() { --count_; }
+        tally(const tally&) = delete;
+        tally& operator=(const tally&) = delete;
+
+    private:
+        std::size_t& count_;
+    };
+
+    static failure unusable(std::string why) {
+        failure f = make_failure(errc::local);
+        f.message = std::move(why);
+        return f;
+    }
+
+    static net::ip::address address_of(const std::string& host) {
+        error_code failed;
+        return net::ip::make_address(host, failed);
+    }
+
+    error_code bind(const tcp::endpoint& where) {
+        error_code failed;
+        listener_.open(where.protocol(), failed);
+        if (!failed)
+            listener_.set_option(tcp::acceptor::reuse_address(true), failed);
+        if (!failed)
+            listener_.bind(where, failed);
+        if (!failed)
+            listener_.listen(net::socket_base::max_listen_connections, failed);
+        return failed;
+    }
+
+    static void log(const runtime& world, const std::exception_ptr& error) {
+        log_record record;
+        record.level = log_level::error;
+        record.event = "port.error";
+        record.error_message = what_of(error);
+        world.log(record);
+    }
+
+    void end_what_waits() {
+        error_code ignored;
+        listener_.close(ignored);
+        changed_.notify_all();
+        for (const auto& each : clients_)
+            if (each->idle)
+                each->socket.close(ignored);
+    }
+
+    // --- connections
+
+    net::awaitable<void> accept() {
+        while (!stopping_) {
+            auto [failed, socket] = co_await listener_.async_accept(as_result);
+            if (!failed)
+                admit(std::move(socket));
+            else if (listener_.is_open())
+                co_await world_.sleep_for(milliseconds(50)); // out of descriptors, maybe
+        }
+    }
+
+    void admit(tcp::socket socket) {
+        error_code ignored;
+        socket.set_option(tcp::no_delay(true), ignored);
+        socket.set_option(net::socket_base::send_buffer_size(send_buffer), ignored);
+        if (clients_.size() < other_connections + config_.viewers)
+            tasks_.spawn(serve(std::make_shared<client>(clients_, std::move(socket))));
+        else if (refused_.size() < refused_at_once)
+            tasks_.spawn(refuse(std::make_shared<client>(refused_, std::move(socket))));
+    }
+
+    net::awaitable<void> refuse(client_ptr who) {
+        co_await write(who, to_text(too_many(), false, false));
+        co_await hang_up(who);
+    }
+
+    net::awaitable<void> serve(client_ptr who) {
+        bool more = true;
+        while (more && !stopping_)
+            more = co_await serve_request(who);
+        if (!who->ended)
+            co_await hang_up(who);
+    }
+
+    enum class heard { nothing, request, garbage, too_much };
+
+    /// @return whether the client may ask once more
+    net::awaitable<bool> serve_request(client_ptr who) {
+        auto reading = read_head(who);
+        who->idle = true;
+        const auto came = co_await with_deadline<heard>(world_, later(world_.now(), config_.head_deadline),
+                                                        std::move(reading));
+        who->idle = false;
+        if (came != heard::request)
+            co_return co_await answer_no_request(who, came);
+        const auto told = answer_to(*who);
+        if (told.status == 200 && who->asked.path == "/events") {
+            co_await show_events(who);
+            co_return false;
+        }
+        const bool more = who->asked.keep_alive && !told.hang_up && !stopping_;
+        if (!co_await write(who, to_text(told, who->asked.head_only(), more)))
+            co_return false;
+        co_return more;
+    }
+
+    /// @return false
+    net::awaitable<bool> answer_no_request(client_ptr who, std::optional<heard> came) {
+        const bool silent = came ? *came == heard::nothing : who->input.empty();
+        if (!silent)
+            co_await write(who, to_text(answer_to_no_request(came), false, false));
+        co_return false;
+    }
+
+    /// Into `asked`; what follows the head stays in `input`.
+    net::awaitable<heard> read_head(client_ptr from) {
+        constexpr std::string_view mark = "\r\n\r\n";
+        std::size_t searched = 0;
+        for (;;) {
+            const auto end = from->input.find(mark, searched);
+            if (end != std::string::npos && end + mark.size() <= head_limit)
+                co_return take_head(*from, end + mark.size());
+            if (from->input.size() >= head_limit)
+                co_return heard::too_much;
+            searched = from->input.size() < mark.size() ? 0 : from->input.size() - mark.size() + 1;
+            if (!co_await read_more(*from))
+                co_return heard::nothing;
+        }
+    }
+
+    static heard take_head(client& from, std::size_t size) {
+        auto asked = parse(std::string_view(from.input).substr(0, size));
+        from.input.erase(0, size);
+        if (!asked)
+            return heard::garbage;
+        from.asked = std::move(*asked);
+        return heard::request;
+    }
+
+    /// Appends to `input`. @return false at the end of the client's side, or after our own close()
+    net::awaitable<bool> read_more(client& from) {
+        std::array<char, 4096> block;
+        const auto [failed, size] = co_await from.socket.async_read_some(net::buffer(block), as_result);
+        from.input.append(block.data(), size);
+        if (failed == net::error::operation_aborted)
+            co_await throw_if_cancelled(); // at a deadline
+        from.ended = failed.failed();
+        co_return !failed;
+    }
+
+    /// Reads and drops what the client says, until it ends or says too much.
+    net::awaitable<void> ignore_input(client_ptr from) {
+        for (std::size_t ignored = 0; ignored < ignored_input && co_await read_more(*from);) {
+            ignored += from->input.size();
+            from->input.clear();
+        }
+    }
+
+    /// Lets the client read what it was told: a close while it still writes would discard that (RFC
+    /// 9112, 9.6).
+    net::awaitable<void> hang_up(client_ptr who) {
+        error_code ignored;
+        who->socket.shutdown(tcp::socket::shutdown_send, ignored);
+        auto ending = ignore_input(who);
+        co_await with_deadline(world_, world_.now() + seconds(1), std::move(ending));
+        who->socket.close(ignored);
+    }
+
+    /// @return whether all of it was taken, in time
+    net::awaitable<bool> write(client_ptr to, std::string text) {
+        auto writing = write_all(std::move(to), std::move(text));
+        const auto done = co_await with_deadline<bool>(world_, later(world_.now(), config_.write_deadline),
+                                                       std::move(writing));
+        co_return done&&* done;
+    }
+
+    net::awaitable<bool> write_all(client_ptr to, std::string text) {
+        const auto [failed, size] = co_await net::async_write(to->socket, net::buffer(text), as_result);
+        co_return !failed;
+    }
+
+    // --- answers
+
+    answer answer_to(const client& who) {
+        const auto& asked = who.asked;
+        error_code failed;
+        const auto here = who.socket.local_endpoint(failed);
+        if (asked.host && !answers_to(*asked.host, config_.hosts, here))
+            return refusal(421, "this is not the server of that name");
+        if (!config_.token.empty() && !is_health_check(asked) && !bears(asked.authorization, config_.token))
+            return refusal(401, "a token is needed", "WWW-Authenticate: Bearer realm=\"holdfast\"\r\n");
+        if (asked.has_body)
+            return last_refusal(413, "no body is taken");
+        if (asked.method != "GET" && !asked.head_only())
+            return refusal(405, "there is only GET and HEAD", "Allow: GET, HEAD\r\n");
+        try {
+            return page(asked.path);
+        } catch (...) {
+            log(world_, std::current_exception());
+            return refusal(500, "this could not be told");
+        }
+    }
+
+    static answer answer_to_no_request(std::optional<heard> came) {
+        if (!came)
+            return last_refusal(408, "the request did not come in time");
+        if (*came == heard::too_much)
+            return last_refusal(431, "the request's head is over 8 KiB");
+        return last_refusal(400, "this is no HTTP request");
+    }
+
+    answer page(std::string_view path) {
+        if (path == "/")
+            return front_page();
+        if (path == "/status")
+            return {200, "application/json",
+                    sse::to_valid_utf8(boost::json::serialize(sources_.status())) + '\n'};
+        if (path == "/metrics")
+            return {200, "text/plain; version=0.0.4; charset=utf-8", sources_.metrics()};
+        if (path == "/livez")
+            return {200, plain_text, "ok\n"};
+        if (path == "/readyz")
+            return sources_.ready() ? answer{200, plain_text, "ok\n"} : refusal(503, "not ready");
+        if (path == "/events")
+            return viewers_ < config_.viewers ? answer{200, "text/event-stream", {}} : too_many();
+        return refusal(404, "there are only " + std::string(paths));
+    }
+
+    // --- /events
+
+    net::awaitable<void> show_events(client_ptr who) {
+        const tally here(viewers_);
+        const bool chunks = who->asked.chunks;
+        // Before the head: who sees that is told all that happens from then on.
+        event_ring::viewer viewer(ring_, who->asked.last_event_id);
+        bool taken = co_await write(who, events_head(chunks));
+        if (who->asked.head_only())
+            co_return;
+        tasks_.spawn(notice_hang_up(who));
+        std::string piece = greeting(viewer, who->asked.last_event_id.empty());
+        while (taken && !piece.empty()) {
+            taken = co_await write(who, framed(std::move(piece), chunks));
+            piece = co_await wait_piece(who, viewer);
+        }
+        if (taken && chunks)
+            taken = co_await write(who, "0\r\n\r\n");
+        end_viewer(*who, taken);
+    }
+
+    /// One who is new is told its position, so that it misses nothing, should it be cut before the first
+    /// event.
+    static std::string greeting(const event_ring::viewer& viewer, bool is_new) {
+        return "retry: 1000\n" + (is_new ? "id: " + viewer.position() + '\n' : "") + '\n';
+    }
+
+    /// Ends notice_hang_up(), too.
+    static void end_viewer(client& who, bool took_all) {
+        error_code ignored;
+        if (!took_all) // nor will it: the system need not keep it
+            who.socket.set_option(net::socket_base::linger(true, 0), ignored);
+        who.ended = true;
+        who.socket.close(ignored);
+    }
+
+    static std::string framed(std::string piece, bool chunks) {
+        return chunks ? chunk(piece) : std::move(piece);
+    }
+
+    /// Nothing: there is no more to come, or nobody to tell it.
+    net::awaitable<std::string> wait_piece(client_ptr who, event_ring::viewer& viewer) {
+        const auto due = later(world_.now(), config_.heartbeat);
+        while (!who->ended) {
+            auto piece = next_piece(viewer);
+            if (!piece.empty() || stopping_)
+                co_return piece;
+            if (world_.now() >= due)
+                co_return ": heartbeat\n\n";
+            co_await changed_.wait(due);
+        }
+        co_return std::string();
+    }
+
+    net::awaitable<void> notice_hang_up(client_ptr who) {
+        co_await ignore_input(who);
+        error_code ignored;
+        who->ended = true;
+        who->socket.close(ignored); // ends a write, too
+        changed_.notify_all();
+    }
+
+    runtime& world_;
+    watch_port_config config_;
+    watch_sources sources_;
+    event_ring& ring_;
+    tcp::acceptor listener_;
+    condition_variable changed_; // the ring, or what a viewer waits for
+    condition_variable stopped_;
+    bool stopping_ = false;
+    std::set<client*> clients_;
+    std::set<client*> refused_; // being told so
+    std::size_t viewers_ = 0;
+    task_scope tasks_;
+};
+
+watch_port::watch_port(runtime& world, watch_port_config config, watch_sources sources, event_ring& ring) {
+    if (ring.run().empty()) {
+        std::array<char, 16> digits{};
+        const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), world.random(), 16).ptr;
+        ring.name_run({digits.data(), end});
+    }
+    machine_ = std::make_unique<machine>(world, std::move(config), std::move(sources), ring);
+}
+
+watch_port::~watch_port() = default;
+
+result<endpoint> watch_port::listen() {
+    return machine_->listen();
+}
+
+net::awaitable<void> watch_port::run() {
+    auto root = machine_->run();
+    co_await net::co_spawn(machine_->world().executor(), std::move(root), net::use_awaitable);
+    co_await throw_if_cancelled();
+}
+
+void watch_port::stop() {
+    machine_->stop();
+}
+
+std::size_t watch_port::viewers() const noexcept {
+    return machine_->viewers();
+}
+
+} // namespace holdfast::app

@@ -1,0 +1,277 @@
+#include <holdfast/opencode/capture.hpp>
+
+#include <holdfast/opencode/session_core.hpp>
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+namespace holdfast::opencode::detail {
+namespace {
+
+constexpr std::size_t max_known_sessions = 4096;
+constexpr std::size_t max_depth = 16;
+
+} // namespace
+
+/// One of the things that may be under way at once.
+class captures::slot {
+public:
+    explicit slot(captures& of) : of_(of) { ++of_.taken_; }
+    ~slot() {
+        --of_.taken_;
+        of_.look_soon();
+    }
+    slot(const slot&) = delete;
+    slot& operator=(const slot&) = delete;
+
+private:
+    captures& of_;
+};
+
+captures::captures(server_core& server, task_scope& scope)
+    : server_(server), scope_(scope), changed_(server.world), phase_(server.world.now()) {}
+
+net::awaitable<void> captures::run() {
+    const auto server = server_.shared_from_this();
+    phase_ = server_.world.now() - duration(server_.world.random() % static_cast<std::uint64_t>(tick().count()));
+    struct ending {
+        captures& self;
+        ~ending() { self.server_.world.uncount(metric::sessions_captured, std::exchange(self.counted_, 0)); }
+    } const ending{*this};
+    for (;;)
+        co_await changed_.wait(begin_looks());
+}
+
+duration captures::tick() const {
+    return std::max<duration>(server_.config.capture.tick, milliseconds(1));
+}
+
+time_point captures::next_tick() const {
+    return phase_ + tick() * ((server_.world.now() - phase_) / tick() + 1);
+}
+
+bool captures::is_full() const {
+    return taken_ >= std::max<std::size_t>(server_.config.capture.concurrent, 1);
+}
+
+// At another endpoint nobody waits for the old one.
+void captures::notice_a_move() {
+    if (!server_.config.locate)
+        return;
+    const auto now_at = server_.rest().base().where;
+    if (where_ && *where_ != now_at) {
+        where_ = now_at;
+        server_.wake();
+    }
+    where_ = now_at;
+}
+
+/// Begins what is due, and says when more will be.
+time_point captures::begin_looks() {
+    notice_a_move();
+    auto next = server_.config.locate ? next_tick() : time_point::max();
+    std::multimap<time_point, std::shared_ptr<session_core>> due; // in a turn that all get, also where there are too many
+    auto all = server_.captured();
+    server_.world.uncount(metric::sessions_captured, std::exchange(counted_, all.size()));
+    server_.world.count(metric::sessions_captured, counted_);
+    for (auto& session : all) {
+        const auto at = session->next_look();
+        if (at <= server_.world.now())
+            due.emplace(at, std::move(session));
+        else
+            next = std::min(next, at);
+    }
+    if (due.empty())
+        return next;
+    // While a stream sees to an endpoint that does not answer, or its owner says that it is down, nobody else asks.
+    if (server_.streams_probe() || !server_.is_up()) {
+        for (const auto& [at, session] : due)
+            session->put_off_look(next_tick());
+        return std::min(next, next_tick());
+    }
+    for (const auto& [at, session] : due)
+        if (!is_full())
+            begin_look(session);
+    return next;
+}
+
+bool captures::is_usable(const place& where, const session_core& session) const {
+    return where.seen && session.is_marked(where.number) && server_.world.now() - where.at < tick() / 2;
+}
+
+void captures::begin_look(const std::shared_ptr<session_core>& session) {
+    auto seen = std::make_shared<const directory_view>();
+    if (session->is_located()) {
+        const auto& directory = session->info().directory;
+        auto& where = places_[directory];
+        if (where.asking)
+            return;
+        if (!is_usable(where, *session))
+            return begin_view(where, directory);
+        seen = where.seen;
+    }
+    session->look_begins(next_tick());
+    scope_.spawn(look_at(session, std::move(seen), std::make_shared<slot>(*this)));
+}
+
+void captures::begin_view(place& where, const std::string& directory) {
+    where.seen.reset();
+    where.asking = true;
+    where.at = server_.world.now();
+    where.number = ++views_;
+    for (const auto& session : server_.captured())
+        if (session->info().directory == directory && session->next_look() != time_point::max())
+            session->mark_look(where.number);
+    scope_.spawn(view(directory, std::make_shared<slot>(*this)));
+}
+
+net::awaitable<void> captures::view(std::string directory, [[maybe_unused]] std::shared_ptr<slot> mine) {
+    const auto server = server_.shared_from_this();
+    struct asking {
+        bool& flag;
+        ~asking() { flag = false; }
+    } const done{places_[directory].asking};
+    const auto seen = co_await fetch_view(directory);
+    forget_old_places();
+    if (seen) {
+        places_[directory].seen = *seen;
+        on_answer();
+        co_return;
+    }
+    sessions waiting;
+    for (auto& session : server_.captured())
+        if (session->info().directory == directory && session->next_look() <= server_.world.now())
+            waiting.push_back(std::move(session));
+    on_failure(waiting, seen.error());
+}
+
+void captures::forget_old_places() {
+    const auto old = server_.world.now() - 10 * tick();
+    std::erase_if(places_, [&](const auto& each) { return !each.second.asking && each.second.at < old; });
+}
+
+net::awaitable<void> captures::look_at(std::shared_ptr<session_core> session, std::shared_ptr<const directory_view> seen,
+                                       [[maybe_unused]] std::shared_ptr<slot> mine) {
+    const auto server = server_.shared_from_this();
+    server_.world.count(metric::captures);
+    const auto done = co_await session->look(std::move(seen));
+    if (!done)
+        co_return on_failure({session}, done.error());
+    session->look_succeeded();
+    on_answer();
+}
+
+net::awaitable<result<std::shared_ptr<const directory_view>>> captures::fetch_view(std::string directory) {
+    auto rest = server_.rest_for_looks();
+    auto step = co_await check_who_answers();
+    if (!step)
+        co_return step.error();
+    const auto view = std::make_shared<directory_view>();
+    auto status = co_await rest.status(directory);
+    if (!status)
+        co_return status.error();
+    view->status = std::move(*status);
+    if (view->status.empty())
+        co_return std::shared_ptr<const directory_view>(view); // nothing is at work: nobody asks
+    auto permissions = co_await rest.permissions(directory);
+    if (!permissions)
+        co_return permissions.error();
+    view->permissions = std::move(*permissions);
+    auto questions = co_await rest.questions(directory);
+    if (!questions)
+        co_return questions.error();
+    view->questions = std::move(*questions);
+    std::set<std::string> askers;
+    for (const auto& each : view->permissions)
+        askers.insert(each.session_id);
+    for (const auto& each : view->questions)
+        askers.insert(each.session_id);
+    for (const auto& asker : askers) {
+        step = co_await find_descent(asker, *view);
+        if (!step)
+            co_return step.error();
+    }
+    co_return std::shared_ptr<const directory_view>(view);
+}
+
+// What a session is below is told by itself alone. One that is not known any more asks nobody.
+net::awaitable<result<void>> captures::find_descent(std::string session, directory_view& into) {
+    auto rest = server_.rest_for_looks();
+    std::vector<session_info> descent;
+    std::string above = session;
+    while (!above.empty() && descent.size() < max_depth) {
+        auto found = known_.find(above);
+        if (found == known_.end()) {
+            auto told = co_await rest.get_session(above);
+            if (!told && told.error().code == errc::not_found)
+                co_return result<void>();
+            if (!told)
+                co_return told.error();
+            if (known_.size() >= max_known_sessions)
+                known_.clear();
+            found = known_.emplace(above, std::move(*told)).first;
+        }
+        if (found->second.parent_id.empty())
+            break;
+        descent.insert(descent.begin(), found->second);
+        above = found->second.parent_id;
+    }
+    if (!descent.empty())
+        into.descents.emplace(std::move(session), std::move(descent));
+    co_return result<void>();
+}
+
+// Where nothing answered for a while, another server may answer now.
+net::awaitable<result<void>> captures::check_who_answers() {
+    if (answers_ && !version_.empty())
+        co_return result<void>();
+    auto rest = server_.rest_for_looks();
+    const auto told = co_await rest.health();
+    if (!told && told.error().connected && !version_.empty() && retry::is_final(told.error()) &&
+        told.error().status != 401)
+        co_return retry::make_failure(errc::another_server, told.error().message, true);
+    if (!told)
+        co_return told.error();
+    if (!version_.empty() && version_ != told->version) {
+        log_record record;
+        record.event = "server.version_changed";
+        record.endpoint = to_string(rest.base().where);
+        record.tag = server_.config.tag;
+        record.action = version_ + " to " + told->version;
+        server_.world.log(record);
+    }
+    version_ = told->version;
+    co_return result<void>();
+}
+
+// A failure of the endpoint is one of all who would ask it: they wait together, and it is told once.
+void captures::on_failure(const sessions& looked_at, const failure& why) {
+    const auto now = server_.world.now();
+    const bool of_all = retry::blames_endpoint(why);
+    if (now - std::exchange(failed_at_, now) > seconds(1))
+        random_ = server_.world.random();
+    server_.world.count(metric::captures_failed);
+    for (const auto& session : looked_at) {
+        session->look_failed(why, random_);
+        if (!of_all || session == looked_at.front())
+            session->report_look();
+    }
+    if (of_all) {
+        answers_ = false;
+        for (const auto& session : server_.captured())
+            if (session->next_look() <= now || session->is_untroubled())
+                session->look_failed(why, random_);
+    }
+    look_soon();
+}
+
+void captures::on_answer() {
+    if (std::exchange(answers_, true))
+        return;
+    for (const auto& session : server_.captured())
+        session->endpoint_answers();
+    look_soon();
+}
+
+} // namespace holdfast::opencode::detail
