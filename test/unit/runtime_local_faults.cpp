@@ -17,6 +17,13 @@ using namespace holdfast;
 
 namespace {
 
+// UBSan opens a pipe for some of its checks, and calls what it cannot look at without one an error.
+#ifdef __SANITIZE_ADDRESS__
+constexpr bool may_have_none = false;
+#else
+constexpr bool may_have_none = true;
+#endif
+
 /// While it lives no file can be opened.
 class no_descriptors {
 public:
@@ -60,7 +67,8 @@ struct fixture : test::in_the_real_world {
 
 } // namespace
 
-BOOST_FIXTURE_TEST_CASE(without_descriptors_connecting_pauses_no_gate_is_suspect_and_then_it_goes_on, fixture) {
+BOOST_FIXTURE_TEST_CASE(without_descriptors_connecting_pauses_no_gate_is_suspect_and_then_it_goes_on, fixture,
+                        *boost::unit_test::enable_if<may_have_none>()) {
     BOOST_TEST(attempt().first.has_value()); // all that opens something for the first time has done so
     {
         const no_descriptors poor;

@@ -545,6 +545,60 @@ CO_TEST_CASE(another_server_on_the_same_port_is_not_taken_for_ours, a_followed_s
     co_await end();
 }
 
+// --- several feeds
+
+CO_TEST_CASE(who_follows_later_is_told_a_running_turn_from_its_beginning, a_followed_server) {
+    start();
+    const auto id = co_await new_session();
+    const auto first = server->follow(id, follow_by::stream);
+    co_await pass(seconds(1));
+    co_await somebody_prompts(id, "msg_1", "#slow:100");
+    co_await pass(seconds(1));
+    follow(id, follow_by::capture);
+    co_await pass(seconds(5));
+    BOOST_TEST(told[id]->text("msg_1") == words(100));
+    BOOST_TEST(told[id]->endings() == "msg_1 completed ");
+    co_await end();
+}
+
+CO_TEST_CASE(a_feed_that_begins_after_the_server_was_stopped_ends_at_once, a_followed_server) {
+    start();
+    const auto id = co_await new_session();
+    server->stop();
+    co_await pass(seconds(1));
+    follow(id, follow_by::capture);
+    co_await pass(milliseconds(1));
+    BOOST_TEST(told[id]->ended);
+    co_await end();
+}
+
+CO_TEST_CASE(a_session_that_was_moved_while_nothing_ran_is_found_again, a_followed_server) {
+    start();
+    const auto id = co_await new_session("/one");
+    follow(id, follow_by::stream);
+    co_await pass(seconds(1));
+    host->model().move_session(id, "/two");
+    host->pump();
+    co_await pass(seconds(61));
+    co_await somebody_prompts(id, "msg_1", "#plain");
+    co_await pass(seconds(5));
+    BOOST_TEST(told[id]->endings() == "msg_1 completed ");
+    co_await end();
+}
+
+CO_TEST_CASE(a_web_page_in_the_servers_place_ends_no_following, a_followed_server) {
+    start();
+    const auto id = co_await new_session();
+    const auto feed = follow(id, follow_by::capture);
+    co_await pass(seconds(6));
+    testing::fault page;
+    page.what = testing::fault::kind::web_page;
+    host->model().inject(page);
+    co_await pass(seconds(30));
+    BOOST_TEST(!feed.view().trouble.has_value());
+    co_await end();
+}
+
 // --- asks
 
 CO_TEST_CASE(asks_are_answered_by_rule_for_the_session_and_its_children, a_followed_server) {

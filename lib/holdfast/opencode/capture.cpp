@@ -155,6 +155,10 @@ net::awaitable<void> captures::look_at(std::shared_ptr<session_core> session, st
                                        [[maybe_unused]] std::shared_ptr<slot> mine) {
     const auto server = server_.shared_from_this();
     server_.world.count(metric::captures);
+    struct ending { // also when it ends by an exception
+        session_core& looked_at;
+        ~ending() { looked_at.look_ends(); }
+    } const ending{*session};
     const auto done = co_await session->look(std::move(seen));
     if (!done)
         co_return on_failure({session}, done.error());

@@ -122,6 +122,7 @@ public:
     /// Looks at it; by what was seen of its directory since mark_look(), once it is known which that is.
     [[nodiscard]] net::awaitable<result<void>> look(std::shared_ptr<const directory_view> seen);
     void look_begins(time_point next);
+    void look_ends() noexcept { looking_ = false; }
     void look_succeeded();
     void look_failed(const failure& why, std::uint64_t random);
     /// Tells of the last one that did.

@@ -34,6 +34,8 @@ std::shared_ptr<feed_core> session_core::follow(follow_by how) {
         made->events.put({info_.id, std::move(out.message), std::move(out.event)});
     std::erase_if(feeds_, [](const auto& each) { return each.expired(); });
     feeds_.push_back(made);
+    if (capture_.next_try() == time_point::max())
+        wake_look(); // who comes after it was given up shall be told so too
     tracker_.follow();
     if (server_->stopping().requested())
         close_feeds();
@@ -166,6 +168,8 @@ net::awaitable<result<void>> session_core::look(std::shared_ptr<const directory_
         done = co_await look_for_news();
     else
         done = co_await merge_snapshot(true);
+    if (!done && done.error().code == errc::not_found)
+        done = co_await merge_snapshot(true); // deleted in the middle of it: the next one begins with that
     if (done && stranger_)
         co_return who_is_this({});
     co_return done;
