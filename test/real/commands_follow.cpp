@@ -34,10 +34,14 @@ struct followed {
 
     explicit followed(lines more = {}, const lines& faults = {})
         : server(faults), session(make_session(server.port())),
-          child(command_of("holdfast", arguments(std::move(more)))) {}
+          child(command_of("holdfast", arguments(std::move(more)))) {
+        // What is over by then is not told.
+        BOOST_REQUIRE(child.wait_line(with("session.followed"), 30s, process::stream::errors));
+    }
 
     lines arguments(lines more) const {
-        more.insert(more.begin(), {"follow", session, "--server", server.url(), "--base-delay", "100ms"});
+        more.insert(more.begin(), {"follow", session, "--server", server.url(), "--base-delay", "100ms",
+                                   "--log-level", "debug"});
         return more;
     }
     void prompt(const std::string& text) { prompt_session(server.port(), session, text); }

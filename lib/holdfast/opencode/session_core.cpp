@@ -775,6 +775,7 @@ bool session_core::merge(const snapshot& seen, turn_tracker::mark taken, bool by
         on_unknown();
         return true;
     }
+    const bool knew_history = tracker_.knows_history();
     const bool merged = by_capture ? tracker_.on_capture(seen, taken, now) : tracker_.on_snapshot(seen, taken, now);
     if (!merged)
         return false;
@@ -783,6 +784,8 @@ bool session_core::merge(const snapshot& seen, turn_tracker::mark taken, bool by
         active_at_ = now;
     pump();
     latest_ = seen.messages.empty() ? std::string() : seen.messages.back().info.id;
+    if (!knew_history && tracker_.knows_history())
+        log_followed();
     if (!seen.session_known)
         on_unknown();
     return true;
@@ -982,6 +985,15 @@ void session_core::on_settled(const std::string& message, settlement& how) {
     world().uncount(metric::asks_waiting,
                     std::erase_if(asks_, [&](const auto& each) { return each.second.message == message; }));
     log_settlement(message, how);
+}
+
+void session_core::log_followed() const {
+    log_record record;
+    record.level = log_level::debug;
+    record.event = "session.followed";
+    record.session = info_.id;
+    record.tag = tag();
+    world().log(record);
 }
 
 void session_core::log_settlement(const std::string& message, const settlement& how) const {

@@ -207,6 +207,7 @@ private:
     void hand_out(turn_tracker::output out);
     void on_opened(const std::string& message);
     void on_settled(const std::string& message, settlement& how);
+    void log_followed() const;
     void log_settlement(const std::string& message, const settlement& how) const;
 
     /// Held while a prompt is on its way: the next one waits for it.
