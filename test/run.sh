@@ -73,6 +73,8 @@ cmake --preset release -DHOLDFAST_WERROR=ON >/dev/null
 cmake --build --preset release -j "$jobs" --target holdfast-sim-test
 say "test: 2,000 seeds of the simulated world"
 build/release/bin/holdfast-sim-test --threads "$jobs" --rows
+say "test: 440 seeds more, with sessions that others follow"
+build/release/bin/holdfast-sim-test --threads "$jobs" --seeds 1000020-1000459
 
 sh test/coverage.sh
 

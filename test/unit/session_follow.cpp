@@ -495,6 +495,49 @@ CO_TEST_CASE(where_there_is_no_time_for_all_each_session_has_its_turn, a_followe
     co_await end();
 }
 
+CO_TEST_CASE(a_repair_that_failed_is_made_again_though_nothing_was_at_work, a_followed_server) {
+    start();
+    const auto id = co_await new_session();
+    follow(id, follow_by::stream);
+    co_await pass(seconds(2));
+    host->model().cut_streams(world.time().now());
+    host->pump();
+    co_await pass(milliseconds(100));
+    co_await somebody_prompts(id, "msg_1", "#plain");
+    co_await pass(milliseconds(700));
+    testing::fault broken;
+    broken.what = testing::fault::kind::api_status;
+    broken.status = 500;
+    broken.times = 1;
+    host->model().inject(broken);
+    co_await pass(seconds(10));
+    BOOST_TEST(told[id]->endings() == "msg_1 completed ");
+    co_await end();
+}
+
+CO_TEST_CASE(a_server_that_is_gone_for_good_ends_all_feeds, a_followed_server) {
+    bool gone = false;
+    config.locate = [&gone] {
+        stream::location where;
+        where.url = url_of(here);
+        where.what = gone ? stream::location::state::gone : stream::location::state::up;
+        return where;
+    };
+    start();
+    const auto streamed = co_await new_session();
+    const auto captured = co_await new_session();
+    follow(streamed, follow_by::stream);
+    follow(captured, follow_by::capture);
+    co_await pass(seconds(2));
+    gone = true;
+    host->model().cut_streams(world.time().now());
+    host->pump();
+    co_await pass(seconds(10));
+    BOOST_TEST(told[streamed]->ended);
+    BOOST_TEST(told[captured]->ended);
+    co_await end();
+}
+
 // --- who answers
 
 CO_TEST_CASE(a_session_that_the_server_never_knew_ends_its_feed, a_followed_server) {

@@ -67,9 +67,17 @@ void captures::notice_a_move() {
     where_ = now_at;
 }
 
+// For good, its owner says. One that is streamed is told so by its stream.
+void captures::end_all() {
+    for (const auto& session : server_.captured())
+        session->on_gone();
+}
+
 /// Begins what is due, and says when more will be.
 time_point captures::begin_looks() {
     notice_a_move();
+    if (server_.is_gone())
+        end_all();
     auto next = server_.config.locate ? next_tick() : time_point::max();
     std::multimap<time_point, std::shared_ptr<session_core>> due; // in a turn that all get, also where there are too many
     auto all = server_.captured();

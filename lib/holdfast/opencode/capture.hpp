@@ -59,6 +59,7 @@ private:
     void begin_look(const std::shared_ptr<session_core>& session);
     void begin_view(place& where, const std::string& directory);
     void notice_a_move();
+    void end_all();
     void forget_old_places();
     [[nodiscard]] bool is_usable(const place& where, const session_core& session) const;
     [[nodiscard]] bool is_full() const;

@@ -343,6 +343,9 @@ public:
     /// A stream of ours sees to the endpoint, which does not answer.
     [[nodiscard]] bool streams_probe() const;
     [[nodiscard]] bool is_up() const { return locate().what == stream::location::state::up; }
+    [[nodiscard]] bool is_gone() const {
+        return config.locate && locate().what == stream::location::state::gone;
+    }
     void unfollow(const std::string& directory, const std::string& session);
     void learn_child(const std::string& directory, const std::string& child, const std::string& root);
     void release(const std::shared_ptr<session_core>& session);

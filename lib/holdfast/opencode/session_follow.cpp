@@ -154,8 +154,8 @@ net::awaitable<result<void>> session_core::look(std::shared_ptr<const directory_
         auto found = co_await read_directory_again();
         if (found && !is_located())
             co_return retry::make_failure(errc::missing_field, "the session has no directory", true);
-        if (found)
-            next_look_ = world().now(); // it has only been found
+        if (found) // its stream, where it has one, may tell the rest
+            next_look_ = wants_stream() ? later(world().now(), config().capture.tick) : world().now();
         if (found || found.error().code != errc::not_found)
             co_return found;
         on_unknown();

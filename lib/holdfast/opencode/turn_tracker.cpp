@@ -173,6 +173,7 @@ struct turn_tracker::state {
     bool abort_due = false;
     bool moved = false; ///< while turns are open: an abort reaches the session where it is, not what it left behind
     bool following = false;      ///< every prompt is a turn of its own
+    bool unseen = false;         ///< and what happened before this stream began is not known yet
     bool history_known = false;  ///< what was over when that began has been told apart
     std::vector<std::string> opened;
     bool merging = false; ///< a message of a snapshot: its parts are told together, in their order
@@ -1496,6 +1497,7 @@ struct turn_tracker::state {
         if (attached)
             break_stream();
         attached = true;
+        unseen = following;
         ++seen.epoch;
         // What was not even posted yet can have missed nothing.
         for (auto& t : turns)
@@ -1543,9 +1545,10 @@ struct turn_tracker::state {
             if (child.id != root && children.emplace(child.id, child.parent_id).second)
                 ++news;
         merge_messages(s, now);
-        if (attached && taken.epoch == seen.epoch)
+        if (attached && taken.epoch == seen.epoch) {
+            unseen = false;
             repaired(now);
-        else if (by_capture && !attached)
+        } else if (by_capture && !attached)
             captured(now);
         if (taken.status_seen == seen.status_seen)
             set_status(s.status, now);
@@ -1744,7 +1747,7 @@ struct turn_tracker::state {
         const auto consider = [&](time_point t) {
             next = next ? std::min(*next, t) : t;
         };
-        if (!any_visible())
+        if (!any_visible() && !unseen)
             return next;
         if (no_snapshot_before)
             consider(*no_snapshot_before);
@@ -1762,7 +1765,7 @@ struct turn_tracker::state {
     bool wants_snapshot() const {
         if (!attached || no_snapshot_before)
             return false;
-        return quiet_due || std::any_of(turns.begin(), turns.end(), [](const turn& t) {
+        return quiet_due || unseen || std::any_of(turns.begin(), turns.end(), [](const turn& t) {
                    return t.grace_over || t.doubt || (!t.silent && !t.trusted);
                });
     }
@@ -1900,6 +1903,7 @@ void turn_tracker::abort_accepted() {
 }
 
 void turn_tracker::follow() {
+    state_->unseen = state_->unseen || (state_->attached && !state_->following);
     state_->following = true;
 }
 
