@@ -275,7 +275,7 @@ CO_TEST_CASE(a_session_is_followed_to_its_stream_while_it_is_at_work_and_leaves_
 
 CO_TEST_CASE(an_ask_is_told_by_a_capture_once_also_one_of_a_child, a_followed_server) {
     start();
-    for (const std::string script : {"#ask", "#task:ask"}) {
+    for (const std::string script : {"#ask", "#task:ask", "#task:task:ask"}) {
         const auto id = co_await new_session();
         const auto feed = follow(id, follow_by::capture);
         co_await pass(seconds(1));
@@ -442,6 +442,7 @@ CO_TEST_CASE(a_server_that_moves_is_looked_at_there_without_waiting_out_the_old_
         where.url = url_of(at);
         return where;
     };
+    config.policy.max_delay = config.capture.retry.max_delay = minutes(30);
     start();
     const auto streamed = co_await new_session();
     const auto captured = co_await new_session();
@@ -535,6 +536,55 @@ CO_TEST_CASE(a_server_that_is_gone_for_good_ends_all_feeds, a_followed_server) {
     co_await pass(seconds(10));
     BOOST_TEST(told[streamed]->ended);
     BOOST_TEST(told[captured]->ended);
+    co_await end();
+}
+
+CO_TEST_CASE(the_first_look_that_succeeds_ends_the_wait_of_all_others, a_followed_server) {
+    start();
+    const auto first = co_await new_session();
+    const auto second = co_await new_session();
+    const auto feed = follow(first, follow_by::capture);
+    co_await pass(seconds(10));
+    world.net().outage(here, memory_network::behaviour::refuse);
+    co_await pass(minutes(5));
+    const auto later_feed = follow(second, follow_by::capture);
+    co_await pass(seconds(90));
+    world.net().outage(here, std::nullopt);
+    while (feed.view().trouble && later_feed.view().trouble)
+        co_await pass(milliseconds(100));
+    co_await pass(seconds(1));
+    BOOST_TEST(!feed.view().trouble.has_value());
+    BOOST_TEST(!later_feed.view().trouble.has_value());
+    co_await end();
+}
+
+CO_TEST_CASE(no_more_looks_are_under_way_than_allowed, a_followed_server) {
+    config.capture.concurrent = 2;
+    start();
+    for (int i = 0; i < 20; ++i)
+        follow(co_await new_session("/dir" + std::to_string(i % 3)), follow_by::capture);
+    world.net().latency(milliseconds(20));
+    std::size_t most = 0;
+    world.on_handler([&] { most = std::max(most, world.net().open_connections()); });
+    co_await pass(seconds(20));
+    world.on_handler({});
+    BOOST_TEST(most == 2u);
+    co_await end();
+}
+
+CO_TEST_CASE(what_many_short_turns_said_between_two_looks_is_told_though_another_runs, a_followed_server) {
+    config.capture.tick = seconds(60);
+    start();
+    const auto id = co_await new_session();
+    follow(id, follow_by::capture);
+    co_await pass(seconds(2));
+    for (int i = 0; i < 15; ++i) {
+        co_await somebody_prompts(id, "msg_" + std::to_string(10 + i), "#plain");
+        co_await pass(seconds(1));
+    }
+    co_await somebody_prompts(id, "msg_long", "#slow:4000");
+    co_await pass(seconds(70));
+    BOOST_TEST(told[id]->all<settlement>().size() == 15u);
     co_await end();
 }
 

@@ -170,8 +170,6 @@ net::awaitable<result<void>> session_core::look(std::shared_ptr<const directory_
         done = co_await merge_snapshot(true);
     if (!done && done.error().code == errc::not_found)
         done = co_await merge_snapshot(true); // deleted in the middle of it: the next one begins with that
-    if (done && stranger_)
-        co_return who_is_this({});
     co_return done;
 }
 
