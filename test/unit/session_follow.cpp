@@ -294,6 +294,46 @@ CO_TEST_CASE(an_ask_is_told_by_a_capture_once_also_one_of_a_child, a_followed_se
     co_await end();
 }
 
+CO_TEST_CASE(who_joins_in_mid_turn_is_told_all_of_it, a_followed_server) {
+    model.pace = milliseconds(150);
+    start();
+    for (const std::string script : {"#reason", "#tool", "#ask", "#question"}) {
+        const auto id = co_await new_session();
+        follow(id, follow_by::stream);
+        co_await pass(seconds(1));
+        co_await somebody_prompts(id, "msg_" + id, script);
+        std::vector<std::shared_ptr<heard>> joined;
+        for (int i = 0; i < 15; ++i) {
+            co_await pass(milliseconds(150));
+            if (!told[id]->all<settlement>().empty())
+                break;
+            joined.push_back(std::make_shared<heard>());
+            tasks->spawn(hear(server->follow(id, follow_by::stream), joined.back()));
+        }
+        co_await pass(seconds(20));
+        BOOST_TEST_CONTEXT(script) {
+            BOOST_TEST(!joined.empty());
+            const auto reasoning = [](const heard& by) {
+                std::string text;
+                for (const auto& each : by.all<opencode::reasoning_event>())
+                    text += each.delta;
+                return text;
+            };
+            for (const auto& each : joined) {
+                BOOST_TEST(each->text() == told[id]->text());
+                BOOST_TEST(reasoning(*each) == reasoning(*told[id]));
+                BOOST_TEST(each->all<opencode::usage_event>().size() == told[id]->all<opencode::usage_event>().size());
+                BOOST_TEST(each->all<opencode::permission_event>().size() ==
+                           told[id]->all<opencode::permission_event>().size());
+                BOOST_TEST(each->all<opencode::question_event>().size() ==
+                           told[id]->all<opencode::question_event>().size());
+                BOOST_TEST(each->endings() == told[id]->endings());
+            }
+        }
+    }
+    co_await end();
+}
+
 // --- looks that fail
 
 CO_TEST_CASE(a_refused_look_is_tried_again_after_20_40_and_60_seconds_exactly, a_followed_server) {

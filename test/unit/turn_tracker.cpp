@@ -2888,3 +2888,68 @@ BOOST_AUTO_TEST_CASE(a_settled_prompt_that_is_told_of_again_takes_no_place_after
     s.idles();
     BOOST_TEST(s.end("p2") == "completed message_finished");
 }
+
+// --- a session that is followed
+
+namespace {
+
+part asked(const std::string& prompt) {
+    return text(prompt, "prt_" + prompt, "ask " + prompt, true);
+}
+
+} // namespace
+
+BOOST_AUTO_TEST_CASE(how_deep_a_session_is_is_known_of_the_root_and_its_own_alone) {
+    story s;
+    BOOST_TEST((s.tracker.depth_of(root) == 0u));
+    BOOST_TEST(!s.tracker.depth_of("ses_other").has_value());
+}
+
+BOOST_AUTO_TEST_CASE(what_runs_when_the_following_begins_is_told_with_what_waited_for_it_and_nothing_before) {
+    struct row {
+        const char* name;
+        snapshot seen;
+        std::vector<std::string> opened;
+    };
+    const auto old_turn = std::vector<message>{{user("p0", 1), {asked("p0")}}, {finished(answer("a0", "p0", 2), "stop"), {}}};
+    const auto with = [&](const session_status& status, std::vector<message> more) {
+        auto all = old_turn;
+        all.insert(all.end(), more.begin(), more.end());
+        return snap_of(status, all);
+    };
+    const row rows[] = {
+        {"all is over", with(idle, {}), {}},
+        {"one is answered", with(busy, {{user("p1", 3), {asked("p1")}}, {answer("a1", "p1", 4), {}}}), {"p1"}},
+        {"two are answered together",
+         with(busy, {{user("p1", 3), {asked("p1")}}, {user("p2", 4), {asked("p2")}}, {answer("a2", "p2", 5), {}}}),
+         {"p1", "p2"}},
+        {"one waits behind an answer that is over", with(busy, {{user("p1", 3), {asked("p1")}}}), {"p1"}},
+        {"the server goes on by a message of its own",
+         with(busy, {{user("p1", 3), {asked("p1")}},
+                     {finished(answer("a1", "p1", 4), "stop"), {}},
+                     {user("s1", 5), {synthetic("s1")}},
+                     {answer("a2", "s1", 6), {}}}),
+         {"p1"}},
+    };
+    for (const auto& r : rows) {
+        story s;
+        s.tracker.follow();
+        const auto taken = s.tracker.begin_snapshot();
+        BOOST_TEST(s.tracker.on_capture(r.seen, taken, s.now));
+        BOOST_TEST(s.tracker.take_opened() == r.opened, boost::test_tools::per_element());
+        BOOST_TEST_MESSAGE(r.name);
+    }
+}
+
+BOOST_AUTO_TEST_CASE(a_turn_that_its_owner_let_go_of_is_not_told_to_who_follows) {
+    story s;
+    s.tracker.follow();
+    s.prompt("p1");
+    s.status(busy);
+    s.says(answer("a1", "p1"));
+    s.tracker.close("p1", outcome::detached, rule::detached, std::nullopt, reprompt::no, s.now);
+    (void)s.tracker.take_opened();
+    s.says(user("p1"));
+    s.says(asked("p1"));
+    BOOST_TEST(s.tracker.take_opened().size() == 0u);
+}
