@@ -168,8 +168,9 @@ net::awaitable<void> captures::look_at(std::shared_ptr<session_core> session, st
         ~ending() { looked_at.look_ends(); }
     } const ending{*session};
     const auto done = co_await session->look(std::move(seen));
+    const sessions alone(1, session); // no list of initializers: g++ 12 frees those twice in a coroutine
     if (!done)
-        co_return on_failure({session}, done.error());
+        co_return on_failure(alone, done.error());
     session->look_succeeded();
     on_answer();
 }
