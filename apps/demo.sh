@@ -1,7 +1,7 @@
 #!/bin/sh
-# The main job, shown: three simulated OpenCode servers, of which one cuts its streams, one falls silent, and one is
-# killed and comes back, with turns running on all of them, and `holdfast watch` on the three. Ends by itself, with the
-# table of what there was, and checks that every turn was settled once. Needs no key and no account.
+# The main job, shown: three simulated OpenCode servers, of which one is steady, one cuts its streams and falls silent,
+# and one is killed and comes back, with turns running on all of them, and `holdfast watch` on the three. Ends by itself,
+# with the table of what there was, and checks that every turn was settled once. Needs no key and no account.
 #   sh apps/demo.sh [--seconds N] [--replace-boost]
 # --seconds N: for so long (default: 40).
 set -eu

@@ -1,6 +1,9 @@
 #include "credentials.hpp"
 
+#include "stream_options.hpp"
+
 #include <cstdlib>
+#include <utility>
 
 namespace holdfast::app {
 
@@ -24,6 +27,23 @@ void add_credentials(http::url& base, const std::string& user) {
         return;
     base.user = name.empty() ? "opencode" : name;
     base.has_userinfo = true;
+}
+
+std::string find_access(const std::string& server, const std::string& user, const http::tls_options& tls,
+                        output& notes, server_access& into) {
+    auto base = http::parse_url(server);
+    if (!base)
+        return base.error().message;
+    into.base = std::move(*base);
+    add_credentials(into.base, user);
+    if (into.base.where.scheme != "https")
+        return tls_options_for_nothing(tls);
+    auto made = http::make_tls_context(tls);
+    if (!made)
+        return made.error().message;
+    into.tls = std::move(*made);
+    notes.text(tls_warning(tls));
+    return {};
 }
 
 } // namespace holdfast::app

@@ -1,8 +1,12 @@
 // As whom a command asks an OpenCode server.
 #pragma once
 
+#include "output.hpp"
+
+#include <holdfast/http/tls.hpp>
 #include <holdfast/http/url.hpp>
 
+#include <memory>
 #include <string>
 
 namespace holdfast::app {
@@ -13,5 +17,15 @@ namespace holdfast::app {
 /// Those of the URL, else `user` ("NAME" or "NAME:PASSWORD"), else the environment's, as OpenCode itself
 /// reads it.
 void add_credentials(http::url& base, const std::string& user);
+
+/// How one OpenCode server is reached.
+struct server_access {
+    http::url base; ///< with its credentials
+    std::shared_ptr<const http::tls_context> tls; ///< null: it is not https
+};
+
+/// By a command's options; what they make unsafe is told in `notes`. @return why it cannot be; empty: it can
+[[nodiscard]] std::string find_access(const std::string& server, const std::string& user,
+                                      const http::tls_options& tls, output& notes, server_access& into);
 
 } // namespace holdfast::app

@@ -188,22 +188,10 @@ private:
 };
 
 command_result follow(const follow_options& options, command_context& context) {
-    auto base = http::parse_url(options.server);
-    if (!base)
-        return misused(base.error().message);
-    add_credentials(*base, options.user);
-    std::shared_ptr<const http::tls_context> tls;
-    if (base->where.scheme != "https") {
-        if (const auto wrong = tls_options_for_nothing(options.tls); !wrong.empty())
-            return misused(wrong);
-    } else {
-        auto made = http::make_tls_context(options.tls);
-        if (!made)
-            return misused(made.error().message);
-        tls = std::move(*made);
-        context.notes.text(tls_warning(options.tls));
-    }
-    follower one(options, std::move(*base), std::move(tls), context);
+    server_access server;
+    if (auto wrong = find_access(options.server, options.user, options.tls, context.notes, server); !wrong.empty())
+        return misused(std::move(wrong));
+    follower one(options, std::move(server.base), std::move(server.tls), context);
     return one.run();
 }
 
