@@ -1,6 +1,7 @@
 #include "support/command.hpp"
 
 #include "support/eventually.hpp"
+#include "support/paths.hpp"
 
 #include <csignal>
 #include <fstream>
@@ -30,7 +31,7 @@ std::string command_result::text() const {
 }
 
 std::string program_path(std::string_view name) {
-    return std::string(HOLDFAST_BIN_DIR "/").append(name);
+    return (program_folder() / name).string();
 }
 
 command_result run_command(std::string_view name, const std::vector<std::string>& arguments,

@@ -1,6 +1,8 @@
 // Recorded streams for tests: their events, and what REST would have said at any moment of them.
 #pragma once
 
+#include "support/paths.hpp"
+
 #include <holdfast/opencode/event.hpp>
 #include <holdfast/opencode/turn_tracker.hpp>
 #include <holdfast/sse/parser.hpp>
@@ -28,8 +30,7 @@ inline std::string read_file(const std::filesystem::path& path) {
 inline std::vector<std::filesystem::path> all_recordings() {
     std::vector<std::filesystem::path> all;
     for (const char* folder : {"transcripts", "recordings"})
-        for (const auto& entry :
-             std::filesystem::directory_iterator(std::filesystem::path(HOLDFAST_TEST_DATA) / folder))
+        for (const auto& entry : std::filesystem::directory_iterator(data_folder() / folder))
             if (entry.path().extension() == ".sse")
                 all.push_back(entry.path());
     std::sort(all.begin(), all.end());

@@ -3,6 +3,8 @@
 #define BOOST_TEST_MODULE source_rules
 #include <boost/test/unit_test.hpp>
 
+#include "support/paths.hpp"
+
 #include <algorithm>
 #include <cctype>
 #include <filesystem>
@@ -19,7 +21,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-const fs::path root = fs::path(HOLDFAST_TEST_DATA).parent_path().parent_path();
+const fs::path root = holdfast::test::data_folder().parent_path().parent_path();
 
 struct source {
     std::string name; ///< relative to the root

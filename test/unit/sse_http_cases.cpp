@@ -3,6 +3,7 @@
 #define BOOST_TEST_MODULE sse_http_cases
 #include <boost/test/unit_test.hpp>
 
+#include "support/paths.hpp"
 #include "support/streams.hpp"
 
 #include <boost/json/parse.hpp>
@@ -34,7 +35,7 @@ namespace json = boost::json;
 using fixture = test::source_fixture;
 
 json::array published_cases() {
-    std::ifstream file(HOLDFAST_TEST_DATA "/cases.json", std::ios::binary);
+    std::ifstream file(holdfast::test::data_folder() / "cases.json", std::ios::binary);
     const std::string text(std::istreambuf_iterator<char>(file), {});
     return json::parse(text).as_object().at("http").as_array();
 }

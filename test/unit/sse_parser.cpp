@@ -3,6 +3,7 @@
 #include <boost/test/unit_test.hpp>
 
 #include "support/counted_allocations.hpp"
+#include "support/paths.hpp"
 #include "support/sse_streams.hpp"
 
 #include <holdfast/sse/parser.hpp>
@@ -164,7 +165,7 @@ std::string bytes(const json::value& latin1) {
 
 const json::object& cases() {
     static const json::value all = [] {
-        std::ifstream file(HOLDFAST_TEST_DATA "/cases.json", std::ios::binary);
+        std::ifstream file(holdfast::test::data_folder() / "cases.json", std::ios::binary);
         return json::parse(std::string(std::istreambuf_iterator<char>(file), {}));
     }();
     return all.as_object();
