@@ -16,7 +16,12 @@ using test::place;
 
 namespace {
 
+// As many as the name of the case says where that is quick; a sanitizer at -O0 needs a tenth of the work for as much sense.
+#ifdef __OPTIMIZE__
 constexpr std::size_t many = 1000;
+#else
+constexpr std::size_t many = 120;
+#endif
 constexpr auto day = std::chrono::hours(24);
 
 /// Answers each connection with the head of an event stream, which it holds.
@@ -129,7 +134,7 @@ void check_recovery(thousand_streams& all) {
     all.world.settle();
     BOOST_TEST(all.open() == 100u);
     all.world.run_for(seconds(1));
-    BOOST_TEST(all.open() >= 599u);
+    BOOST_TEST(all.open() >= std::min<std::size_t>(many, 599));
     all.world.run_for(milliseconds(801));
     BOOST_TEST(all.open() == many);
     BOOST_TEST(all.lines() >= before + 1);
