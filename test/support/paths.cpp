@@ -1,5 +1,7 @@
 #include "support/paths.hpp"
 
+#include <cstdlib>
+
 namespace holdfast::test {
 
 const std::filesystem::path& data_folder() {
@@ -8,7 +10,10 @@ const std::filesystem::path& data_folder() {
 }
 
 const std::filesystem::path& program_folder() {
-    static const std::filesystem::path folder = HOLDFAST_BIN_DIR;
+    static const std::filesystem::path folder = [] {
+        const char* const named = std::getenv("HOLDFAST_PROGRAM_FOLDER");
+        return named ? named : HOLDFAST_BIN_DIR;
+    }();
     return folder;
 }
 

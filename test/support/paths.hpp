@@ -9,7 +9,7 @@ namespace holdfast::test {
 /// The folder test/data.
 [[nodiscard]] const std::filesystem::path& data_folder();
 
-/// The folder that holds this build's programs.
+/// The folder that holds the programs that tests run: this build's, or HOLDFAST_PROGRAM_FOLDER of the environment.
 [[nodiscard]] const std::filesystem::path& program_folder();
 
 } // namespace holdfast::test
