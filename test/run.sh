@@ -61,30 +61,34 @@ need_promtool
 need_opencode
 [ "$setup_only" = no ] || { say "set up"; exit 0; }
 
-# At -O0 with both sanitizers, this is the debug run too; of the simulation it runs a tenth of the seeds.
+# At -O0 with both sanitizers, this is the debug run too; of the simulation it runs a tenth of the seeds. It counts which
+# lines of the library the unit tests run.
 say "build: everything, with ASan and UBSan"
-cmake --preset asan -DHOLDFAST_WERROR=ON >/dev/null
+cmake --preset asan -DHOLDFAST_WERROR=ON -DHOLDFAST_COVERAGE=ON >/dev/null
 cmake --build --preset asan -j "$jobs"
-say "test: unit tests, fuzz corpora, simulation, commands, consumers, the real server"
-ctest --preset asan -j "$jobs"
+find build/asan -name '*.gcda' -exec rm -f {} +
+say "test: unit tests"
+ctest --preset asan -j "$jobs" -L unit
+sh test/coverage.sh --of build/asan
+say "test: fuzz corpora, simulation, commands, consumers, the real server"
+ctest --preset asan -j "$jobs" -LE unit
 
-say "build: the simulation, optimised"
+say "build: the simulation and the days of outage, optimised"
 cmake --preset release -DHOLDFAST_WERROR=ON >/dev/null
-cmake --build --preset release -j "$jobs" --target holdfast-sim-test
+cmake --build --preset release -j "$jobs" --target holdfast-sim-test unit-incidents_of_a_day unit-day_of_outage
+say "test: a thousand streams, and a thousand captured sessions, whose servers are away for a day"
+ctest --preset release -j "$jobs" -R '^unit/(incidents_of_a_day|day_of_outage)$'
 say "test: 2,000 seeds of the simulated world"
 build/release/bin/holdfast-sim-test --threads "$jobs" --rows
 say "test: 440 seeds more, with sessions that others follow"
 build/release/bin/holdfast-sim-test --threads "$jobs" --seeds 1000020-1000459
 
-sh test/coverage.sh
-
 say "build: the stream core, sessions and the simulation, with TSan"
 cmake --preset tsan -DHOLDFAST_WERROR=ON >/dev/null
 cmake --build --preset tsan -j "$jobs" --target unit-event_hub unit-event_source unit-runtime unit-runtime_log \
-  unit-runtime_limits unit-session unit-session_follow real-threads \
-  holdfast holdfast-sim-test
+  unit-runtime_limits unit-session unit-session_follow real-threads holdfast-sim-test
 say "test: these, and servers on several threads"
-ctest --preset tsan -R '^(unit/(event_hub|event_source|runtime(_log|_limits)?|session(_follow)?)|real/threads)$'
+HOLDFAST_PROGRAM_FOLDER=$PWD/build/asan/bin ctest --preset tsan -R '^(unit/(event_hub|event_source|runtime(_log|_limits)?|session(_follow)?)|real/threads)$'
 build/tsan/bin/holdfast-sim-test --seeds 1-50 --threads 2
 
 sh test/fuzz/run.sh 30
