@@ -193,7 +193,7 @@ net::awaitable<failure> refusal(runtime& world, body_stream answer, url proxy, s
     const auto patience = std::min(patience_with_proxy, until - world.now());
     auto body = co_await read_error_body(world, answer, patience);
     const auto& head = answer.head();
-    const auto retry_after = parse_retry_after(head.find("Retry-After"), world.wall_now());
+    const auto retry_after = retry_wait(head.headers, world.wall_now());
     auto why = retry::make_status_failure(head.status, std::move(body), retry_after, head.headers);
     why.message =
         "the proxy " + to_string(proxy.where) + " answered " + asked + " with status " + std::to_string(head.status);
