@@ -107,7 +107,6 @@ BOOST_AUTO_TEST_CASE(anything_else_is_ignored) {
                                                             " ",
                                                             "-1",
                                                             "+1",
-                                                            "1.5",
                                                             "1s",
                                                             "0x10",
                                                             "1 2",
