@@ -216,6 +216,11 @@ std::size_t parser::most_of(std::string_view line, errc& limit) const {
 
 // A limit was passed by the last byte of this beginning of a line. True: that is to be told.
 bool parser::over(errc limit, std::string_view beginning) {
+    if (limit == errc::id_too_long) { // a stream that cannot be resumed there is better than none
+        has_id_ = false;
+        ++long_ids_;
+        return false;
+    }
     if (!wanted_.skip_oversized) {
         error_ = limit;
         return true;
@@ -226,7 +231,6 @@ bool parser::over(errc limit, std::string_view beginning) {
     } else {
         data_lines_ = 0;
         data_.release();
-        has_id_ = has_id_ && limit != errc::id_too_long;
         if (std::exchange(skipping_, true))
             return false;
     }
