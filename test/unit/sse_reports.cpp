@@ -142,14 +142,16 @@ private:
 
     void over(const std::string& limit, const std::string& line) {
         dropped_ = true;
+        if (limit == "id") {
+            has_id_ = false;
+            return;
+        }
         bool of_an_event = limit != "line";
         for (const std::string field : {"data:", "event:", "id:", "retry:"})
             of_an_event = of_an_event || field.starts_with(line) || line.starts_with(field);
         if (of_an_event) {
             lines_ = 0;
             data_.clear();
-            if (limit == "id")
-                has_id_ = false;
             if (std::exchange(skipping_, true))
                 return;
         }
@@ -291,9 +293,33 @@ BOOST_AUTO_TEST_CASE(the_id_of_a_skipped_event_is_committed_so_that_it_is_not_fe
     check_every_cut("id: 1\ndata: 12345\n", {"skipped event"}, {.event = 4});
 }
 
-BOOST_AUTO_TEST_CASE(an_id_over_its_limit_is_not_kept_and_its_event_is_skipped) {
-    check_every_cut("id: 1\ndata: a\n\nid: 2\nid: 345\ndata: b\n\ndata: c\n\n",
-                    {"event message|a|1", "skipped id", "event message|c|1", "last 1"}, {.id = 2});
+BOOST_AUTO_TEST_CASE(an_id_over_its_limit_is_not_kept_and_costs_no_event) {
+    for (const bool skip : {false, true})
+        check_every_cut("id: 1\ndata: a\n\nid: 2\nid: 345\ndata: b\n\ndata: c\n\n",
+                        {"event message|a|1", "event message|b|1", "event message|c|1", "last 1"}, {.id = 2},
+                        {.comments = true, .skip_oversized = skip});
+}
+
+BOOST_AUTO_TEST_CASE(an_id_of_8_kib_is_kept_and_one_byte_more_is_not) {
+    const std::string most(8192, 'x');
+    sse::parser parser;
+    for (const std::string& id : {most, most + 'x', std::string(100'000, 'x'), std::string(8193, '\0')}) {
+        const std::string stream = "id: " + id + "\ndata: a\n\n";
+        for (const auto size : {std::size_t{1000}, stream.size()}) {
+            std::size_t events = 0;
+            for (const auto piece : cut_every(stream, size))
+                for (std::string_view input = piece; parser.next(input);)
+                    ++events;
+            BOOST_TEST(events == 1u);
+            BOOST_TEST(!parser.error());
+            BOOST_TEST((parser.event().id == most));
+            BOOST_TEST(parser.pending() == 0u);
+        }
+    }
+    BOOST_TEST(parser.long_ids() == 6u);
+    parser.reset();
+    BOOST_TEST(parser.long_ids() == 6u);
+    BOOST_TEST((parser.last_event_id() == most));
 }
 
 BOOST_AUTO_TEST_CASE(too_many_data_lines_skip_the_event) {
