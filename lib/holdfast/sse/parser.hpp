@@ -78,6 +78,16 @@ public:
     /// limit is passed. True: what() it is, and `input` holds what is left. False: all consumed, or error().
     [[nodiscard]] bool next(std::string_view& input);
 
+    /// The stream has ended behind the bytes given so far: takes what is under way as if its line and its event were
+    /// complete, which the standard does not. True: there is something to give, as next() says it; call it until
+    /// false, then reset().
+    [[nodiscard]] bool finish();
+
+    /// What came behind the last event and is none, so far: the beginning of an event under way, or lines that are
+    /// no field (a JSON text, say), joined by blanks; at most 200 bytes of it, untrusted. Comments do not count.
+    /// Empty: nothing. Where such lines came first, they are told.
+    [[nodiscard]] std::string left() const;
+
     /// What the last successful next() found: always an event, unless options ask for more.
     [[nodiscard]] found what() const noexcept { return what_; }
 
@@ -104,6 +114,8 @@ public:
     /// number too large for the type is its maximum; an empty value, or one with anything but digits, is
     /// ignored.
     [[nodiscard]] std::optional<std::uint64_t> retry_ms() const noexcept { return retry_ms_; }
+    /// The next connection is to another server, for which it does not hold.
+    void forget_retry() noexcept { retry_ms_.reset(); }
 
     /// Bytes held for an event that is not complete yet.
     [[nodiscard]] std::size_t pending() const noexcept;
@@ -140,6 +152,7 @@ private:
     bool data_field(std::string_view value);
     void id_field(std::string_view value);
     void retry_field(std::string_view value);
+    void other_line(std::string_view line);
     bool comment(std::string_view text);
     bool blank_line();
     bool keep_rest(std::string_view& input);
@@ -172,6 +185,7 @@ private:
     bool has_type_ = false;
     std::string id_;
     bool has_id_ = false;
+    std::string other_; // the beginning of lines that are no field, since the last event
 };
 
 } // namespace holdfast::sse
