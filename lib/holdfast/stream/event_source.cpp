@@ -19,6 +19,16 @@ sse::options wanted_of(const source_config& config) {
     return {.comments = config.comments, .skip_oversized = config.oversized == oversized::skip};
 }
 
+// Where no greeting is expected, silence before the head is as any other.
+duration header_deadline(const source_config& config) {
+    if (config.transport.deadlines.header)
+        return *config.transport.deadlines.header;
+    if (expects_greeting(config))
+        return http::default_header_deadline;
+    return config.stall_timeout == duration::zero() ? duration::zero()
+                                                    : std::max(config.stall_timeout, http::default_header_deadline);
+}
+
 // What a field gives as an id is where to begin: it must not outlive the ids that the stream gives.
 std::string take_last_event_id(std::vector<header>& fields) {
     std::string id;
@@ -37,6 +47,7 @@ event_source::event_source(runtime& world, source_config config)
     : world_(world), config_(std::move(config)), schedule_(config_.policy),
       parser_(config_.limits, wanted_of(config_)), due_(world.now()),
       closing_(world.clock(), world.executor()), woken_(world) {
+    config_.transport.deadlines.header = header_deadline(config_);
     parser_.last_event_id(take_last_event_id(config_.headers));
     closing_.expires_at(time_point::max());
 }

@@ -110,18 +110,27 @@ struct source_config {
     bool comments = false; ///< told as items; they count as life in any case
 
     retry::policy policy = retry::session_stream(); ///< when to try again and when to stop
-    http::transport transport;                      ///< deadlines, TLS, proxies
+    /// Deadlines, TLS, proxies. Where `transport.deadlines.header` is not set, the head of a stream that begins with a
+    /// greeting must come within http::default_header_deadline, and the endpoint is to blame when it does not. Any
+    /// other server may send its head with its first event, as browsers allow: it has the stall timeout, at least
+    /// that default, and no limit where that is zero; and its silence blames nobody.
+    http::transport transport;
     /// No byte for so long, comments counted: torn down and had again (class stall); zero: never. 60 s:
     /// servers send something every 10 to 30 s, and gaps of 27 s have been seen on healthy streams. It does
     /// not run between calls of next().
     duration stall_timeout = seconds(60);
-    /// Where a first event is expected: by then after the head (class timeout, errc::no_greeting); zero: none
-    /// is.
+    /// Where a greeting is expected, that is a first event at once: by then after the head (class timeout,
+    /// errc::no_greeting); zero: none is.
     duration greeting_timeout{};
     sse::limits limits;                   ///< of lines and events
     std::size_t header_limit = 16u << 10; ///< bytes of a response head, and of trailers and chunk extensions
     std::string tag;                      ///< the owner's name for this stream, in log records
 };
+
+/// Whether the stream is to begin with a greeting.
+[[nodiscard]] inline bool expects_greeting(const source_config& config) noexcept {
+    return config.greeting_timeout != duration::zero();
+}
 
 /// What a stream tells, in order. Views and pointers hold until the next call of next() or try_next(), and no
 /// longer than the source.

@@ -114,7 +114,11 @@ net::awaitable<result<http::body_stream>> handshake::ask(http::request what) {
     auto answer = co_await http::open(world_, where, std::move(what), config_.transport, bounds);
     if (!answer && !answer.error().connected)
         acted_ = acted_before;
-    co_return std::move(answer);
+    if (answer)
+        co_return std::move(answer);
+    auto why = answer.error();
+    why.answer_was_due = expects_greeting(config_);
+    co_return why;
 }
 
 // Nothing: it is the stream, or a redirect that was taken.
