@@ -234,7 +234,7 @@ BOOST_AUTO_TEST_CASE(the_servers_delay_replaces_the_base_within_bounds) {
                                 {duration::max(), seconds(30)}};
     for (const row& each : rows) {
         schedule s(session_stream());
-        s.server_base_delay(each.asked);
+        s.server_retry(each.asked);
         same(end(s), again(each.base, 2));
         same(end(s), again(std::min<duration>(each.base * 2, seconds(30)), 3));
         same(end(s, ended, seconds(5)), again(each.base, 1));
@@ -422,7 +422,7 @@ BOOST_AUTO_TEST_CASE(the_servers_delay_is_ignored_where_asked) {
     policy p;
     p.heed_retry_field = false;
     schedule s(p);
-    s.server_base_delay(seconds(20));
+    s.server_retry(seconds(20));
     same(end(s), again(seconds(1), 2));
 }
 
