@@ -277,7 +277,8 @@ net::awaitable<result<body_stream>> open_until(runtime& world, url where, reques
     const auto state =
         std::make_shared<exchange_access::impl>(world, std::move(*wire), bounds, what.method == "HEAD");
     auto stream = exchange_access::make(state); // closes the connection on every way out
-    const auto answered_by = std::min(until, deadline_after(world.now(), how.deadlines.header.value_or(default_header_deadline)));
+    const auto header = how.deadlines.header.value_or(default_header_deadline);
+    const auto answered_by = std::min(until, deadline_after(world.now(), header));
     const auto heads = co_await state->exchange_heads(std::move(*bytes), answered_by, errc::header_timeout);
     if (!heads)
         co_return heads.error();

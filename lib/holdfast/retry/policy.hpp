@@ -148,9 +148,9 @@ public:
     /// failure that carried it; it is not spread, as earlier is too early.
     ///
     /// A server that makes progress but hangs up at once must not be hammered: while connections with progress live
-    /// shorter than the base delay, and the server asked nothing by `retry:`, the wait is also at least base_delay, then doubled
-    /// for each further one up to max_delay. This has a count of its own, which gives nothing up, not even by
-    /// `max_elapsed`; one longer life clears it.
+    /// shorter than the base delay, and the server asked nothing by `retry:`, the wait is also at least base_delay,
+    /// then doubled for each further one up to max_delay. This has a count of its own, which gives nothing up, not
+    /// even by `max_elapsed`; one longer life clears it.
     decision on_end(const failure& f, const life& was, time_point now, std::uint64_t random);
 
     /// The attempt became a stream: from now on no failure is the first, and the next begins another outage.

@@ -26,8 +26,8 @@ struct event {
 };
 
 /// Bounds on what a stream may make the parser hold. A limit passed, but that of ids, is an error, see
-/// parser::error(), or, where so asked, skipped, see parser::skipped(). It is found as soon as the byte that passes it is in, also
-/// in a line that has not ended, also in a comment; so which limit is reported does not depend on where the
+/// parser::error(), or, where so asked, skipped, see parser::skipped(). It is found as soon as the byte that passes it
+/// is in, also in a line that has not ended, also in a comment; so which limit is reported does not depend on where the
 /// input is cut.
 struct limits {
     std::size_t line = 64u << 20;      ///< bytes of one line, without its end; an OpenCode server sent one of 31 MB
