@@ -74,6 +74,9 @@ void check_retry_after(std::string_view value) {
     const auto text = trimmed(value);
     if (is_number(text))
         check_seconds(text, found);
+    else if (text.find_first_not_of("0123456789.") == std::string::npos) // a fraction is rounded up
+        hold(!found || *found == std::chrono::ceil<std::chrono::seconds>(*found) || *found == duration::max(),
+             "a wait is whole seconds", text);
     else
         check_date(text, found);
     // Later, a date is nearer, and a number is the same.

@@ -603,8 +603,11 @@ void attempts_stay_within_the_policy(const observations& seen, complaints& out) 
             const auto shortest = policy.jitter == retry::jitter::none    ? *longest
                                   : policy.jitter == retry::jitter::equal ? *longest / 2
                                                                           : duration::zero();
-            const auto most = std::max(*longest, std::min(e->failure.retry_after.value_or(duration::zero()),
-                                                          policy.max_retry_after));
+            // The guard against hammering waits longer after a short life with progress, whose end is at most the first
+            // failure of a run.
+            const auto guarded = e->attempt <= 2 ? policy.max_delay : *longest;
+            const auto most = std::max({*longest, guarded, std::min(e->failure.retry_after.value_or(duration::zero()),
+                                                                    policy.max_retry_after)});
             if (e->retry_in < shortest || e->retry_in > most)
                 out.push_back({"attempts stay within the policy", name_of(t) + ": attempt " +
                                                                       std::to_string(e->attempt) + " comes in " +

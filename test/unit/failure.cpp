@@ -146,6 +146,20 @@ BOOST_AUTO_TEST_CASE(an_exchange_that_times_out_after_its_status_shows_the_endpo
     BOOST_TEST(shows_endpoint_alive(f));
 }
 
+BOOST_AUTO_TEST_CASE(a_header_timeout_blames_the_endpoint_only_where_an_answer_was_due) {
+    failure f = make_failure(errc::header_timeout, {}, true);
+    check(f, failure_class::timeout, false, blame::endpoint);
+    f.answer_was_due = false;
+    check(f, failure_class::timeout, false, blame::nobody);
+    // Of another failure it says nothing.
+    for (const auto& each : code_cases) {
+        failure other = make_failure(each.code);
+        other.answer_was_due = false;
+        if (each.code != errc::header_timeout)
+            check(other, each.cls, each.final, each.tells);
+    }
+}
+
 BOOST_AUTO_TEST_CASE(a_cut_tells_nothing_about_the_endpoint_even_after_a_status) {
     failure f = make_failure(errc::cut, {}, true);
     f.status = 200;

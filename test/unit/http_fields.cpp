@@ -63,12 +63,50 @@ BOOST_AUTO_TEST_CASE(a_fraction_of_a_second_does_not_shorten_the_wait) {
     BOOST_TEST((waits("Sun, 06 Nov 1994 08:50:37 GMT", now + milliseconds(999)) == 60000));
 }
 
+BOOST_AUTO_TEST_CASE(a_fraction_of_seconds_is_rounded_up) {
+    BOOST_TEST((waits("2.6") == 3000));
+    BOOST_TEST((waits("2.0") == 2000));
+    BOOST_TEST((waits("2.") == 2000));
+    BOOST_TEST((waits(" 2.000000000000000000000000001 ") == 3000));
+    BOOST_TEST((waits(".5") == 1000));
+    BOOST_TEST((waits("0.0") == 0));
+    BOOST_TEST((parse_retry_after("99999999999999999999.5", now) == duration::max()));
+    BOOST_TEST((parse_retry_after("9223372036.9", now) == duration::max()));
+    for (const auto text : {".", "1.2.3", "..", "1. 5", "-1.5", "1.5s", "1.-5", "1,5", "1e3", "1.5e1"})
+        BOOST_TEST(!waits(text), text);
+}
+
+BOOST_AUTO_TEST_CASE(a_wait_is_taken_from_the_most_exact_field_that_means_one) {
+    using fields = std::vector<header>;
+    struct row {
+        fields given;
+        std::optional<long long> ms;
+    };
+    for (const row& each : std::vector<row>{
+             {{}, std::nullopt},
+             {{{"Retry-After", "7"}}, 7000},
+             {{{"retry-after-ms", "400"}}, 400},
+             {{{"Retry-After-Ms", "400.2"}}, 401},
+             {{{"x-ms-retry-after-ms", "250"}}, 250},
+             {{{"Retry-After", "7"}, {"retry-after-ms", "400"}}, 400},
+             {{{"Retry-After", "7"}, {"retry-after-ms", "soon"}}, 7000},
+             {{{"Retry-After", "7"}, {"retry-after-ms", ""}}, 7000},
+             {{{"Retry-After", "soon"}, {"retry-after-ms", "-1"}}, std::nullopt},
+             {{{"X-RateLimit-Reset-After", "7"}}, std::nullopt},
+             {{{"retry-after-ms", "0"}, {"Retry-After", "9"}}, 0},
+         }) {
+        const auto wait = http::retry_wait(each.given, now);
+        BOOST_TEST(((wait ? std::optional(to_ms(*wait)) : std::nullopt) == each.ms), each.given.size());
+    }
+    const fields endless{{"retry-after-ms", "9223372036855"}};
+    BOOST_TEST((http::retry_wait(endless, now) == duration::max()));
+}
+
 BOOST_AUTO_TEST_CASE(anything_else_is_ignored) {
     for (const std::string& text : std::vector<std::string>{"",
                                                             " ",
                                                             "-1",
                                                             "+1",
-                                                            "1.5",
                                                             "1s",
                                                             "0x10",
                                                             "1 2",

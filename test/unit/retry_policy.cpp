@@ -222,22 +222,26 @@ BOOST_AUTO_TEST_CASE(retry_after_is_never_undercut_by_jitter) {
             s.on_end(make_status_failure(429, "", seconds(40)), no_life, t0, random()).delay == seconds(40)));
 }
 
-BOOST_AUTO_TEST_CASE(the_servers_delay_replaces_the_base_within_bounds) {
+BOOST_AUTO_TEST_CASE(what_the_server_asks_is_the_wait_after_health_and_the_least_wait_after_a_failure) {
     struct row {
-        duration asked, base;
+        duration asked, heeded;
     };
     const std::vector<row> rows{{milliseconds(0), milliseconds(10)},
                                 {milliseconds(9), milliseconds(10)},
                                 {milliseconds(250), milliseconds(250)},
                                 {seconds(30), seconds(30)},
-                                {seconds(31), seconds(30)},
-                                {duration::max(), seconds(30)}};
+                                {seconds(31), seconds(31)},
+                                {minutes(10), minutes(10)},
+                                {minutes(11), minutes(10)},
+                                {duration::max(), minutes(10)}};
     for (const row& each : rows) {
         schedule s(session_stream());
-        s.server_base_delay(each.asked);
-        same(end(s), again(each.base, 2));
-        same(end(s), again(std::min<duration>(each.base * 2, seconds(30)), 3));
-        same(end(s, ended, seconds(5)), again(each.base, 1));
+        s.server_retry(each.asked);
+        unsigned next = 2;
+        for (const int wait : {1, 2, 4, 8, 16, 30}) // it changes neither patience nor growth
+            same(end(s), again(std::max<duration>(each.heeded, seconds(wait)), next++));
+        same(end(s), give_up(7));
+        same(end(s, ended, seconds(5)), again(each.heeded, 1));
     }
 }
 
@@ -422,7 +426,7 @@ BOOST_AUTO_TEST_CASE(the_servers_delay_is_ignored_where_asked) {
     policy p;
     p.heed_retry_field = false;
     schedule s(p);
-    s.server_base_delay(seconds(20));
+    s.server_retry(seconds(20));
     same(end(s), again(seconds(1), 2));
 }
 

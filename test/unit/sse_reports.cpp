@@ -142,14 +142,16 @@ private:
 
     void over(const std::string& limit, const std::string& line) {
         dropped_ = true;
+        if (limit == "id") {
+            has_id_ = false;
+            return;
+        }
         bool of_an_event = limit != "line";
         for (const std::string field : {"data:", "event:", "id:", "retry:"})
             of_an_event = of_an_event || field.starts_with(line) || line.starts_with(field);
         if (of_an_event) {
             lines_ = 0;
             data_.clear();
-            if (limit == "id")
-                has_id_ = false;
             if (std::exchange(skipping_, true))
                 return;
         }
@@ -291,9 +293,114 @@ BOOST_AUTO_TEST_CASE(the_id_of_a_skipped_event_is_committed_so_that_it_is_not_fe
     check_every_cut("id: 1\ndata: 12345\n", {"skipped event"}, {.event = 4});
 }
 
-BOOST_AUTO_TEST_CASE(an_id_over_its_limit_is_not_kept_and_its_event_is_skipped) {
-    check_every_cut("id: 1\ndata: a\n\nid: 2\nid: 345\ndata: b\n\ndata: c\n\n",
-                    {"event message|a|1", "skipped id", "event message|c|1", "last 1"}, {.id = 2});
+BOOST_AUTO_TEST_CASE(an_id_over_its_limit_is_not_kept_and_costs_no_event) {
+    for (const bool skip : {false, true})
+        check_every_cut("id: 1\ndata: a\n\nid: 2\nid: 345\ndata: b\n\ndata: c\n\n",
+                        {"event message|a|1", "event message|b|1", "event message|c|1", "last 1"}, {.id = 2},
+                        {.comments = true, .skip_oversized = skip});
+}
+
+BOOST_AUTO_TEST_CASE(an_id_of_8_kib_is_kept_and_one_byte_more_is_not) {
+    const std::string most(8192, 'x');
+    sse::parser parser;
+    for (const std::string& id : {most, most + 'x', std::string(100'000, 'x'), std::string(8193, '\0')}) {
+        const std::string stream = "id: " + id + "\ndata: a\n\n";
+        for (const auto size : {std::size_t{1000}, stream.size()}) {
+            std::size_t events = 0;
+            for (const auto piece : cut_every(stream, size))
+                for (std::string_view input = piece; parser.next(input);)
+                    ++events;
+            BOOST_TEST(events == 1u);
+            BOOST_TEST(!parser.error());
+            BOOST_TEST((parser.event().id == most));
+            BOOST_TEST(parser.pending() == 0u);
+        }
+    }
+    BOOST_TEST(parser.long_ids() == 6u);
+    parser.reset();
+    BOOST_TEST(parser.long_ids() == 6u);
+    BOOST_TEST((parser.last_event_id() == most));
+}
+
+namespace {
+
+// What is left behind a stream, wherever it is cut, then what finish() makes of it.
+lines at_the_end(const std::string& stream, sse::options wanted = all_of_it) {
+    std::vector<lines> all;
+    for (const std::size_t size : {std::size_t{1}, std::size_t{3}, std::max<std::size_t>(stream.size(), 1)}) {
+        sse::parser parser({}, wanted);
+        for (const auto piece : cut_every(stream, size)) {
+            const std::string buffer(piece);
+            for (std::string_view input = buffer; parser.next(input);) {
+            }
+        }
+        lines told{"left " + parser.left()};
+        while (parser.finish())
+            told.push_back(told_by(parser));
+        BOOST_TEST(!parser.finish());
+        BOOST_TEST(parser.pending() == 0u);
+        all.push_back(told);
+    }
+    for (const auto& each : all)
+        BOOST_TEST(each == all.front(), boost::test_tools::per_element());
+    return all.front();
+}
+
+} // namespace
+
+BOOST_AUTO_TEST_CASE(what_a_stream_leaves_behind_its_last_event_is_told_or_taken_for_an_event) {
+    struct row {
+        std::string stream;
+        lines told;
+    };
+    for (const row& each : std::vector<row>{
+             {"", {"left "}},
+             {"data: x\n\n", {"left "}},
+             {"data: x\n\n: bye", {"left ", "comment bye"}},
+             {"data: x\n\n\n\r\n", {"left "}},
+             {"data: x\n\n\xEF\xBB", {"left \xEF\xBB"}},
+             {"data: x\n\ndata: [DONE]", {"left data: [DONE]", "event message|[DONE]|"}},
+             {"data: x\n\ndata: [DONE]\n", {"left data: [DONE]", "event message|[DONE]|"}},
+             {"data: x\n\ndata: [DONE]\r", {"left data: [DONE]", "event message|[DONE]|"}},
+             {"id: 7\nevent: e\ndata: a\ndata: b", {"left data: a", "event e|a\nb|7"}},
+             {"data: a\n: bye", {"left data: a", "comment bye", "event message|a|"}},
+             {"data", {"left data", "event message||"}},
+             {"event: e", {"left event: e"}},
+             {"event: e\n", {"left event: e"}},
+             {"id: 7\n", {"left id: 7"}},
+             {"retry: 5\n", {"left "}},
+             {R"({"error":"no"})", {R"(left {"error":"no"})"}},
+             {R"({"error":"no"})" "\n\n", {R"(left {"error":"no"})"}},
+             {"{\n  \"error\": {\r\n    \"code\": 400\n", {R"(left { "error": { "code": 400)"}},
+             {"data: x\n\n{}\n\n", {"left {}"}},
+             {"foo: bar\ndata: x\n\n", {"left "}},
+             {std::string(5000, 'x'), {"left " + std::string(200, 'x')}},
+             {std::string(5000, 'x') + '\n', {"left " + std::string(200, 'x')}},
+         })
+        BOOST_TEST(at_the_end(each.stream) == each.told, boost::test_tools::per_element());
+}
+
+BOOST_AUTO_TEST_CASE(a_finished_event_commits_its_id_and_a_reset_leaves_nothing) {
+    sse::parser parser;
+    std::string_view input = "id: 7\ndata: x";
+    BOOST_TEST(!parser.next(input));
+    BOOST_TEST(parser.finish());
+    BOOST_TEST(parser.event().id == "7");
+    BOOST_TEST(parser.last_event_id() == "7");
+    input = "{\ndata: y";
+    BOOST_TEST(!parser.next(input));
+    parser.reset();
+    BOOST_TEST(parser.left() == "");
+    BOOST_TEST(!parser.finish());
+}
+
+BOOST_AUTO_TEST_CASE(of_a_skipped_event_nothing_is_finished) {
+    sse::parser parser({.event = 4}, {.skip_oversized = true});
+    std::string_view input = "data: 12345\ndata: 1";
+    BOOST_TEST(parser.next(input));
+    while (parser.next(input)) {
+    }
+    BOOST_TEST(!parser.finish());
 }
 
 BOOST_AUTO_TEST_CASE(too_many_data_lines_skip_the_event) {
@@ -405,7 +512,7 @@ BOOST_AUTO_TEST_CASE(an_oversized_event_of_any_size_is_skipped_in_the_same_memor
             found += pour(parser, std::string(beginning) + piece, 1);
             found += pour(parser, piece, 4096); // 64 MiB
         });
-        BOOST_TEST(found == 1u);
+        BOOST_TEST(found == (beginning.ends_with("id: ") ? 0u : 1u)); // such an id costs no event
         BOOST_TEST(spent < 200000u, beginning); // the pieces themselves, and one line
         std::string_view rest = "\n\ndata: on\n\n";
         lines told;

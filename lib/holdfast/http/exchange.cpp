@@ -193,7 +193,7 @@ net::awaitable<failure> refusal(runtime& world, body_stream answer, url proxy, s
     const auto patience = std::min(patience_with_proxy, until - world.now());
     auto body = co_await read_error_body(world, answer, patience);
     const auto& head = answer.head();
-    const auto retry_after = parse_retry_after(head.find("Retry-After"), world.wall_now());
+    const auto retry_after = retry_wait(head.headers, world.wall_now());
     auto why = retry::make_status_failure(head.status, std::move(body), retry_after, head.headers);
     why.message =
         "the proxy " + to_string(proxy.where) + " answered " + asked + " with status " + std::to_string(head.status);
@@ -277,7 +277,8 @@ net::awaitable<result<body_stream>> open_until(runtime& world, url where, reques
     const auto state =
         std::make_shared<exchange_access::impl>(world, std::move(*wire), bounds, what.method == "HEAD");
     auto stream = exchange_access::make(state); // closes the connection on every way out
-    const auto answered_by = std::min(until, deadline_after(world.now(), how.deadlines.header));
+    const auto header = how.deadlines.header.value_or(default_header_deadline);
+    const auto answered_by = std::min(until, deadline_after(world.now(), header));
     const auto heads = co_await state->exchange_heads(std::move(*bytes), answered_by, errc::header_timeout);
     if (!heads)
         co_return heads.error();

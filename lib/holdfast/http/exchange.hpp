@@ -9,6 +9,7 @@
 #include <holdfast/runtime/runtime.hpp>
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -16,12 +17,17 @@
 
 namespace holdfast::http {
 
+/// The header deadline of calls, and of streams that begin with a greeting.
+inline constexpr duration default_header_deadline = seconds(10);
+
 /// How long each step may take; zero: no limit.
 struct deadlines {
     /// From the start to an established connection: the look-up, all addresses, a proxy and its tunnel.
     duration connect = seconds(10);
     duration tls = seconds(10);      ///< of https://, from there to established TLS
-    duration header = seconds(10);   ///< from there to the whole response head
+    /// From there to the whole response head. Not set: default_header_deadline; of an event stream without a greeting
+    /// its stall timeout, see stream::source_config.
+    std::optional<duration> header;
     duration exchange = seconds(30); ///< of fetch() as a whole
 };
 

@@ -1,6 +1,7 @@
 #include <holdfast/http/fields.hpp>
 
 #include <holdfast/http/ascii.hpp>
+#include <holdfast/http/request.hpp>
 
 #include <algorithm>
 #include <array>
@@ -150,10 +151,21 @@ std::optional<seconds_since_epoch> parse_date(std::string_view text, std::chrono
     return asctime.ok() ? asctime_date(asctime) : std::nullopt;
 }
 
-duration parse_seconds(std::string_view digits) {
+/// Digits with at most one point among them, in units of `Unit`; a fraction counts as a whole one more.
+template <class Unit>
+std::optional<duration> parse_count(std::string_view text) {
+    const auto point = std::min(text.find('.'), text.size());
+    const auto whole = text.substr(0, point);
+    const auto fraction = text.substr(std::min(point + 1, text.size()));
+    const auto are_digits = [](std::string_view part) { return std::all_of(part.begin(), part.end(), is_digit); };
+    if (whole.size() + fraction.size() == 0 || !are_digits(whole) || !are_digits(fraction))
+        return std::nullopt;
+    const bool more = fraction.find_first_not_of('0') != std::string_view::npos;
+    constexpr auto longest = std::chrono::floor<Unit>(duration::max()).count();
     long long count = 0;
-    const auto parsed = std::from_chars(digits.data(), digits.data() + digits.size(), count);
-    return parsed.ec == std::errc() ? saturated(std::chrono::seconds(count)) : duration::max();
+    const auto parsed = std::from_chars(whole.data(), whole.data() + whole.size(), count);
+    const bool fits = whole.empty() || (parsed.ec == std::errc() && count < longest);
+    return fits ? duration(Unit(count + (more ? 1 : 0))) : duration::max();
 }
 
 /// The first element of the list that is none of those allowed, or empty.
@@ -201,14 +213,23 @@ bool is_media_type(std::string_view content_type, std::string_view expected) noe
 
 std::optional<duration> parse_retry_after(std::string_view value, wall_time now) noexcept {
     value = trim(value);
-    if (!value.empty() && std::all_of(value.begin(), value.end(), is_digit))
-        return parse_seconds(value);
+    if (const auto count = parse_count<std::chrono::seconds>(value))
+        return count;
     const date today(std::chrono::floor<std::chrono::days>(now));
     const auto when = parse_date(value, today.year());
     if (!when)
         return std::nullopt;
     const auto wait = *when - std::chrono::floor<std::chrono::seconds>(now);
     return saturated(std::max(wait, std::chrono::seconds(0)));
+}
+
+std::optional<duration> retry_wait(const std::vector<header>& response_fields, wall_time now) noexcept {
+    for (const std::string_view exact : {"retry-after-ms", "x-ms-retry-after-ms"})
+        if (const auto* const field = find_header(response_fields, exact))
+            if (const auto wait = parse_count<std::chrono::milliseconds>(trim(field->value)))
+                return wait;
+    const auto* const field = find_header(response_fields, "Retry-After");
+    return field ? parse_retry_after(field->value, now) : std::nullopt;
 }
 
 } // namespace holdfast::http

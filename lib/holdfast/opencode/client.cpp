@@ -124,7 +124,7 @@ std::optional<failure> unreadable(const http::response& answer, std::string_view
 
 failure make_api_failure(const http::response& answer, wall_time now) {
     auto why = retry::make_status_failure(answer.head.status, answer.body.substr(0, retry::max_failure_body),
-                                          http::parse_retry_after(answer.head.find("Retry-After"), now));
+                                          http::retry_wait(answer.head.headers, now));
     if (answer.head.status == 404)
         why.code = errc::not_found;
     if (answer.head.status == 401) {

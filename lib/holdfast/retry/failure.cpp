@@ -173,7 +173,8 @@ bool blames_endpoint(const failure& f) noexcept {
     case failure_class::tls:
         return true;
     case failure_class::timeout:
-        return f.code == errc::connect_timeout || f.code == errc::tls_timeout || f.code == errc::header_timeout;
+        return f.code == errc::connect_timeout || f.code == errc::tls_timeout ||
+               (f.code == errc::header_timeout && f.answer_was_due);
     case failure_class::http_status:
     case failure_class::throttled:
         return is_gateway_status(f.status);

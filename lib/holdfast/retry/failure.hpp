@@ -30,7 +30,7 @@ enum class failure_class {
     http_status,  ///< an error status
     throttled,    ///< 429, or 503 with Retry-After
     content_type, ///< not what was asked for
-    early_end,    ///< a clean end less than `policy::healthy_after` after the head
+    early_end,    ///< a clean end of a stream that was not healthy, see is_healthy()
     ended,        ///< a clean end of a healthy stream: no failure
     cut,          ///< ended in the middle of something, also before the head was whole
     stall,        ///< no byte for the stall timeout
@@ -55,6 +55,9 @@ struct failure {
     std::string body;                    ///< the first `max_failure_body` bytes of an error's body, untrusted
     std::optional<duration> retry_after; ///< what the server asked for, already bounded below by 0
     bool connected = false;              ///< a connection was had before it failed
+    /// Of a header timeout: the server was to answer at once, as with a call, or a stream that begins with a
+    /// greeting. False: it may send its head with its first event, so its silence blames nobody.
+    bool answer_was_due = true;
 
     friend bool operator==(const failure&, const failure&) = default;
 };
@@ -86,13 +89,14 @@ using result = boost::system::result<T, failure>;
 [[nodiscard]] bool is_final(const failure& f) noexcept;
 
 /// True for failures of the endpoint, which every stream and call to it would meet: refused, unreachable,
-/// dns, tls, connect or header timeout, 502 503 504. Others stay with the stream that met them.
+/// dns, tls, connect timeout, header timeout where the answer was due, 502 503 504. Others stay with the stream that
+/// met them.
 [[nodiscard]] bool blames_endpoint(const failure& f) noexcept;
 
 /// True for failures that only a working endpoint can cause, as it answered: other statuses, a wrong type, an
 /// early end, a missing greeting, a stall of an open stream, an answer that is malformed or over a limit.
-/// Neither this nor blames_endpoint(): a cut, an exchange timeout before any status, and local failures; they
-/// tell nothing about the endpoint.
+/// Neither this nor blames_endpoint(): a cut, an exchange timeout before any status, a header timeout where no answer
+/// was due, and local failures; they tell nothing about the endpoint.
 [[nodiscard]] bool shows_endpoint_alive(const failure& f) noexcept;
 
 } // namespace holdfast::retry

@@ -27,6 +27,12 @@ duration between(duration low, duration high, std::uint64_t random) {
     return low + duration(static_cast<duration::rep>(random % choices));
 }
 
+// Of what a server asked, earlier is too early: as much is added as spread() may take off.
+duration lengthened(duration asked, jitter kind, std::uint64_t random) {
+    const duration more = asked - spread(asked, kind, random);
+    return more > duration::max() - asked ? duration::max() : asked + more;
+}
+
 bool contains(const std::vector<int>& statuses, int status) {
     return std::find(statuses.begin(), statuses.end(), status) != statuses.end();
 }
@@ -90,33 +96,51 @@ bool is_final(const policy& p, const failure& f) noexcept {
     return is_final(f);
 }
 
+bool is_healthy(const policy& p, const life& of, bool clean_end) noexcept {
+    const bool stable = p.stable_after > duration::zero() && of.lived >= p.stable_after;
+    return of.progress || stable || (clean_end && of.lived >= p.healthy_after);
+}
+
 schedule::schedule(retry::policy p) : policy_(std::move(p)) {}
 
-schedule::decision schedule::on_end(const failure& f, duration lived, time_point now, std::uint64_t random) {
-    const bool healthy = f.cls == failure_class::ended;
-    const bool stable = policy_.stable_after > duration::zero() && lived >= policy_.stable_after;
-    if (stable || healthy)
+schedule::decision schedule::on_end(const failure& f, const life& was, time_point now, std::uint64_t random) {
+    const bool ended = f.cls == failure_class::ended;
+    if (ended || is_healthy(policy_, was, false))
         failures_ = 0;
-    if (!healthy && failures_ == 0)
+    if (!ended && failures_ == 0)
         failing_since_ = now;
-    if (!healthy && (std::exchange(reached_, false) || failures_ == 0))
+    if (!ended && (std::exchange(reached_, false) || failures_ == 0))
         unreached_since_ = now;
     // The last value is kept free, so that the number of the next attempt never wraps.
-    if (!healthy && failures_ < unlimited - 1)
+    if (!ended && failures_ < unlimited - 1)
         ++failures_;
+    const duration guarded = spread(guard(was), policy_.jitter, random);
 
     const std::optional<duration> computed = delay_after(policy_, failures_, f.cls);
     const bool last = is_final(policy_, f) || (policy_.first_failure_final && !opened_);
     if (last || !computed)
         return {true, duration::zero(), failures_};
     duration delay = std::max(spread(*computed, policy_.jitter, random), stretched(now));
+    if (retry_)
+        delay = std::max(ended ? duration::zero() : delay, lengthened(*retry_, policy_.jitter, random));
     if (f.retry_after)
         delay = std::max(delay, std::min(*f.retry_after, policy_.max_retry_after));
     const bool in_time = policy_.max_elapsed == duration::zero() || failures_ == 0 ||
                          later(now, delay) <= later(failing_since_, policy_.max_elapsed);
     if (!in_time)
         return {true, duration::zero(), failures_};
-    return {false, delay, attempt()};
+    return {false, std::max(delay, guarded), attempt()};
+}
+
+// How long the endpoint is spared after this life; zero: it needs no sparing.
+duration schedule::guard(const life& was) noexcept {
+    if (was.lived >= policy_.base_delay)
+        short_lives_ = 0;
+    if (!was.progress || was.lived >= policy_.base_delay || retry_)
+        return duration::zero();
+    if (short_lives_ < unlimited)
+        ++short_lives_;
+    return doubled(policy_, short_lives_ - 1);
 }
 
 std::optional<time_point> schedule::failing_since() const noexcept {
@@ -133,10 +157,15 @@ duration schedule::stretched(time_point now) const noexcept {
     return every;
 }
 
-void schedule::server_base_delay(duration d) noexcept {
-    if (!policy_.heed_retry_field)
-        return;
-    policy_.base_delay = std::min(std::max(d, policy_.min_delay), policy_.max_delay);
+void schedule::server_retry(duration asked) noexcept {
+    if (policy_.heed_retry_field)
+        retry_ = std::min(std::max(asked, policy_.min_delay), policy_.max_retry_after);
+}
+
+void schedule::at_new_endpoint() noexcept {
+    reset();
+    short_lives_ = 0;
+    retry_.reset();
 }
 
 } // namespace holdfast::retry

@@ -4,6 +4,7 @@
 #include <holdfast/retry/failure.hpp>
 #include <holdfast/time.hpp>
 
+#include <chrono>
 #include <cstdint>
 #include <limits>
 #include <optional>
@@ -65,17 +66,19 @@ struct policy {
     bool first_failure_final = false;
     /// None: one stream's delays are exact. For many clients of one server take `full` (AWS) or `equal`.
     retry::jitter jitter = jitter::none;
-    /// A clean end this long after the head is `ended`, an earlier one `early_end`. 5 s: a server that is up
-    /// but ends each stream at once must not be asked for ever.
+    /// A clean end so long after the head is healthy, also without progress, see is_healthy(). 5 s: a server that is
+    /// up but ends each stream at once must not be asked for ever.
     duration healthy_after = seconds(5);
-    /// A connection that lived so long resets the count, however it ended; zero: none does. 60 s:
+    /// A connection that lived so long was healthy, however it ended; zero: none is by its life alone. 60 s:
     /// LaunchDarkly's (the Kubernetes reflector: 2 min).
     duration stable_after = seconds(60);
-    /// `retry:` in a stream replaces base_delay (HTML Standard, section 9.2.6), from `min_delay` to
-    /// `max_delay`; false: it is ignored.
+    /// `retry:` in a stream (HTML Standard, section 9.2.6), from `min_delay` to `max_retry_after`, is the wait after a
+    /// healthy clean end and the least wait after a failure, of the endpoint that sent it. It does not change how
+    /// delays grow, and jitter only lengthens it. False: it is ignored.
     bool heed_retry_field = true;
-    duration min_delay = milliseconds(10);  ///< the floor for what `retry:` asks; so that 0 is no busy loop
-    duration max_retry_after = minutes(10); ///< the cap for what Retry-After asks (RFC 9110, section 10.2.3)
+    duration min_delay = milliseconds(10); ///< the floor for what `retry:` asks; so that 0 is no busy loop
+    /// The cap for what Retry-After (RFC 9110, section 10.2.3) and `retry:` ask.
+    duration max_retry_after = minutes(10);
     status_rules statuses;                  ///< which are final, in other ways than is_final() says
     /// By rising `from`: the last that applies counts, and jitter does not spread it. An outage is a run of
     /// failures without a stream between them, however short. None: the delay is never longer than max_delay.
@@ -100,6 +103,22 @@ struct policy {
 /// `p.statuses`, which are about failures by a status (classes http_status and throttled) alone.
 [[nodiscard]] bool is_final(const policy& p, const failure& f) noexcept;
 
+/// How a connection lived.
+struct life {
+    life() = default;
+    template <class Rep, class Period>
+    life(std::chrono::duration<Rep, Period> lived_for, bool made_progress = false) noexcept
+        : lived(lived_for), progress(made_progress) {}
+
+    duration lived{};      ///< from the response head to the last byte; zero: there was none
+    bool progress = false; ///< it brought what it is held for: an event, as a rule
+};
+
+/// Whether a connection was healthy, after which the count of failures starts over: it made progress, lived
+/// `stable_after`, or ended cleanly after `healthy_after`. A clean end of a healthy one is of class `ended`, of any
+/// other `early_end`.
+[[nodiscard]] bool is_healthy(const policy& p, const life& of, bool clean_end) noexcept;
+
 /// `delay` spread by `kind`, never longer than `delay`; `random` is uniform over all 64-bit values.
 [[nodiscard]] duration spread(duration delay, jitter kind, std::uint64_t random) noexcept;
 
@@ -120,36 +139,47 @@ public:
     [[nodiscard]] unsigned attempt() const noexcept { return failures_ + 1; }
     [[nodiscard]] unsigned failures() const noexcept { return failures_; }
 
-    /// Judges the end of an attempt at `now`, own or ridden. `lived` is the time since the response head,
-    /// zero when there was none. `ended` resets the count and waits the base delay. A life of `stable_after`
-    /// resets the count first. A final failure (is_final() by the policy), one before on_open() where the
+    /// Judges the end of an attempt at `now`, own or ridden. After a healthy life, see is_healthy(), the count starts
+    /// over: `ended` is no failure, and waits the base delay, or what `retry:` asked; anything else is the first
+    /// failure of a new run. A final failure (is_final() by the policy), one before on_open() where the
     /// policy says `first_failure_final`, and one whose next attempt would come after `max_elapsed`, give up
     /// at once. The delay is no shorter than the stretch of an outage so long asks.
     /// Retry-After is honoured, at least the computed delay, at most `max_retry_after`, once for the
     /// failure that carried it; it is not spread, as earlier is too early.
-    decision on_end(const failure& f, duration lived, time_point now, std::uint64_t random);
+    ///
+    /// A server that makes progress but hangs up at once must not be hammered: while connections with progress live
+    /// shorter than the base delay, and the server asked nothing by `retry:`, the wait is also at least base_delay,
+    /// then doubled for each further one up to max_delay. This has a count of its own, which gives nothing up, not
+    /// even by `max_elapsed`; one longer life clears it.
+    decision on_end(const failure& f, const life& was, time_point now, std::uint64_t random);
 
     /// The attempt became a stream: from now on no failure is the first, and the next begins another outage.
     void on_open() noexcept { opened_ = reached_ = true; }
 
-    /// `retry:` from the stream: replaces the base delay, clamped to min_delay .. max_delay, where the policy
-    /// heeds it.
-    void server_base_delay(duration d) noexcept;
+    /// `retry:` from the stream, clamped to min_delay .. max_retry_after, where the policy heeds it. In force until
+    /// the next, or at_new_endpoint().
+    void server_retry(duration asked) noexcept;
 
     /// When the first of these failures was; nothing when there are none.
     [[nodiscard]] std::optional<time_point> failing_since() const noexcept;
 
-    /// Starts over with the count, and the time, of a fresh stream (a wake(), a new endpoint, a success). The
-    /// base delay stays, and so does whether it was ever open.
+    /// Starts over with the count, and the time, of a fresh stream (a wake(), a success). What `retry:` asked stays,
+    /// the guard against hammering too, and whether it was ever open.
     void reset() noexcept { failures_ = 0; }
+
+    /// The next attempt is at another endpoint: starts over, also with what this one asked and how it was guarded.
+    void at_new_endpoint() noexcept;
 
     [[nodiscard]] const retry::policy& policy() const noexcept { return policy_; }
 
 private:
     [[nodiscard]] duration stretched(time_point now) const noexcept;
+    [[nodiscard]] duration guard(const life& was) noexcept;
 
     retry::policy policy_;
     unsigned failures_ = 0;
+    unsigned short_lives_ = 0;       // with progress, since the last longer one
+    std::optional<duration> retry_; // what the endpoint asked
     time_point failing_since_{}; // meaningful while there are failures
     time_point unreached_since_{}; // the same: the first of them since the last stream
     bool reached_ = false;         // since the last failure

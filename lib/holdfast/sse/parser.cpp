@@ -15,6 +15,9 @@ constexpr std::string_view bom = "\xEF\xBB\xBF";
 // stream.
 constexpr std::size_t largest_kept_buffer = 1u << 20;
 
+// So much is told of what a stream leaves behind.
+constexpr std::size_t most_left = 200;
+
 // The bytes before the first CR or LF; all of them if there is none. Two passes of memchr beat any loop over
 // bytes; in blocks, so that a stream of CRs alone is not searched to its end for an LF at each of its lines.
 std::size_t line_length(std::string_view input) {
@@ -114,6 +117,31 @@ bool parser::next(std::string_view& input) {
     }
 }
 
+bool parser::finish() {
+    if (error_.failed())
+        return false;
+    after_cr_ = false;
+    dropping_line_ = false;
+    if (std::exchange(line_open_, false) && !line_.empty() && end_line(line_))
+        return !error_.failed();
+    return blank_line();
+}
+
+std::string parser::left() const {
+    const auto cut = [](std::string_view text) { return std::string(text.substr(0, most_left)); };
+    if (!other_.empty())
+        return other_;
+    if (data_lines_ > 0) {
+        const auto data = data_.get();
+        return cut("data: " + std::string(data.substr(0, std::min(data.find('\n'), most_left))));
+    }
+    if (has_type_)
+        return cut("event: " + std::string(type_.get().substr(0, most_left)));
+    if (has_id_)
+        return cut("id: " + id_.substr(0, most_left));
+    return line_open_ && !line_.starts_with(':') ? cut(line_) : std::string();
+}
+
 std::size_t parser::pending() const noexcept {
     return (line_open_ ? line_.size() : 0) + (data_lines_ > 0 ? data_.get().size() : 0) +
            (has_type_ ? type_.get().size() : 0) + (has_id_ ? id_.size() : 0);
@@ -129,6 +157,7 @@ void parser::reset() {
     data_lines_ = 0;
     has_type_ = false;
     has_id_ = false;
+    other_.clear();
     event_ = {};
     give_back_if_large(line_);
     data_.release();
@@ -216,6 +245,11 @@ std::size_t parser::most_of(std::string_view line, errc& limit) const {
 
 // A limit was passed by the last byte of this beginning of a line. True: that is to be told.
 bool parser::over(errc limit, std::string_view beginning) {
+    if (limit == errc::id_too_long) { // a stream that cannot be resumed there is better than none
+        has_id_ = false;
+        ++long_ids_;
+        return false;
+    }
     if (!wanted_.skip_oversized) {
         error_ = limit;
         return true;
@@ -226,7 +260,6 @@ bool parser::over(errc limit, std::string_view beginning) {
     } else {
         data_lines_ = 0;
         data_.release();
-        has_id_ = has_id_ && limit != errc::id_too_long;
         if (std::exchange(skipping_, true))
             return false;
     }
@@ -246,10 +279,22 @@ bool parser::field(std::string_view line) {
         id_field(*id);
     } else if (const auto retry = value_of(line, "retry")) {
         retry_field(*retry);
-    } else if (wanted_.comments && line.front() == ':') {
+    } else if (line.front() != ':') {
+        other_line(line);
+    } else if (wanted_.comments) {
         return comment(line.substr(value_start(line, "")));
     }
     return false;
+}
+
+// A text over several lines says more than its first, which may be a brace alone.
+void parser::other_line(std::string_view line) {
+    if (other_.size() >= most_left)
+        return;
+    line.remove_prefix(std::min(line.find_first_not_of(" \t"), line.size()));
+    if (!other_.empty())
+        other_ += ' ';
+    other_ += line.substr(0, most_left - other_.size());
 }
 
 bool parser::data_field(std::string_view value) {
@@ -304,6 +349,7 @@ bool parser::blank_line() {
     if (data_lines_ == 0)
         return false;
     data_lines_ = 0;
+    other_.clear();
     event_ = {type.empty() ? std::string_view("message") : type, data_.get(), last_event_id_};
     what_ = found::event;
     return true;

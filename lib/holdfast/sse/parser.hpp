@@ -25,15 +25,17 @@ struct event {
     std::string_view id; ///< the last event id at dispatch
 };
 
-/// Bounds on what a stream may make the parser hold. A limit passed is an error, see parser::error(), or,
-/// where so asked, skipped, see parser::skipped(). It is found as soon as the byte that passes it is in, also
-/// in a line that has not ended, also in a comment; so which limit is reported does not depend on where the
+/// Bounds on what a stream may make the parser hold. A limit passed, but that of ids, is an error, see
+/// parser::error(), or, where so asked, skipped, see parser::skipped(). It is found as soon as the byte that passes it
+/// is in, also in a line that has not ended, also in a comment; so which limit is reported does not depend on where the
 /// input is cut.
 struct limits {
     std::size_t line = 64u << 20;      ///< bytes of one line, without its end; an OpenCode server sent one of 31 MB
     std::size_t event = 64u << 20;     ///< bytes of one event's data, the joining LFs counted
     std::size_t data_lines = 1u << 20; ///< data lines of one event
-    std::size_t id = 1024;             ///< bytes of an event id
+    /// Bytes of an event id that is kept; see parser for a longer one. Three ids at once of a stream of Wikimedia
+    /// are 4 KiB.
+    std::size_t id = 8u << 10;
 };
 
 /// What a parser does beside giving events.
@@ -61,6 +63,9 @@ enum class found {
 /// each event, told as soon as that is known; nothing of it is held. Its id is committed at the blank line
 /// all the same, if it is within its own limit: the stream goes on behind it, also after a reconnect.
 ///
+/// An id over its limit is neither an error nor a skip: it is not stored, its event is given with the id before it,
+/// which a reconnect resumes from, and long_ids() counts it. The rest of its line is passed over, whatever its length.
+///
 /// A copied or moved parser goes on where the original was, but event() of the new one is not to be used
 /// before its own next().
 ///
@@ -73,6 +78,16 @@ public:
     /// limit is passed. True: what() it is, and `input` holds what is left. False: all consumed, or error().
     [[nodiscard]] bool next(std::string_view& input);
 
+    /// The stream has ended behind the bytes given so far: takes what is under way as if its line and its event were
+    /// complete, which the standard does not. True: there is something to give, as next() says it; call it until
+    /// false, then reset().
+    [[nodiscard]] bool finish();
+
+    /// What came behind the last event and is none, so far: the beginning of an event under way, or lines that are
+    /// no field (a JSON text, say), joined by blanks; at most 200 bytes of it, untrusted. Comments do not count.
+    /// Empty: nothing. Where such lines came first, they are told.
+    [[nodiscard]] std::string left() const;
+
     /// What the last successful next() found: always an event, unless options ask for more.
     [[nodiscard]] found what() const noexcept { return what_; }
 
@@ -83,9 +98,12 @@ public:
     /// The limit that was passed by what was skipped last.
     [[nodiscard]] error_code skipped() const noexcept { return skipped_; }
 
-    /// The limit that was passed: line_too_long, event_too_large, too_many_lines or id_too_long. It stays
-    /// until reset(); next() consumes nothing meanwhile. None where options skip.
+    /// The limit that was passed: line_too_long, event_too_large or too_many_lines. It stays until reset(); next()
+    /// consumes nothing meanwhile. None where options skip.
     [[nodiscard]] error_code error() const noexcept { return error_; }
+
+    /// How many ids were over their limit since the parser was made. Survives reset().
+    [[nodiscard]] std::uint64_t long_ids() const noexcept { return long_ids_; }
 
     /// The last event id, as committed at the last blank line ("id" without data commits too). Survives
     /// reset(): it is what Last-Event-ID carries at the next connect.
@@ -96,6 +114,8 @@ public:
     /// number too large for the type is its maximum; an empty value, or one with anything but digits, is
     /// ignored.
     [[nodiscard]] std::optional<std::uint64_t> retry_ms() const noexcept { return retry_ms_; }
+    /// The next connection is to another server, for which it does not hold.
+    void forget_retry() noexcept { retry_ms_.reset(); }
 
     /// Bytes held for an event that is not complete yet.
     [[nodiscard]] std::size_t pending() const noexcept;
@@ -132,6 +152,7 @@ private:
     bool data_field(std::string_view value);
     void id_field(std::string_view value);
     void retry_field(std::string_view value);
+    void other_line(std::string_view line);
     bool comment(std::string_view text);
     bool blank_line();
     bool keep_rest(std::string_view& input);
@@ -147,6 +168,7 @@ private:
     error_code skipped_;
     std::string last_event_id_;
     std::optional<std::uint64_t> retry_ms_;
+    std::uint64_t long_ids_ = 0;
 
     std::size_t bom_bytes_ = 0;  // of the byte order mark at the start; all of it once the start is past
     bool after_cr_ = false;      // an LF that comes next belongs to the CR before it
@@ -163,6 +185,7 @@ private:
     bool has_type_ = false;
     std::string id_;
     bool has_id_ = false;
+    std::string other_; // the beginning of lines that are no field, since the last event
 };
 
 } // namespace holdfast::sse

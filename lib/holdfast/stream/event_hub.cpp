@@ -57,6 +57,7 @@ void event_hub::dispatch_event(std::string_view data) {
     case routing::target::acknowledge:
         return acknowledge();
     case routing::target::subscriber:
+        source_.note_progress();
         if (const auto to = members_.find(where.key); to != members_.end())
             return tell(to->second, data);
         break;

@@ -19,7 +19,7 @@ namespace holdfast::stream {
 /// Where one event goes, as its data's owner peeked it.
 struct routing {
     enum class target {
-        subscriber,  ///< to the subscriber of `key`, or to the observer when there is none
+        subscriber,  ///< to the subscriber of `key`, or to the observer when there is none; it is progress
         everyone,    ///< to each subscriber, and to the observer
         observer,    ///< to the observer alone
         acknowledge, ///< the greeting: from here on nothing is missed

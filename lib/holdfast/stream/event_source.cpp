@@ -2,6 +2,7 @@
 
 #include <holdfast/http/ascii.hpp>
 #include <holdfast/runtime/with_deadline.hpp>
+#include <holdfast/sse/utf8.hpp>
 #include <holdfast/stream/handshake.hpp>
 
 #include <algorithm>
@@ -16,7 +17,28 @@ time_point earliest(time_point from, duration limit, time_point other) {
 }
 
 sse::options wanted_of(const source_config& config) {
-    return {.comments = config.comments, .skip_oversized = config.oversized == oversized::skip};
+    // A comment may be progress where a greeting is expected.
+    return {.comments = config.comments || expects_greeting(config),
+            .skip_oversized = config.oversized == oversized::skip};
+}
+
+// Where no greeting is expected, silence before the head is as any other.
+duration header_deadline(const source_config& config) {
+    if (config.transport.deadlines.header)
+        return *config.transport.deadlines.header;
+    if (expects_greeting(config))
+        return http::default_header_deadline;
+    return config.stall_timeout == duration::zero() ? duration::zero()
+                                                    : std::max(config.stall_timeout, http::default_header_deadline);
+}
+
+// What a stream left behind its last event, fit for a message: it may be anything.
+std::string said_of(const std::string& left) {
+    if (left.empty())
+        return {};
+    std::string shown = sse::to_valid_utf8(left);
+    std::replace_if(shown.begin(), shown.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; }, '?');
+    return "; it left bytes that are no event: " + shown;
 }
 
 // What a field gives as an id is where to begin: it must not outlive the ids that the stream gives.
@@ -37,6 +59,7 @@ event_source::event_source(runtime& world, source_config config)
     : world_(world), config_(std::move(config)), schedule_(config_.policy),
       parser_(config_.limits, wanted_of(config_)), due_(world.now()),
       closing_(world.clock(), world.executor()), woken_(world) {
+    config_.transport.deadlines.header = header_deadline(config_);
     parser_.last_event_id(take_last_event_id(config_.headers));
     closing_.expires_at(time_point::max());
 }
@@ -107,11 +130,8 @@ net::awaitable<void> event_source::read_more() {
         co_return;
     if (got && !got->empty()) {
         on_read(*got);
-    } else if (got && config_.clean_end == clean_end::done) {
-        on_done();
     } else if (got) {
-        const bool healthy = world_.now() - opened_at_ >= config_.policy.healthy_after;
-        on_failure(retry::make_failure(healthy ? errc::ended : errc::early_end, {}, true));
+        on_clean_end();
     } else if (got.error().code == errc::stalled && greeting_by < stalled_at) {
         on_failure(retry::make_failure(errc::no_greeting, {}, true));
     } else {
@@ -171,7 +191,8 @@ net::awaitable<bool> event_source::find_location() {
     told_down_ = false;
     if (url_ && url_->where != found.url.where) { // another endpoint owes nothing to this one's failures
         stop_asking_here();
-        schedule_.reset();
+        schedule_.at_new_endpoint();
+        parser_.forget_retry();
         due_ = world_.now();
         held_ = false;
     }
@@ -192,8 +213,8 @@ void event_source::on_opened(http::body_stream body) {
     body_ = std::move(body);
     lifecycle_.back().head = &body_->head();
     schedule_.on_open();
-    opened_at_ = world_.now();
-    greeted_ = false;
+    opened_at_ = last_byte_ = world_.now();
+    greeted_ = progress_ = false;
     held_ = false;
     ++statistics_.opened;
     statistics_.open_since = opened_at_;
@@ -201,7 +222,7 @@ void event_source::on_opened(http::body_stream body) {
 
 void event_source::on_read(std::span<const std::string_view> pieces) {
     pieces_ = pieces;
-    statistics_.last_byte = world_.now();
+    statistics_.last_byte = last_byte_ = world_.now();
     std::size_t size = 0;
     for (const auto piece : pieces)
         size += piece.size();
@@ -222,22 +243,52 @@ void event_source::on_read(std::span<const std::string_view> pieces) {
     }
 }
 
-void event_source::on_done() {
+// What it completes is handed out first: the end is there to be read again.
+void event_source::on_clean_end() {
+    if (config_.flush_at_end && parser_.finish()) {
+        if (auto told = parsed())
+            lifecycle_.push_back(std::move(*told));
+        return;
+    }
+    auto left = parser_.left();
+    if (config_.clean_end == clean_end::done)
+        return on_done(std::move(left));
+    auto why = retry::make_failure(errc::ended, {}, true);
+    if (!retry::is_healthy(config_.policy, life_until(world_.now(), why), true))
+        why = retry::make_failure(errc::early_end, {}, true);
+    why.message += said_of(left);
+    on_failure(std::move(why), std::move(left));
+}
+
+void event_source::on_done(std::string left) {
     leave_body();
     ended_ = true;
-    world_.log(record_of(log_level::info, "stream.done", "end"));
+    auto record = record_of(log_level::info, "stream.done", "end");
+    if (!left.empty())
+        record.error_message = "the stream ended" + said_of(left);
+    world_.log(record);
     item told;
     told.what = item::kind::done;
+    told.left = std::move(left);
     lifecycle_.push_back(std::move(told));
 }
 
-void event_source::on_failure(retry::failure why) {
+// Silence that we end ourselves is no life, nor is any behind a head alone. But a peer that had said something, and
+// then ends the connection, was there until then.
+retry::life event_source::life_until(time_point now, const retry::failure& why) const {
+    if (!body_)
+        return {};
+    const bool silent = why.cls == failure_class::stall || why.cls == failure_class::timeout;
+    const bool said_something = progress_ || last_byte_ != opened_at_;
+    const bool clean = why.cls == failure_class::ended;
+    return {(clean || (said_something && !silent) ? now : last_byte_) - opened_at_, progress_};
+}
+
+void event_source::on_failure(retry::failure why, std::string left) {
     const auto now = world_.now();
     if (const auto asked = parser_.retry_ms())
-        schedule_.server_base_delay(
-            milliseconds(std::min<std::uint64_t>(*asked, to_ms(config_.policy.max_delay))));
-    const auto lived = body_ ? now - opened_at_ : duration::zero();
-    auto next = schedule_.on_end(why, lived, now, world_.random());
+        schedule_.server_retry(milliseconds(std::min<std::uint64_t>(*asked, to_ms(config_.policy.max_retry_after))));
+    auto next = schedule_.on_end(why, life_until(now, why), now, world_.random());
     if (!next.give_up && is_spent()) {
         next = {true, duration::zero(), std::max(schedule_.failures(), 1u)};
         why.message += "; not sent again, as " + handshake_->acted() + " may change something";
@@ -256,7 +307,12 @@ void event_source::on_failure(retry::failure why) {
     record.error_message = why.message;
     if (!next.give_up)
         record.retry_in_ms = to_ms(next.delay);
-    world_.report(record);
+    if (why.cls == failure_class::ended && !next.give_up) { // no incident
+        record.level = log_level::debug;
+        world_.log(record);
+    } else {
+        world_.report(record);
+    }
     world_.count(next.give_up ? metric::streams_given_up : metric::stream_interruptions);
     ++statistics_.interruptions;
     statistics_.last_failure = why;
@@ -264,6 +320,7 @@ void event_source::on_failure(retry::failure why) {
     told.what = next.give_up ? item::kind::gave_up : item::kind::interrupted;
     told.attempt = next.attempt;
     told.retry_in = next.delay;
+    told.left = std::move(left);
     told.failure = std::move(why);
     lifecycle_.push_back(std::move(told));
 }
@@ -307,8 +364,13 @@ std::optional<item> event_source::parse_event() {
             unparsed_ = pieces_.front();
             pieces_ = pieces_.subspan(1);
         }
-        if (parser_.next(unparsed_))
-            return parsed();
+        const bool found = parser_.next(unparsed_);
+        note_long_ids();
+        if (found) {
+            if (auto told = parsed())
+                return told;
+            continue;
+        }
         if (const auto limit = parser_.error()) {
             on_failure(retry::make_failure(static_cast<errc>(limit.value()), {}, true));
             return take_lifecycle();
@@ -317,9 +379,12 @@ std::optional<item> event_source::parse_event() {
     return std::nullopt;
 }
 
-item event_source::parsed() {
+// Nothing: a comment that is not asked for.
+std::optional<item> event_source::parsed() {
     item told;
     told.event = parser_.event();
+    if (parser_.what() != sse::found::skipped)
+        note_life();
     switch (parser_.what()) {
     case sse::found::event:
         greeted_ = true;
@@ -327,6 +392,8 @@ item event_source::parsed() {
         world_.count(metric::stream_events);
         break;
     case sse::found::comment:
+        if (!config_.comments)
+            return std::nullopt;
         told.what = item::kind::comment;
         ++statistics_.comments;
         break;
@@ -337,6 +404,27 @@ item event_source::parsed() {
         break;
     }
     return told;
+}
+
+// An event or a comment came; not noted yet, it is the greeting if it is the first event.
+void event_source::note_life() noexcept {
+    if (!expects_greeting(config_))
+        progress_ = progress_ || parser_.what() == sse::found::event;
+    else if (greeted_ && world_.now() - opened_at_ > config_.policy.healthy_after)
+        progress_ = true;
+}
+
+void event_source::note_long_ids() {
+    if (parser_.long_ids() == statistics_.long_ids)
+        return;
+    if (statistics_.long_ids == 0) {
+        const auto why = retry::make_failure(errc::id_too_long, "it is not stored, so a reconnect resumes before it");
+        auto record = record_of(log_level::warn, "stream.id_too_long", "skip");
+        record.error_class = retry::to_string(why.cls);
+        record.error_message = why.message;
+        world_.log(record);
+    }
+    statistics_.long_ids = parser_.long_ids();
 }
 
 void event_source::on_skipped(const retry::failure& why) {

@@ -46,7 +46,7 @@ struct location {
 /// What it means that a response ends as it should: with its last chunk, at its Content-Length, or, where it
 /// has neither, with its connection.
 enum class clean_end {
-    reconnect, ///< the stream is to be had again: class `ended` or `early_end`, see `policy::healthy_after`
+    reconnect, ///< the stream is to be had again: class `ended` or `early_end`, see retry::is_healthy()
     done,      ///< all has been said, as with a model's answer: `done` is told, and nothing is asked again
 };
 
@@ -106,22 +106,34 @@ struct source_config {
     unsigned max_redirects = 0;
     /// HTML Standard, section 9.2.3: the end of a body reestablishes the connection.
     stream::clean_end clean_end = stream::clean_end::reconnect;
+    /// Whether a clean end completes the event under way, as some servers end right behind their last `data:` line.
+    /// False: HTML Standard, section 9.2.6: it is discarded, and `item::left` shows it.
+    bool flush_at_end = false;
     stream::oversized oversized = stream::oversized::fail;
     bool comments = false; ///< told as items; they count as life in any case
 
     retry::policy policy = retry::session_stream(); ///< when to try again and when to stop
-    http::transport transport;                      ///< deadlines, TLS, proxies
+    /// Deadlines, TLS, proxies. Where `transport.deadlines.header` is not set, the head of a stream that begins with a
+    /// greeting must come within http::default_header_deadline, and the endpoint is to blame when it does not. Any
+    /// other server may send its head with its first event, as browsers allow: it has the stall timeout, at least
+    /// that default, and no limit where that is zero; and its silence blames nobody.
+    http::transport transport;
     /// No byte for so long, comments counted: torn down and had again (class stall); zero: never. 60 s:
     /// servers send something every 10 to 30 s, and gaps of 27 s have been seen on healthy streams. It does
     /// not run between calls of next().
     duration stall_timeout = seconds(60);
-    /// Where a first event is expected: by then after the head (class timeout, errc::no_greeting); zero: none
-    /// is.
+    /// Where a greeting is expected, that is a first event at once: by then after the head (class timeout,
+    /// errc::no_greeting); zero: none is.
     duration greeting_timeout{};
     sse::limits limits;                   ///< of lines and events
     std::size_t header_limit = 16u << 10; ///< bytes of a response head, and of trailers and chunk extensions
     std::string tag;                      ///< the owner's name for this stream, in log records
 };
+
+/// Whether the stream is to begin with a greeting.
+[[nodiscard]] inline bool expects_greeting(const source_config& config) noexcept {
+    return config.greeting_timeout != duration::zero();
+}
 
 /// What a stream tells, in order. Views and pointers hold until the next call of next() or try_next(), and no
 /// longer than the source.
@@ -145,6 +157,10 @@ struct item {
     unsigned attempt = 0;
     const http::response_head* head = nullptr; ///< opened: status, reason, fields; else null
     duration retry_in{}; ///< interrupted: from now; less if others' recovery or wake() ends it
+    /// interrupted, gave_up, done, by a clean end: what came behind the last event and is none, as an event without its
+    /// blank line, or a JSON error in place of a stream. At most 200 bytes, untrusted; empty: nothing. The failure's
+    /// message says so too.
+    std::string left;
     /// skipped, interrupted, gave_up: class and code; of an answer that was no stream also its status, its
     /// fields and the first 4 KiB of its body.
     retry::failure failure;
@@ -159,6 +175,7 @@ struct source_statistics {
     std::uint64_t events = 0;        ///< told
     std::uint64_t comments = 0;      ///< told
     std::uint64_t skipped = 0;       ///< told
+    std::uint64_t long_ids = 0;      ///< over their limit, so not stored; the log reports the first
     std::uint64_t bytes = 0;         ///< of the streams' bodies, without HTTP's framing
     std::optional<time_point> open_since;       ///< while it is open
     time_point last_byte{};                     ///< of a stream's body; the epoch: none yet
@@ -168,6 +185,10 @@ struct source_statistics {
 class handshake; // how one attempt is made
 
 /// One event stream, held: pull-based, so TCP is the backpressure and nothing runs while the owner is busy.
+///
+/// A connection makes progress, which is health (see retry::is_healthy()), by any event. Where a greeting is expected,
+/// the greeting is none: there it takes an event that the owner takes for progress, see note_progress(), or, once the
+/// greeting came, an event or a comment later than `policy::healthy_after` after the head.
 ///
 /// Thread safety: confined to its runtime's executor. Must not be destroyed while a next() is pending.
 class event_source {
@@ -193,6 +214,10 @@ public:
     /// a policy without an end starts over; another keeps its count.
     void wake();
 
+    /// What was handed out last is what the stream is held for, and not a greeting alone. Needed only where a greeting
+    /// is expected.
+    void note_progress() noexcept { progress_ = true; }
+
     /// Counted up to the last item handed out; valid as long as the source.
     [[nodiscard]] const source_statistics& statistics() const noexcept { return statistics_; }
 
@@ -211,12 +236,16 @@ private:
     [[nodiscard]] bool has_moved();
     [[nodiscard]] bool is_spent() const;
     [[nodiscard]] std::optional<item> parse_event();
-    [[nodiscard]] item parsed();
+    [[nodiscard]] std::optional<item> parsed();
     [[nodiscard]] std::optional<item> take_lifecycle();
     void on_opened(http::body_stream body);
     void on_read(std::span<const std::string_view> pieces);
-    void on_done();
-    void on_failure(retry::failure why);
+    void on_clean_end();
+    void on_done(std::string left);
+    void on_failure(retry::failure why, std::string left = {});
+    void note_life() noexcept;
+    void note_long_ids();
+    [[nodiscard]] retry::life life_until(time_point now, const retry::failure& why) const;
     void on_skipped(const retry::failure& why);
     void leave_body() noexcept;
     [[nodiscard]] log_record record_of(log_level level, std::string_view event, std::string_view action) const;
@@ -241,10 +270,12 @@ private:
     bool ended_ = false;
     bool closed_ = false;
     bool greeted_ = false; // an event came on this connection
+    bool progress_ = false;
     bool told_down_ = false;
     bool locate_broken_ = false;
     bool tap_broken_ = false;
     time_point opened_at_{};
+    time_point last_byte_{}; // on this connection
     std::optional<counted> open_; // while the stream is open
     timer closing_; // cancelled by close(): ends a pending subscribe()
     condition_variable woken_;

@@ -114,7 +114,11 @@ net::awaitable<result<http::body_stream>> handshake::ask(http::request what) {
     auto answer = co_await http::open(world_, where, std::move(what), config_.transport, bounds);
     if (!answer && !answer.error().connected)
         acted_ = acted_before;
-    co_return std::move(answer);
+    if (answer)
+        co_return std::move(answer);
+    auto why = answer.error();
+    why.answer_was_due = expects_greeting(config_);
+    co_return why;
 }
 
 // Nothing: it is the stream, or a redirect that was taken.
@@ -126,8 +130,7 @@ std::optional<retry::failure> handshake::judge(const http::response_head& head) 
         return led_on ? std::nullopt : std::optional(led_on.error());
     }
     if (head.status != 200)
-        return retry::make_status_failure(
-            head.status, {}, http::parse_retry_after(head.find("Retry-After"), world_.wall_now()));
+        return retry::make_status_failure(head.status, {}, http::retry_wait(head.headers, world_.wall_now()));
     const std::string type(head.find("Content-Type"));
     if (!http::is_media_type(type, event_stream))
         return retry::make_failure(errc::bad_content_type, type.empty() ? "none was given" : type, true);
