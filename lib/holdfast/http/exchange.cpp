@@ -107,7 +107,7 @@ struct body_stream::impl : std::enable_shared_from_this<impl> {
         else
             ec = parser.put(std::string_view(buffer.data(), *got), pieces);
         if (ec)
-            co_return retry::make_failure(static_cast<errc>(ec.value()), {}, true);
+            co_return retry::make_failure(static_cast<errc>(ec.value()), parser.complaint(), true);
         co_return *got != 0;
     }
 

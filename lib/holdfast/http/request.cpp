@@ -10,15 +10,6 @@
 namespace holdfast::http {
 namespace {
 
-// RFC 9110, section 5.6.2.
-bool is_token_char(char c) {
-    return is_alphanumeric(c) || std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos;
-}
-
-bool is_token(std::string_view text) {
-    return !text.empty() && std::all_of(text.begin(), text.end(), is_token_char);
-}
-
 bool is_target(std::string_view text) {
     return text.starts_with('/') &&
            std::all_of(text.begin(), text.end(), [](char c) { return is_graphic(c) && c != '#'; });
