@@ -99,6 +99,8 @@ result<std::string> serialize_over(const hop& by, const request& what, const url
         append(text, h.name, h.value);
     if (!find_header(what.headers, "Accept-Encoding"))
         append(text, "Accept-Encoding", "identity");
+    if (!find_header(what.headers, "User-Agent"))
+        append(text, "User-Agent", user_agent());
     if (where.has_userinfo && !find_header(what.headers, "Authorization"))
         append(text, "Authorization", basic_authorization(where.user, where.password));
     if (has_content(what))
@@ -116,6 +118,10 @@ const header* find_header(const std::vector<header>& headers, std::string_view n
 
 bool is_safe(std::string_view method) noexcept {
     return method == "GET" || method == "HEAD" || method == "OPTIONS" || method == "TRACE";
+}
+
+std::string_view user_agent() noexcept {
+    return "holdfast/" HOLDFAST_VERSION;
 }
 
 result<std::string> serialize(const request& what, const url& where) {

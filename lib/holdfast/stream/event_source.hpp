@@ -69,10 +69,10 @@ struct source_config {
     std::string method = "GET";
     /// Sent with what is sent by default: `Accept: text/event-stream`, `Cache-Control: no-cache` (HTML
     /// Standard, section 9.2.2, and Fetch for the cache mode it sets), `Accept-Encoding: identity` (a
-    /// compressed answer is refused, class content_type). One of the same name, in any case, replaces the
-    /// default. A Last-Event-ID is taken as the id to begin with: from then on the stream's own are sent.
-    /// Host, and Authorization from the URL's userinfo, are added when not given; Content-Length may not be
-    /// given.
+    /// compressed answer is refused, class content_type), `User-Agent: holdfast/VERSION`. One of the same
+    /// name, in any case, replaces the default. A Last-Event-ID is taken as the id to begin with: from then
+    /// on the stream's own are sent. Host, and Authorization from the URL's userinfo, are added when not
+    /// given; Content-Length may not be given.
     std::vector<header> headers;
     std::string body; ///< the same for each attempt; with its Content-Length, but no Content-Type of its own
 

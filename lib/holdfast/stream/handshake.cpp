@@ -21,7 +21,8 @@ bool can_be_sent(std::string_view id) {
 http::request request_of(const source_config& config, const std::string& last_event_id) {
     std::vector<header> defaults{{"Accept", std::string(event_stream)},
                                  {"Cache-Control", "no-cache"},
-                                 {"Accept-Encoding", "identity"}};
+                                 {"Accept-Encoding", "identity"},
+                                 {"User-Agent", std::string(http::user_agent())}};
     if (can_be_sent(last_event_id))
         defaults.push_back({"Last-Event-ID", last_event_id});
     std::erase_if(defaults, [&](const header& each) { return http::find_header(config.headers, each.name); });
