@@ -8,6 +8,8 @@
 #include "support/rows.hpp"
 #include "support/tls_server.hpp"
 
+#include <holdfast/http/request.hpp>
+
 #include <algorithm>
 #include <csignal>
 #include <cstdlib>
@@ -26,6 +28,7 @@ using namespace std::chrono_literals;
 using lines = std::vector<std::string>;
 
 constexpr auto one_event = "data: x\n\n";
+const std::string user_agent(holdfast::http::user_agent());
 
 command_result tail(const std::string& url, lines more = {}) {
     more.insert(more.begin(), {"tail", url});
@@ -522,6 +525,7 @@ BOOST_AUTO_TEST_CASE(verbose_shows_each_request_and_each_head_on_stderr_and_no_s
                      "> Accept: text/event-stream",
                      "> Cache-Control: no-cache",
                      "> Accept-Encoding: identity",
+                     "> User-Agent: " + user_agent,
                      "> Cookie: ***",
                      "> X-Api-Key: ***",
                      "> X-Plain: a\xef\xbf\xbd",

@@ -70,17 +70,20 @@ struct two_servers : fixture {
 
 // --- fields
 
-CO_TEST_CASE(three_fields_are_sent_by_default_and_no_id, fixture) {
+CO_TEST_CASE(four_fields_are_sent_by_default_and_no_id, fixture) {
     server.play({send(sse_head())});
     co_await next();
     BOOST_TEST(server.requests()[0].text ==
                "GET /event HTTP/1.1\r\nHost: a.test\r\nAccept: text/event-stream\r\n"
-               "Cache-Control: no-cache\r\nAccept-Encoding: identity\r\n\r\n");
+               "Cache-Control: no-cache\r\nAccept-Encoding: identity\r\nUser-Agent: " +
+                   std::string(http::user_agent()) + "\r\n\r\n");
 }
 
 CO_TEST_CASE(a_field_of_the_owners_replaces_the_default_of_that_name, fixture) {
-    config.headers = {
-        {"accept", "text/event-stream, */*"}, {"CACHE-CONTROL", "no-store"}, {"Accept-encoding", "gzip"}};
+    config.headers = {{"accept", "text/event-stream, */*"},
+                      {"CACHE-CONTROL", "no-store"},
+                      {"Accept-encoding", "gzip"},
+                      {"user-agent", "me"}};
     server.play({send(sse_head())});
     co_await next();
     const auto& text = server.requests()[0].text;
@@ -90,6 +93,8 @@ CO_TEST_CASE(a_field_of_the_owners_replaces_the_default_of_that_name, fixture) {
     BOOST_TEST(!contains(text, "Accept:"));
     BOOST_TEST(!contains(text, "Cache-Control:"));
     BOOST_TEST(!contains(text, "Accept-Encoding:"));
+    BOOST_TEST(contains(text, "user-agent: me\r\n"));
+    BOOST_TEST(!contains(text, "User-Agent:"));
 }
 
 CO_TEST_CASE(any_method_and_body_is_sent, fixture) {
