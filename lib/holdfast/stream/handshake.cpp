@@ -34,6 +34,16 @@ http::request request_of(const source_config& config, const std::string& last_ev
     return what;
 }
 
+/// The values of all fields of that name, apart by ", ".
+std::string all_values(const std::vector<header>& fields, std::string_view name) {
+    std::string all;
+    for (const auto& each : fields) {
+        if (http::iequals(each.name, name))
+            all += (all.empty() ? "" : ", ") + each.value;
+    }
+    return all;
+}
+
 net::awaitable<void> add_answer(runtime& world, retry::failure& why, http::body_stream& answer) {
     why.connected = true;
     why.status = answer.head().status;
@@ -129,8 +139,8 @@ std::optional<retry::failure> handshake::judge(const http::response_head& head) 
     if (head.status != 200)
         return retry::make_status_failure(
             head.status, {}, http::parse_retry_after(head.find("Retry-After"), world_.wall_now()));
-    const std::string type(head.find("Content-Type"));
-    if (!http::is_media_type(type, event_stream))
+    const auto type = all_values(head.headers, "Content-Type");
+    if (http::media_type_of(head.headers) != event_stream)
         return retry::make_failure(errc::bad_content_type, type.empty() ? "none was given" : type, true);
     return http::refuse_compressed(head.headers);
 }
