@@ -16,9 +16,12 @@ namespace holdfast::http {
 [[nodiscard]] bool is_redirect(int status) noexcept;
 
 /// The URL that `location` means when it comes from `from`: a reference resolved by RFC 3986, section 5,
-/// without its fragment. Userinfo in `location` is ignored: whoever answers does not choose the credentials
-/// that are sent. Those of `from` stay for the same origin (scheme, host and port), and are gone for any
-/// other. Errors: invalid_url, also when `location` is empty, and unsupported_scheme.
+/// without its fragment. In its path and query, what may not stand in a request (blanks, quotes, non-ASCII
+/// bytes) is percent-encoded as browsers do it (URL Standard, path and special-query percent-encode sets);
+/// all else goes on byte for byte, also what RFC 3986 would have encoded. Not taken, as clients differ on it:
+/// a backslash, a control character. Userinfo in `location` is ignored: whoever answers does not choose the credentials that
+/// are sent. Those of `from` stay for the same origin (scheme, host and port), and are gone for any other.
+/// Errors: invalid_url, also when `location` is empty, and unsupported_scheme.
 [[nodiscard]] result<url> resolve(const url& from, std::string_view location);
 
 /// `what` as it is asked again after a redirect with `status`, of the URL's own target.

@@ -2,6 +2,7 @@
 
 #include <holdfast/http/ascii.hpp>
 #include <holdfast/http/fields.hpp>
+#include <holdfast/http/head_lines.hpp>
 #include <holdfast/runtime/cancellation.hpp>
 
 #include <utility>
@@ -42,6 +43,19 @@ std::string all_values(const std::vector<header>& fields, std::string_view name)
             all += (all.empty() ? "" : ", ") + each.value;
     }
     return all;
+}
+
+/// Where a redirect leads; to two places: nowhere, and why.
+result<std::string_view> location_of(const http::response_head& head) {
+    const auto first = head.find("Location");
+    for (const auto& each : head.headers) {
+        if (http::iequals(each.name, "Location") && each.value != first)
+            return retry::make_failure(errc::malformed,
+                                       "a redirect to two places, " + http::quoted_bytes(first) + " and " +
+                                           http::quoted_bytes(each.value),
+                                       true);
+    }
+    return first;
 }
 
 net::awaitable<void> add_answer(runtime& world, retry::failure& why, http::body_stream& answer) {
@@ -133,7 +147,10 @@ std::optional<retry::failure> handshake::judge(const http::response_head& head) 
     if (auto why = inspect(head))
         return why;
     if (http::is_redirect(head.status)) {
-        const auto led_on = way_.follow(head.status, head.find("Location"));
+        const auto target = location_of(head);
+        if (!target)
+            return target.error();
+        const auto led_on = way_.follow(head.status, *target);
         return led_on ? std::nullopt : std::optional(led_on.error());
     }
     if (head.status != 200)
