@@ -372,3 +372,17 @@ BOOST_AUTO_TEST_CASE(what_was_left_out_for_another_origin_does_not_come_back) {
     BOOST_TEST(names(chain.what()) == "Accept");
     BOOST_TEST(!chain.where().has_userinfo);
 }
+
+BOOST_AUTO_TEST_CASE(what_is_trusted_goes_to_another_origin_but_for_the_name_of_the_first) {
+    redirects chain(at("http://me:secret@a.test/x"),
+                    asking("POST", {{"Cookie", "a=b"}, {"Host", "c.test"}, {"Accept", "x"}}, "body"), 3,
+                    true);
+    std::ignore = chain.follow(307, "https://b.test/y");
+    BOOST_TEST(names(chain.what()) == "Cookie Accept");
+    BOOST_TEST(chain.where().user == "me");
+    BOOST_TEST(chain.where().password == "secret");
+    BOOST_TEST(names(chain.take(asking("POST", {{"Authorization", "x"}, {"Accept", "x"}}))) ==
+               "Authorization Accept");
+    BOOST_TEST(chain.follow(302, "http://b.test/z").error().message.find("from https to http") !=
+               std::string::npos);
+}

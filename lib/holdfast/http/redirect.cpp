@@ -183,8 +183,8 @@ request redirected(request what, int status, bool same_origin) {
     return what;
 }
 
-redirects::redirects(url start, request what, unsigned most)
-    : where_(std::move(start)), what_(std::move(what)), most_(most) {}
+redirects::redirects(url start, request what, unsigned most, bool trusted)
+    : where_(std::move(start)), what_(std::move(what)), most_(most), trusted_(trusted) {}
 
 request redirects::take(request prepared) {
     if (!prepared.target.empty())
@@ -192,9 +192,17 @@ request redirects::take(request prepared) {
     what_.method = prepared.method;
     what_.body = prepared.body;
     asked_.emplace_back(what_.method, where_);
-    if (elsewhere_)
+    if (elsewhere_ && !trusted_)
         keep_harmless(prepared.headers);
     return prepared;
+}
+
+// Another origin gets all that the present one gets, but the name of that.
+void redirects::trust(url& target) {
+    std::erase_if(what_.headers, [](const header& each) { return iequals(each.name, "Host"); });
+    target.user = where_.user;
+    target.password = where_.password;
+    target.has_userinfo = where_.has_userinfo;
 }
 
 result<void> redirects::follow(int status, std::string_view location) {
@@ -214,7 +222,9 @@ result<void> redirects::follow(int status, std::string_view location) {
                        leads_to + ", from https to http: not followed, as it would give up encryption");
     const bool same_origin = target->where == where_.where;
     elsewhere_ = elsewhere_ || !same_origin;
-    what_ = redirected(std::move(what_), status, same_origin);
+    what_ = redirected(std::move(what_), status, same_origin || trusted_);
+    if (trusted_ && !same_origin)
+        trust(*target);
     where_ = *std::move(target);
     ++followed_;
     if (std::find(asked_.begin(), asked_.end(), std::pair(what_.method, where_)) != asked_.end())

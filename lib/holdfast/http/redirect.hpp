@@ -42,8 +42,9 @@ namespace holdfast::http {
 /// Thread safety: distinct objects safe, shared objects unsafe.
 class redirects {
 public:
-    /// Begins at `start` with `what`. At most `most` redirects are followed.
-    redirects(url start, request what, unsigned most);
+    /// Begins at `start` with `what`. At most `most` redirects are followed. `trusted`: other origins get all
+    /// fields but Host, and the credentials of `start`'s URL, too.
+    redirects(url start, request what, unsigned most, bool trusted = false);
 
     /// Where to ask now. The target of a request that was taken is in it.
     [[nodiscard]] const url& where() const noexcept { return where_; }
@@ -69,9 +70,12 @@ public:
     [[nodiscard]] result<void> follow(int status, std::string_view location);
 
 private:
+    void trust(url& target);
+
     url where_;
     request what_;
     unsigned most_;
+    bool trusted_;
     unsigned followed_ = 0;
     bool elsewhere_ = false;                         // another origin than the first was on the way
     std::vector<std::pair<std::string, url>> asked_; // method and URL

@@ -107,6 +107,12 @@ struct source_config {
     /// HTML Standard, section 9.2.3: the end of a body reestablishes the connection.
     stream::clean_end clean_end = stream::clean_end::reconnect;
     stream::oversized oversized = stream::oversized::fail;
+    /// Whether redirects take the credentials, and all other fields but Host, to other origins too: for
+    /// servers that belong together. False: see `max_redirects`.
+    bool redirects_trusted = false;
+    /// Whether an answer counts as the stream whatever its Content-Type and with any status of success (2xx),
+    /// for servers that name it wrongly. False: it must be a 200 of type text/event-stream.
+    bool any_type = false;
     bool comments = false; ///< told as items; they count as life in any case
 
     retry::policy policy = retry::session_stream(); ///< when to try again and when to stop

@@ -70,7 +70,8 @@ net::awaitable<void> add_answer(runtime& world, retry::failure& why, http::body_
 handshake::handshake(runtime& world, source_config& config, source_statistics& statistics, http::url start,
                      const std::string& last_event_id)
     : world_(world), config_(config), statistics_(statistics),
-      way_(std::move(start), request_of(config, last_event_id), config.max_redirects) {}
+      way_(std::move(start), request_of(config, last_event_id), config.max_redirects,
+           config.redirects_trusted) {}
 
 net::awaitable<result<http::body_stream>> handshake::run(runtime::attempt pass) {
     for (;;) {
@@ -153,11 +154,11 @@ std::optional<retry::failure> handshake::judge(const http::response_head& head) 
         const auto led_on = way_.follow(head.status, *target);
         return led_on ? std::nullopt : std::optional(led_on.error());
     }
-    if (head.status != 200)
+    if (config_.any_type ? head.status / 100 != 2 : head.status != 200)
         return retry::make_status_failure(
             head.status, {}, http::parse_retry_after(head.find("Retry-After"), world_.wall_now()));
     const auto type = all_values(head.headers, "Content-Type");
-    if (http::media_type_of(head.headers) != event_stream)
+    if (!config_.any_type && http::media_type_of(head.headers) != event_stream)
         return retry::make_failure(errc::bad_content_type, type.empty() ? "none was given" : type, true);
     return http::refuse_compressed(head.headers);
 }
