@@ -386,3 +386,12 @@ BOOST_AUTO_TEST_CASE(what_is_trusted_goes_to_another_origin_but_for_the_name_of_
     BOOST_TEST(chain.follow(302, "http://b.test/z").error().message.find("from https to http") !=
                std::string::npos);
 }
+
+BOOST_AUTO_TEST_CASE(a_unix_socket_is_kept_for_its_origin_and_for_no_other) {
+    auto from = at("http://a.test/x");
+    from.where.unix_socket = "/run/x";
+    for (const char* same : {"/y", "//a.test/y", "http://a.test:80/y"})
+        BOOST_TEST(http::resolve(from, same).value().where.unix_socket == "/run/x", same);
+    for (const char* other : {"//b.test/y", "http://a.test:81/y", "https://a.test/y"})
+        BOOST_TEST(http::resolve(from, other).value().where.unix_socket.empty(), other);
+}

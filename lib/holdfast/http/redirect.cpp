@@ -165,6 +165,7 @@ result<url> resolve(const url& from, std::string_view location) {
         return to;
     to->target = target_of(from, parts);
     const bool at_home = is_same_server(to->where, from.where);
+    to->where.unix_socket = at_home ? from.where.unix_socket : std::string();
     to->user = at_home ? from.user : std::string();
     to->password = at_home ? from.password : std::string();
     to->has_userinfo = at_home && from.has_userinfo;

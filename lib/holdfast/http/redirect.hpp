@@ -19,7 +19,8 @@ namespace holdfast::http {
 /// without its fragment. In its path and query, what may not stand in a request (blanks, quotes, non-ASCII
 /// bytes) is percent-encoded as browsers do it (URL Standard, path and special-query percent-encode sets);
 /// all else goes on byte for byte, also what RFC 3986 would have encoded. Not taken, as clients differ on it:
-/// a backslash, a control character. Userinfo in `location` is ignored: whoever answers does not choose the credentials that
+/// a backslash, a control character. On a Unix socket the same origin stays there; any other one is reached
+/// by the network. Userinfo in `location` is ignored: whoever answers does not choose the credentials that
 /// are sent. Those of `from` stay for the same origin (scheme, host and port), and are gone for any other.
 /// Errors: invalid_url, also when `location` is empty, and unsupported_scheme.
 [[nodiscard]] result<url> resolve(const url& from, std::string_view location);

@@ -41,6 +41,9 @@ struct location {
     };
     state what = state::up;
     http::url url;
+    /// The path of a Unix socket where it listens; the URL stays as it is (http://localhost/event). A part of
+    /// the endpoint: other paths are other endpoints. No proxy is asked. Empty: it is reached by the URL.
+    std::string unix_socket;
 };
 
 /// What it means that a response ends as it should: with its last chunk, at its Content-Length, or, where it
@@ -104,15 +107,15 @@ struct source_config {
     /// credentials and none but a short list of harmless fields; never from https to http; never the same
     /// twice; userinfo in a Location is ignored. Default: a server that moves says so to its owner first.
     unsigned max_redirects = 0;
-    /// HTML Standard, section 9.2.3: the end of a body reestablishes the connection.
-    stream::clean_end clean_end = stream::clean_end::reconnect;
-    stream::oversized oversized = stream::oversized::fail;
     /// Whether redirects take the credentials, and all other fields but Host, to other origins too: for
     /// servers that belong together. False: see `max_redirects`.
     bool redirects_trusted = false;
     /// Whether an answer counts as the stream whatever its Content-Type and with any status of success (2xx),
     /// for servers that name it wrongly. False: it must be a 200 of type text/event-stream.
     bool any_type = false;
+    /// HTML Standard, section 9.2.3: the end of a body reestablishes the connection.
+    stream::clean_end clean_end = stream::clean_end::reconnect;
+    stream::oversized oversized = stream::oversized::fail;
     bool comments = false; ///< told as items; they count as life in any case
 
     retry::policy policy = retry::session_stream(); ///< when to try again and when to stop
