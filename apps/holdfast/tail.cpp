@@ -44,6 +44,7 @@ std::string event_text(const sse::event& e, const output& out) {
 }
 
 std::string interrupted_text(const stream::item& item, const output& out) {
+    bool force = false; ///< the recording may replace what is there
     const auto text = printable_line(item.failure.message) + "; next try in " + about(item.retry_in);
     return out.paint(style::dim, "~ " + text) + '\n';
 }
@@ -146,7 +147,7 @@ command_result tail(const tail_options& options, command_context& context) {
         trace(config, *url, context.notes);
     std::optional<recorder> record;
     if (!options.record.empty()) {
-        record.emplace(options.record);
+        record.emplace(options.record, options.force);
         if (!record->error().empty())
             return misused(record->error());
         config.tap = [&record](std::string_view piece) {
@@ -190,8 +191,10 @@ void add_tail(CLI::App& program, command_context& context) {
     command->add_flag("--comments", options->comments, "Tell comments too");
     command->add_flag("-v,--verbose", options->verbose,
                       "Show each request and each answer's head on stderr, without what may be secret");
-    command->add_option("--record", options->record, "Write what comes to this file too, for holdfast cat")
-        ->type_name("FILE");
+    auto* const record = command->add_option("--record", options->record,
+                                             "Write what comes to this file too, for holdfast cat");
+    record->type_name("FILE");
+    command->add_flag("--force", options->force, "With --record: replace what the file holds")->needs(record);
     add_stream_options(*command, options->stream);
     add_common_options(*command, context);
     command->callback([options, &context] {
