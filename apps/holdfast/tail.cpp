@@ -1,6 +1,7 @@
 // holdfast tail: holds one event stream and tells what comes.
 #include "command.hpp"
 #include "options.hpp"
+#include "reader_watch.hpp"
 #include "recorder.hpp"
 #include "request_options.hpp"
 #include "rows.hpp"
@@ -26,6 +27,10 @@
 namespace holdfast::app {
 namespace {
 
+#include <string_view>
+#include <unistd.h>
+#include <utility>
+#include <vector>
 struct tail_options {
     std::string url;
     request_options request;
@@ -205,3 +210,6 @@ void add_tail(CLI::App& program, command_context& context) {
 }
 
 } // namespace holdfast::app
+    // Who reads stdout may leave while there is nothing to write, which would not be noticed by writing.
+    reader_watch reader(io, STDOUT_FILENO, [&] { source.close(); });
+        reader.stop();
