@@ -184,10 +184,10 @@ CO_TEST_CASE(prepare_sees_the_whole_request_and_may_change_all_of_it, fixture) {
     co_await next();
     BOOST_TEST(seen.method == "GET");
     BOOST_TEST(seen.target == "/event");
-    BOOST_TEST_REQUIRE(seen.headers.size() == 5u);
+    BOOST_TEST_REQUIRE(seen.headers.size() == 6u);
     BOOST_TEST((seen.headers[0] == header{"Host", "a.test"}));
     BOOST_TEST((seen.headers[1] == header{"Accept", "text/event-stream"}));
-    BOOST_TEST((seen.headers[4] == header{"X-Mine", "yes"}));
+    BOOST_TEST((seen.headers[5] == header{"X-Mine", "yes"}));
     const auto& asked = server.requests()[0];
     BOOST_TEST(asked.text.starts_with("POST /elsewhere?x HTTP/1.1\r\nHost: a.test\r\nX: y\r\n"), asked.text);
     BOOST_TEST(asked.text.ends_with("\r\n\r\nbody"));
