@@ -203,7 +203,7 @@ BOOST_AUTO_TEST_CASE(a_closed_stdout_is_an_error_and_never_becomes_the_recording
     raw_server server({event_stream(one_event, reply::ending::hold)});
     const auto file = here / "f";
     for (const std::string closed : {">&-", "<&- >&-", ">&- <&-"}) {
-        for (const std::string more : {std::string(), " --record " + file}) {
+        for (const std::string& more : {std::string(), " --record " + file}) {
             const auto done = by_shell(
                 R"("$0" tail "$1" --format ndjson --max-events 1)" + more + ' ' + closed, server.url("/"));
             BOOST_TEST(done.code() == 1, closed << more << '\n' << done.text());
@@ -407,7 +407,7 @@ BOOST_AUTO_TEST_CASE(credentials_come_from_a_file_or_an_option_and_are_not_left_
         child.wait(20s);
     }
     write_file(here / "empty", "\n");
-    for (const std::string wrong : {here / "empty", here / "none", std::string("/dev/zero")})
+    for (const std::string& wrong : {here / "empty", here / "none", std::string("/dev/zero")})
         BOOST_TEST(tail_rows(server.url("/"), {"--user", "@" + wrong}).code() == 2, wrong);
 }
 
