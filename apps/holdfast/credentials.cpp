@@ -1,7 +1,11 @@
 #include "credentials.hpp"
 
+#include "input.hpp"
 #include "stream_options.hpp"
 
+#include <holdfast/http/ascii.hpp>
+
+#include <algorithm>
 #include <cstdlib>
 #include <utility>
 
@@ -10,6 +14,19 @@ namespace holdfast::app {
 std::string environment(const char* name) {
     const char* value = std::getenv(name);
     return value ? value : "";
+}
+
+std::string read_user(std::string& user) {
+    constexpr std::size_t longest = 4096;
+    if (!user.starts_with('@'))
+        return {};
+    const auto file = user.substr(1);
+    std::string text;
+    if (auto wrong = read_all(file, longest, text); !wrong.empty())
+        return wrong;
+    user = text.substr(0, text.find_first_of("\r\n"));
+    const bool has_control = std::any_of(user.begin(), user.end(), http::is_control);
+    return user.empty() || has_control ? file + ": its first line is no NAME:PASSWORD" : std::string();
 }
 
 void add_credentials(http::url& base, const std::string& user) {
@@ -35,7 +52,10 @@ std::string find_access(const std::string& server, const std::string& user, cons
     if (!base)
         return base.error().message;
     into.base = std::move(*base);
-    add_credentials(into.base, user);
+    std::string who = user;
+    if (auto wrong = read_user(who); !wrong.empty())
+        return wrong;
+    add_credentials(into.base, who);
     if (into.base.where.scheme != "https")
         return tls_options_for_nothing(tls);
     auto made = http::make_tls_context(tls);

@@ -6,6 +6,14 @@
 #include <unistd.h>
 
 namespace holdfast::app {
+namespace {
+
+std::string size_text(std::size_t bytes) {
+    return bytes % (1u << 20) == 0 ? std::to_string(bytes >> 20) + " MiB"
+                                   : std::to_string(bytes >> 10) + " KiB";
+}
+
+} // namespace
 
 input::input(const std::string& path)
     : name_(path == "-" ? "stdin" : path),
@@ -33,6 +41,16 @@ std::string_view input::read() {
 
 void input::fail(int why) {
     error_ = "cannot read " + name_ + ": " + std::generic_category().message(why);
+}
+
+std::string read_all(const std::string& path, std::size_t most, std::string& into) {
+    input in(path);
+    for (auto block = in.read(); !block.empty(); block = in.read()) {
+        if (block.size() > most - into.size())
+            return (path == "-" ? "stdin" : path) + " holds more than " + size_text(most);
+        into += block;
+    }
+    return in.error();
 }
 
 } // namespace holdfast::app

@@ -1,6 +1,7 @@
 // A file or stdin, read in blocks.
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -30,5 +31,9 @@ private:
     std::string error_;
     std::vector<char> block_;
 };
+
+/// Reads a file ("-": stdin) whole. @return why it cannot be read, also when it holds more than `most` bytes;
+/// empty: it was read
+[[nodiscard]] std::string read_all(const std::string& path, std::size_t most, std::string& into);
 
 } // namespace holdfast::app

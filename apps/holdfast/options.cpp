@@ -120,4 +120,29 @@ CLI::Option* add_count(CLI::App& app, const std::string& name, std::size_t& targ
     return add_parsed(app, name, target, parse_count, "a whole number from 1 up", help)->type_name("N");
 }
 
+std::optional<std::vector<int>> parse_statuses(std::string_view text) {
+    constexpr std::size_t first = 100, last = 599;
+    std::vector<int> all;
+    for (bool more = true; more;) {
+        const auto comma = text.find(',');
+        const auto part = text.substr(0, comma);
+        const auto dash = part.find('-');
+        const auto from = parse_whole(part.substr(0, dash), last);
+        const auto to = dash == std::string_view::npos ? from : parse_whole(part.substr(dash + 1), last);
+        if (!from || !to || *from < first || *to < *from)
+            return std::nullopt;
+        for (auto status = *from; status <= *to; ++status)
+            all.push_back(static_cast<int>(status));
+        more = comma != std::string_view::npos;
+        text.remove_prefix(more ? comma + 1 : text.size());
+    }
+    return all;
+}
+
+CLI::Option* add_statuses(CLI::App& app, const std::string& name, std::vector<int>& target,
+                          const std::string& help) {
+    return add_parsed(app, name, target, parse_statuses, "a list of statuses (404,500-599)", help)
+        ->type_name("LIST");
+}
+
 } // namespace holdfast::app

@@ -66,4 +66,11 @@ CLI::Option* add_choice(CLI::App& app, const std::string& name, Enum& target, co
 /// Adds an option that holds a whole number from 1 up. `target` as above; 0 stands for "not given".
 CLI::Option* add_count(CLI::App& app, const std::string& name, std::size_t& target, const std::string& help);
 
+/// "404", "404,500-599": statuses from 100 to 599. Nullopt for anything else.
+[[nodiscard]] std::optional<std::vector<int>> parse_statuses(std::string_view text);
+
+/// Adds an option that holds statuses. `target` as above.
+CLI::Option* add_statuses(CLI::App& app, const std::string& name, std::vector<int>& target,
+                          const std::string& help);
+
 } // namespace holdfast::app

@@ -2,6 +2,7 @@
 
 #include <cerrno>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <system_error>
 #include <unistd.h>
 #include <utility>
@@ -14,10 +15,20 @@ constexpr std::string_view byte_order_mark = "\xef\xbb\xbf";
 
 } // namespace
 
-recorder::recorder(std::string path)
-    : path_(std::move(path)),
-      descriptor_(::open(path_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666)) {
-    if (descriptor_ < 0)
+recorder::recorder(std::string path, bool replace) : path_(std::move(path)) {
+    open(replace);
+}
+
+void recorder::open(bool replace) {
+    descriptor_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+    struct stat file{};
+    if (descriptor_ < 0 && errno == ELOOP)
+        error_ = "cannot write " + path_ + ": it is a symbolic link, which is not followed";
+    else if (descriptor_ < 0 || ::fstat(descriptor_, &file) != 0)
+        fail(errno);
+    else if (S_ISREG(file.st_mode) && file.st_size != 0 && !replace)
+        error_ = path_ + " holds something already; --force replaces it";
+    else if (S_ISREG(file.st_mode) && ::ftruncate(descriptor_, 0) != 0)
         fail(errno);
 }
 

@@ -12,8 +12,10 @@ namespace holdfast::app {
 /// file tells the events that the stream told.
 class recorder {
 public:
-    /// Makes the file, or empties it.
-    explicit recorder(std::string path);
+    /// Makes the file, for its owner alone to read. One that holds something is not touched, unless
+    /// `replace`: then it is emptied. A symbolic link is not followed. A device or a pipe is written to as it
+    /// is.
+    explicit recorder(std::string path, bool replace = false);
     ~recorder();
     recorder(const recorder&) = delete;
     recorder& operator=(const recorder&) = delete;
@@ -28,12 +30,13 @@ public:
     [[nodiscard]] const std::string& error() const noexcept { return error_; }
 
 private:
+    void open(bool replace);
     void scan(std::string_view piece);
     void write(std::string_view bytes);
     void fail(int why);
 
     std::string path_;
-    int descriptor_;
+    int descriptor_ = -1;
     std::string error_;
 
     std::string kept_;      // not written yet

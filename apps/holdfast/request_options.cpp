@@ -1,32 +1,40 @@
 #include "request_options.hpp"
 
+#include "connect_to.hpp"
+#include "credentials.hpp"
+#include "header_files.hpp"
 #include "input.hpp"
 #include "options.hpp"
 #include "stream_options.hpp"
 
+#include <algorithm>
 #include <cstdlib>
+#include <sys/un.h>
+#include <utility>
 
 namespace holdfast::app {
 
 namespace {
 
-std::optional<header> parse_header(const std::string& text) {
-    const auto colon = text.find(':');
-    if (colon == std::string::npos || colon == 0)
-        return std::nullopt;
-    const auto value = text.find_first_not_of(" \t", colon + 1);
-    return header{text.substr(0, colon), value == std::string::npos ? "" : text.substr(value)};
-}
+constexpr std::size_t longest_body = 64u << 20;
+constexpr std::size_t longest_socket_path = sizeof(sockaddr_un::sun_path) - 1;
 
 std::string apply_headers(const request_options& options, stream::source_config& config) {
+    std::vector<std::string> files;
     for (const auto& each : options.headers) {
+        if (each.starts_with('@')) {
+            files.push_back(each.substr(1));
+            continue;
+        }
         auto parsed = parse_header(each);
         if (!parsed)
-            return "--header is given as 'Name: value'";
+            return "--header is given as 'Name: value', or as @FILE";
         config.headers.push_back(std::move(*parsed));
     }
     if (!options.last_event_id.empty())
         config.headers.push_back({"Last-Event-ID", options.last_event_id});
+    if (!files.empty())
+        send_headers_of(std::move(files), config);
     return {};
 }
 
@@ -38,10 +46,7 @@ std::string apply_data(const request_options& options, stream::source_config& co
         config.body = given;
         return {};
     }
-    input in(given == "-" ? given : given.substr(1));
-    for (auto block = in.read(); !block.empty(); block = in.read())
-        config.body += block;
-    return in.error();
+    return read_all(given == "-" ? given : given.substr(1), longest_body, config.body);
 }
 
 // A request that is not sent again has one answer, whose end is the end.
@@ -88,11 +93,37 @@ std::string apply_proxy(const request_options& options, stream::source_config& c
     return {};
 }
 
-// What would be refused at each connect is refused now.
-std::string check_request(const stream::source_config& config, const http::url& where) {
+std::string apply_user(const request_options& options, http::url& where) {
+    std::string user = options.user;
+    if (auto wrong = read_user(user); !wrong.empty() || user.empty())
+        return wrong;
+    const auto colon = std::min(user.find(':'), user.size());
+    where.user = user.substr(0, colon);
+    where.password = user.substr(std::min(colon + 1, user.size()));
+    where.has_userinfo = true;
+    return {};
+}
+
+std::string apply_place(const request_options& options) {
+    if (!options.connect_to.empty() && !parse_place(options.connect_to))
+        return "--connect-to is given as HOST:PORT";
+    if (options.unix_socket.size() > longest_socket_path)
+        return "--unix-socket: a path has at most " + std::to_string(longest_socket_path) + " bytes";
+    return {};
+}
+
+// What would be refused at each connect is refused now, also what the files of headers hold by now.
+std::string check_request(const request_options& options, const stream::source_config& config,
+                          const http::url& where) {
     http::request sample;
     sample.method = config.method;
     sample.headers = config.headers;
+    for (const auto& each : options.headers) {
+        if (!each.starts_with('@'))
+            continue;
+        if (auto wrong = read_headers(each.substr(1), sample.headers); !wrong.empty())
+            return wrong;
+    }
     const auto good = http::serialize(sample, where);
     return good ? std::string() : good.error().message;
 }
@@ -101,9 +132,11 @@ std::string check_request(const stream::source_config& config, const http::url& 
 
 void add_request_options(CLI::App& command, request_options& target) {
     command
-        .add_option("-H,--header", target.headers,
-                    "Send this header too, or in place of a default; may be given again")
-        ->type_name("'K: V'")
+        .add_option(
+            "-H,--header", target.headers,
+            "Send this header too, or in place of a default; or those of a file, a line each, read anew at "
+            "each connect; may be given again")
+        ->type_name("'K: V'|@FILE")
         ->expected(1)
         ->take_all();
     command.add_option("-X,--request", target.method, "The method; else GET, or POST with --data")
@@ -117,6 +150,14 @@ void add_request_options(CLI::App& command, request_options& target) {
     auto* const location = command.add_flag("-L,--location", target.location, "Follow redirects");
     add_count(command, "--max-redirects", target.max_redirects, "With --location: at most N of them, not 3")
         ->needs(location);
+    command
+        .add_flag("--location-trusted", target.location_trusted,
+                  "With --location: send headers and credentials to other servers too")
+        ->needs(location);
+    command
+        .add_option("-u,--user", target.user,
+                    "The credentials, or the file that holds them; else those of the URL")
+        ->type_name("NAME:PASSWORD|@FILE");
     auto* const proxy = command
                             .add_option("-x,--proxy", target.proxy,
                                         "Go through this proxy: [http://][USER:PASSWORD@]HOST[:PORT]")
@@ -125,18 +166,48 @@ void add_request_options(CLI::App& command, request_options& target) {
         .add_flag("--proxy-from-environment", target.proxy_from_environment,
                   "Go through the proxies that http_proxy, https_proxy, all_proxy and no_proxy name")
         ->excludes(proxy);
+    auto* const connect_to = command.add_option("--connect-to", target.connect_to,
+                                                "Connect there, instead of to the URL's host and port");
+    connect_to->type_name("HOST:PORT")->excludes(proxy);
+    command.add_option("--unix-socket", target.unix_socket, "Connect to this Unix socket, and to no proxy")
+        ->type_name("PATH")
+        ->excludes(proxy)
+        ->excludes(connect_to);
+    add_duration(command, "--connect-timeout", target.deadlines.connect,
+                 "The longest wait for a connection; 0: no limit");
+    add_duration(command, "--header-timeout", target.deadlines.header,
+                 "The longest wait for the answer's head, from there; 0: no limit");
+    add_count(command, "--header-limit", target.header_limit, "The most bytes of an answer's head")
+        ->default_str(std::to_string(target.header_limit));
+    command.add_flag("--any-type", target.any_type,
+                     "Read any answer of success (2xx) as an event stream, of whatever content type it is");
+    add_statuses(
+        command, "--retry-status", target.retry_status,
+        "Statuses to try again after, by the schedule, though they are given up by default: 404,401");
     add_tls_options(command, target.tls);
 }
 
-std::string apply(const request_options& options, const http::url& where, stream::source_config& config) {
-    config.locate = [where] {
-        return stream::location{stream::location::state::up, where};
+std::string apply(const request_options& options, http::url& where, stream::source_config& config) {
+    std::string wrong = apply_user(options, where);
+    if (wrong.empty())
+        wrong = apply_place(options);
+    if (!wrong.empty())
+        return wrong;
+    config.locate = [where, path = options.unix_socket] {
+        stream::location here;
+        here.url = where;
+        here.unix_socket = path;
+        return here;
     };
     apply_method(options, config);
     config.max_redirects = options.location ? static_cast<unsigned>(options.max_redirects) : 0;
-    std::string wrong = apply_headers(options, config);
+    config.redirects_trusted = options.location_trusted;
+    config.any_type = options.any_type;
+    config.header_limit = options.header_limit;
+    config.transport.deadlines = options.deadlines;
+    wrong = apply_headers(options, config);
     if (wrong.empty())
-        wrong = check_request(config, where);
+        wrong = check_request(options, config, where);
     if (wrong.empty())
         wrong = apply_tls(options, where, config);
     if (wrong.empty())
@@ -144,6 +215,11 @@ std::string apply(const request_options& options, const http::url& where, stream
     if (wrong.empty())
         wrong = apply_data(options, config);
     return wrong;
+}
+
+std::unique_ptr<network> network_of(const request_options& options, const http::url& where) {
+    const auto place = parse_place(options.connect_to);
+    return place ? connecting_to(make_tcp_network(), where.where, *place) : make_tcp_network();
 }
 
 } // namespace holdfast::app

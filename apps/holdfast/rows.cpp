@@ -1,5 +1,7 @@
 #include "rows.hpp"
 
+#include <holdfast/http/fields.hpp>
+
 #include <boost/json/array.hpp>
 
 namespace holdfast::app {
@@ -124,6 +126,14 @@ struct to_row {
     }
 };
 
+// An answer that names itself otherwise, and was taken for an event stream all the same, says so.
+json::object opened_row(const stream::item& item) {
+    json::object told{{"status", item.head->status}, {"attempt", item.attempt}};
+    if (http::media_type_of(item.head->headers) != "text/event-stream")
+        told["content_type"] = item.head->find("Content-Type");
+    return {{"opened", std::move(told)}};
+}
+
 } // namespace
 
 json::object event_row(const sse::event& e) {
@@ -134,7 +144,7 @@ json::object stream_row(const stream::item& item) {
     using kind = stream::item::kind;
     switch (item.what) {
     case kind::opened:
-        return {{"opened", {{"status", item.head->status}, {"attempt", item.attempt}}}};
+        return opened_row(item);
     case kind::event:
         return event_row(item.event);
     case kind::comment:

@@ -1,6 +1,7 @@
 // holdfast tail: holds one event stream and tells what comes.
 #include "command.hpp"
 #include "options.hpp"
+#include "reader_watch.hpp"
 #include "recorder.hpp"
 #include "request_options.hpp"
 #include "rows.hpp"
@@ -8,6 +9,7 @@
 #include "stream_options.hpp"
 #include "trace.hpp"
 
+#include <holdfast/http/fields.hpp>
 #include <holdfast/http/url.hpp>
 #include <holdfast/runtime/runtime.hpp>
 #include <holdfast/stream/event_source.hpp>
@@ -18,10 +20,17 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
 
+#include <algorithm>
+#include <cstdint>
 #include <exception>
 #include <memory>
 #include <optional>
+#include <random>
 #include <string>
+#include <string_view>
+#include <unistd.h>
+#include <utility>
+#include <vector>
 
 namespace holdfast::app {
 namespace {
@@ -29,10 +38,13 @@ namespace {
 struct tail_options {
     std::string url;
     request_options request;
-    std::size_t max_events = 0; ///< 0: no end
+    std::size_t max_events = 0;     ///< 0: no end
+    std::vector<std::string> until; ///< event types, and data behind a "="
+    bool once = false;
     bool comments = false;
     bool verbose = false;
     std::string record; ///< empty: nothing is
+    bool force = false; ///< the recording may replace what is there
     stream_options stream;
 };
 
@@ -55,12 +67,28 @@ std::string gave_up_text(const stream::item& item, const output& out) {
     return out.paint(style::red, "~ " + text) + '\n';
 }
 
+// The answer is taken for a stream though it names itself otherwise.
+std::string odd_answer(const http::response_head& head) {
+    const auto type = head.find("Content-Type");
+    if (head.status == 200 && http::media_type_of(head.headers) == "text/event-stream")
+        return {};
+    return "status " + std::to_string(head.status) + ", " +
+           (type.empty() ? "no content type" : "content type " + std::string(type));
+}
+
+std::string opened_text(const stream::item& item, bool broken, const output& out) {
+    const auto odd = odd_answer(*item.head);
+    if (!odd.empty())
+        return out.paint(style::dim, "~ connected; read as an event stream: " + printable_line(odd)) + '\n';
+    return broken ? out.paint(style::dim, "~ connected") + '\n' : std::string();
+}
+
 // `broken`: the item before this one told of trouble.
 std::string item_text(const stream::item& item, bool broken, const output& out) {
     using kind = stream::item::kind;
     switch (item.what) {
     case kind::opened:
-        return broken ? out.paint(style::dim, "~ connected") + '\n' : std::string();
+        return opened_text(item, broken, out);
     case kind::event:
         return event_text(item.event, out);
     case kind::comment:
@@ -91,7 +119,14 @@ std::string gave_up_line(const stream::item& item) {
     return why;
 }
 
-net::awaitable<void> follow(stream::event_source& source, std::size_t max_events,
+// Whether this is what --until waits for.
+bool ends(const sse::event& event, const std::vector<std::string>& until) {
+    return std::any_of(until.begin(), until.end(), [&](std::string_view each) {
+        return each.starts_with('=') ? event.data == each.substr(1) : event.type == each;
+    });
+}
+
+net::awaitable<void> follow(stream::event_source& source, const tail_options& options,
                             std::optional<recorder>& record, command_context& context,
                             command_result& result) {
     using kind = stream::item::kind;
@@ -106,7 +141,9 @@ net::awaitable<void> follow(stream::event_source& source, std::size_t max_events
             co_return;
         if (item->what == kind::gave_up)
             result = failed(gave_up_line(*item));
-        if (item->what == kind::event && ++events == max_events)
+        if (item->what == kind::done && !options.until.empty())
+            result = failed("the stream ended before what --until waits for");
+        if (item->what == kind::event && (++events == options.max_events || ends(item->event, options.until)))
             co_return;
     }
 }
@@ -122,7 +159,14 @@ log_sink log_beside_rows(const command_context& context) {
 
 // What -v shows: each request as it is sent, and each answer's head.
 void trace(stream::source_config& config, const http::url& where, output& notes) {
-    config.prepare = [where, &notes](http::request& what) -> net::awaitable<result<void>> {
+    config.prepare = [where, &notes, before = std::move(config.prepare)](
+                         http::request& what) -> net::awaitable<result<void>> {
+        if (before) {
+            auto preparing = before(what);
+            const auto prepared = co_await std::move(preparing);
+            if (!prepared)
+                co_return prepared.error();
+        }
         notes.text(notes.paint(style::dim, request_lines(what, where)));
         co_return result<void>();
     };
@@ -133,20 +177,23 @@ void trace(stream::source_config& config, const http::url& where, output& notes)
 }
 
 command_result tail(const tail_options& options, command_context& context) {
-    const auto url = http::parse_url(options.url);
+    auto url = http::parse_url(options.url);
     if (!url)
         return misused(url.error().message);
     stream::source_config config;
     if (auto wrong = apply(options.request, *url, config); !wrong.empty())
         return misused(std::move(wrong));
     config.comments = options.comments;
+    if (options.once)
+        config.clean_end = stream::clean_end::done;
     config.policy = options.stream.policy;
+    config.policy.statuses.transient_too = options.request.retry_status;
     config.stall_timeout = options.stream.stall_timeout;
     if (options.verbose)
         trace(config, *url, context.notes);
     std::optional<recorder> record;
     if (!options.record.empty()) {
-        record.emplace(options.record);
+        record.emplace(options.record, options.force);
         if (!record->error().empty())
             return misused(record->error());
         config.tap = [&record](std::string_view piece) {
@@ -156,17 +203,23 @@ command_result tail(const tail_options& options, command_context& context) {
     context.notes.text(tls_warning(options.request.tls));
 
     net::io_context io(1);
-    runtime world(io.get_executor(), log_beside_rows(context));
+    std::random_device entropy;
+    const auto seed = std::uint64_t(entropy()) << 32 | entropy();
+    runtime world(io.get_executor(), make_system_clock(), network_of(options.request, *url), seed,
+                  log_beside_rows(context));
     stream::event_source source(world, std::move(config));
     command_result result;
     signals ends(io, [&](int number) {
         result.code = exit_code_of(number);
         source.close();
     });
+    // Who reads stdout may leave while there is nothing to write, which would not be noticed by writing.
+    reader_watch reader(io, STDOUT_FILENO, [&] { source.close(); });
     std::exception_ptr error;
-    net::co_spawn(io, follow(source, options.max_events, record, context, result), [&](std::exception_ptr e) {
+    net::co_spawn(io, follow(source, options, record, context, result), [&](std::exception_ptr e) {
         error = e;
         ends.stop();
+        reader.stop();
         source.close();
     });
     io.run();
@@ -187,11 +240,23 @@ void add_tail(CLI::App& program, command_context& context) {
         ->type_name("");
     add_request_options(*command, options->request);
     add_count(*command, "--max-events", options->max_events, "End after N events");
+    command
+        ->add_option("--until", options->until,
+                     "End after an event of this type, or one whose whole data is DATA (=[DONE]), which is "
+                     "told too; 1 if "
+                     "the stream ends before; may be given again")
+        ->type_name("EVENT|=DATA")
+        ->expected(1)
+        ->take_all();
+    command->add_flag("--once", options->once,
+                      "End when the stream ends as it should, and do not ask for it again");
     command->add_flag("--comments", options->comments, "Tell comments too");
     command->add_flag("-v,--verbose", options->verbose,
                       "Show each request and each answer's head on stderr, without what may be secret");
-    command->add_option("--record", options->record, "Write what comes to this file too, for holdfast cat")
-        ->type_name("FILE");
+    auto* const record = command->add_option("--record", options->record,
+                                             "Write what comes to this file too, for holdfast cat");
+    record->type_name("FILE");
+    command->add_flag("--force", options->force, "With --record: replace what the file holds")->needs(record);
     add_stream_options(*command, options->stream);
     add_common_options(*command, context);
     command->callback([options, &context] {

@@ -377,9 +377,14 @@ std::string read_config(const watch_options& options, watch_config& into) {
         return wrong;
     if (auto wrong = complete(into); !wrong.empty())
         return wrong;
-    for (auto& each : into.servers)
-        if (each.bearer.empty())
-            add_credentials(each.url, each.user.empty() ? into.user : each.user);
+    for (auto& each : into.servers) {
+        if (!each.bearer.empty())
+            continue;
+        std::string user = each.user.empty() ? into.user : each.user;
+        if (auto wrong = read_user(user); !wrong.empty())
+            return wrong;
+        add_credentials(each.url, user);
+    }
     return {};
 }
 

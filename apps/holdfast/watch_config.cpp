@@ -323,7 +323,7 @@ const std::vector<setting>& settings() {
         {{"user",
           shape::one,
           "USER",
-          "NAME or NAME:PASSWORD; else OPENCODE_SERVER_USERNAME and _PASSWORD",
+          "NAME, NAME:PASSWORD, or @FILE that holds that; else OPENCODE_SERVER_USERNAME and _PASSWORD",
           {}},
          [](watch_config& to, const given& v) {
              to.user = v.text();

@@ -6,7 +6,8 @@ std::string to_string(const endpoint& where) {
     const bool v6 = where.host.find(':') != std::string::npos;
     std::string text = where.scheme + "://";
     text += v6 ? '[' + where.host + ']' : where.host;
-    return text + ':' + std::to_string(where.port);
+    text += ':' + std::to_string(where.port);
+    return where.unix_socket.empty() ? text : text + " (unix:" + where.unix_socket + ')';
 }
 
 } // namespace holdfast

@@ -101,7 +101,8 @@ void check_accepted(const http::request& what, const http::url& where, std::stri
         rest.erase(found);
     }
     for (const auto& h : rest)
-        hold(h.name == "Host" || h.name == "Accept-Encoding" || h.name == "Authorization" || h.name == "Content-Length",
+        hold(h.name == "Host" || h.name == "Accept-Encoding" || h.name == "Authorization" ||
+                 h.name == "Content-Length" || h.name == "User-Agent",
              "nothing else is added", h.name);
 
     hold(count(r.headers, "Host") == 1, "there is one Host", text);

@@ -8,6 +8,8 @@
 #include "support/rows.hpp"
 #include "support/tls_server.hpp"
 
+#include <holdfast/http/request.hpp>
+
 #include <algorithm>
 #include <csignal>
 #include <cstdlib>
@@ -26,6 +28,7 @@ using namespace std::chrono_literals;
 using lines = std::vector<std::string>;
 
 constexpr auto one_event = "data: x\n\n";
+const std::string user_agent(holdfast::http::user_agent());
 
 command_result tail(const std::string& url, lines more = {}) {
     more.insert(more.begin(), {"tail", url});
@@ -200,7 +203,10 @@ BOOST_AUTO_TEST_CASE(what_may_heal_is_tried_again_and_its_class_is_told) {
         {mid_chunk, interrupted("cut", "the connection was cut", "null", 2, 10)},
         {event_stream("", reply::ending::reset, 50ms),
          interrupted("cut", "the connection was cut: Connection reset by peer", "null", 2, 10)},
-        {no_http, interrupted("protocol", "the answer is not valid HTTP", "null", 2, 10)},
+        {no_http,
+         interrupted("protocol",
+                     R"(the answer is not valid HTTP: it begins with \"NOT HTTP\" and not with HTTP/)",
+                     "null", 2, 10)},
     };
     for (const auto& each : table) {
         raw_server server({each.told, event_stream(one_event, reply::ending::hold)});
@@ -520,6 +526,7 @@ BOOST_AUTO_TEST_CASE(verbose_shows_each_request_and_each_head_on_stderr_and_no_s
                      "> Accept: text/event-stream",
                      "> Cache-Control: no-cache",
                      "> Accept-Encoding: identity",
+                     "> User-Agent: " + user_agent,
                      "> Cookie: ***",
                      "> X-Api-Key: ***",
                      "> X-Plain: a\xef\xbf\xbd",

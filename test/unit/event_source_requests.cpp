@@ -70,17 +70,20 @@ struct two_servers : fixture {
 
 // --- fields
 
-CO_TEST_CASE(three_fields_are_sent_by_default_and_no_id, fixture) {
+CO_TEST_CASE(four_fields_are_sent_by_default_and_no_id, fixture) {
     server.play({send(sse_head())});
     co_await next();
     BOOST_TEST(server.requests()[0].text ==
                "GET /event HTTP/1.1\r\nHost: a.test\r\nAccept: text/event-stream\r\n"
-               "Cache-Control: no-cache\r\nAccept-Encoding: identity\r\n\r\n");
+               "Cache-Control: no-cache\r\nAccept-Encoding: identity\r\nUser-Agent: " +
+                   std::string(http::user_agent()) + "\r\n\r\n");
 }
 
 CO_TEST_CASE(a_field_of_the_owners_replaces_the_default_of_that_name, fixture) {
-    config.headers = {
-        {"accept", "text/event-stream, */*"}, {"CACHE-CONTROL", "no-store"}, {"Accept-encoding", "gzip"}};
+    config.headers = {{"accept", "text/event-stream, */*"},
+                      {"CACHE-CONTROL", "no-store"},
+                      {"Accept-encoding", "gzip"},
+                      {"user-agent", "me"}};
     server.play({send(sse_head())});
     co_await next();
     const auto& text = server.requests()[0].text;
@@ -90,6 +93,8 @@ CO_TEST_CASE(a_field_of_the_owners_replaces_the_default_of_that_name, fixture) {
     BOOST_TEST(!contains(text, "Accept:"));
     BOOST_TEST(!contains(text, "Cache-Control:"));
     BOOST_TEST(!contains(text, "Accept-Encoding:"));
+    BOOST_TEST(contains(text, "user-agent: me\r\n"));
+    BOOST_TEST(!contains(text, "User-Agent:"));
 }
 
 CO_TEST_CASE(any_method_and_body_is_sent, fixture) {
@@ -179,10 +184,10 @@ CO_TEST_CASE(prepare_sees_the_whole_request_and_may_change_all_of_it, fixture) {
     co_await next();
     BOOST_TEST(seen.method == "GET");
     BOOST_TEST(seen.target == "/event");
-    BOOST_TEST_REQUIRE(seen.headers.size() == 5u);
+    BOOST_TEST_REQUIRE(seen.headers.size() == 6u);
     BOOST_TEST((seen.headers[0] == header{"Host", "a.test"}));
     BOOST_TEST((seen.headers[1] == header{"Accept", "text/event-stream"}));
-    BOOST_TEST((seen.headers[4] == header{"X-Mine", "yes"}));
+    BOOST_TEST((seen.headers[5] == header{"X-Mine", "yes"}));
     const auto& asked = server.requests()[0];
     BOOST_TEST(asked.text.starts_with("POST /elsewhere?x HTTP/1.1\r\nHost: a.test\r\nX: y\r\n"), asked.text);
     BOOST_TEST(asked.text.ends_with("\r\n\r\nbody"));
@@ -377,7 +382,7 @@ CO_TEST_CASE(redirects_that_lead_nowhere_are_final_in_words, two_servers) {
     const std::vector<std::pair<std::string, std::string>> rows{
         {response(302, "", ""), "without a Location"},
         {redirect(302, ""), "without a Location"},
-        {redirect(302, "/a b"), "cannot be asked"},
+        {redirect(302, "/a\\b"), "cannot be asked"},
         {redirect(302, "mailto:a@b.test"), "cannot be asked"},
         {redirect(302, "/event"), "circles"},
         {redirect(302, "http://a.test:80/event#top"), "circles"},

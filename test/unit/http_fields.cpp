@@ -150,8 +150,8 @@ BOOST_AUTO_TEST_CASE(a_body_is_read_only_as_it_was_asked_for) {
              {"Content-Encoding", "gzip", "Content-Encoding: gzip"},
              {"content-encoding", "BR", "content-encoding: BR"},
              {"Content-Encoding", "identity, ,deflate,gzip", "Content-Encoding: deflate"},
-             {"Content-Encoding", "chunked", "Content-Encoding: chunked"},
-             {"Content-Encoding", "g\x1b[1mz", "Content-Encoding: g?[1mz"},
+             {"Content-Encoding", "chunked", nullptr},
+             {"Transfer-Encoding", "g\x1b[1mz", "Transfer-Encoding: g?[1mz"},
              {"Transfer-Encoding", "chunked", nullptr},
              {"Transfer-Encoding", "Chunked", nullptr},
              {"Transfer-Encoding", "gzip, chunked", "Transfer-Encoding: gzip"},
@@ -172,9 +172,61 @@ BOOST_AUTO_TEST_CASE(a_body_is_read_only_as_it_was_asked_for) {
 }
 
 BOOST_AUTO_TEST_CASE(a_refused_coding_is_shown_cut) {
-    const auto refused = http::refuse_compressed({{"Content-Encoding", std::string(5000, 'x')}});
+    const auto refused = http::refuse_compressed({{"Transfer-Encoding", std::string(5000, 'x')}});
     BOOST_TEST_REQUIRE(refused.has_value());
     BOOST_TEST(refused->message.size() < 200u);
+}
+
+BOOST_AUTO_TEST_CASE(what_is_no_compression_in_a_content_encoding_changes_nothing) {
+    for (const char* coding :
+         {"none", "utf-8", "UTF-8", "chunked", "text/event-stream", "aws-chunked", "binary", "8bit"})
+        BOOST_TEST(!http::refuse_compressed({{"Content-Encoding", coding}}).has_value(), coding);
+    for (const char* coding :
+         {"gzip", "x-gzip", "deflate", "br", "zstd", "compress", "none, GZIP", "br,none"})
+        BOOST_TEST(http::refuse_compressed({{"Content-Encoding", coding}}).has_value(), coding);
+    BOOST_TEST(
+        http::refuse_compressed({{"Content-Encoding", "none"}, {"content-encoding", "zstd"}}).has_value());
+}
+
+// Fetch, "extract a MIME type" and its examples, as far as the type itself goes.
+BOOST_AUTO_TEST_CASE(of_several_media_types_the_last_valid_one_counts) {
+    struct row {
+        std::vector<const char*> values;
+        const char* type;
+    };
+    for (const auto& each : std::vector<row>{
+             {{}, ""},
+             {{""}, ""},
+             {{"text/event-stream"}, "text/event-stream"},
+             {{"Text/Event-Stream ; Charset=\"utf-8\""}, "text/event-stream"},
+             {{"application/json, text/event-stream; charset=utf-8"}, "text/event-stream"},
+             {{"application/json", "text/event-stream; charset=utf-8"}, "text/event-stream"},
+             {{"text/event-stream, application/json"}, "application/json"},
+             {{"text/event-stream", "application/json"}, "application/json"},
+             {{"text/event-stream, */*"}, "text/event-stream"},
+             {{"text/event-stream", "garbage"}, "text/event-stream"},
+             {{"text/event-stream,"}, "text/event-stream"},
+             {{",,text/event-stream"}, "text/event-stream"},
+             {{"text/html;x=\"a,application/json\", text/event-stream"}, "text/event-stream"},
+             {{"text/event-stream;charset=\"a, text/html\""}, "text/event-stream"},
+             {{"text/event-stream;x=\"\\\", text/html"}, "text/event-stream"},
+             {{"text/event-stream; charset=utf-8; charset=utf-8"}, "text/event-stream"},
+             {{"text/event-stream charset=utf-8"}, ""},
+             {{"text/ event-stream"}, ""},
+             {{"text /event-stream"}, ""},
+             {{"/event-stream"}, ""},
+             {{"text/"}, ""},
+             {{"text/event-stream/x"}, ""},
+             {{"\"text/event-stream\""}, ""},
+         }) {
+        std::vector<header> fields{{"Content-Encoding", "text/plain"}};
+        std::string all;
+        for (const char* value : each.values) {
+            fields.push_back({"content-TYPE", value});
+            all.append(value).append(" | ");
+        }
+        BOOST_TEST(http::media_type_of(fields) == each.type, all);
+    }
 }
 
 BOOST_AUTO_TEST_CASE(a_media_type_is_compared_without_case_and_parameters) {

@@ -316,9 +316,10 @@ CO_TEST_CASE(a_plain_request_goes_to_the_proxy_in_absolute_form, behind_proxy) {
     const auto got = co_await fetch("http://me:mine@a.test:8080/x?y");
     BOOST_TEST_REQUIRE(got.has_value());
     BOOST_TEST(got->body == "hello");
-    BOOST_TEST(proxy.heard == "GET http://a.test:8080/x?y HTTP/1.1\r\nHost: a.test:8080\r\n" + credentials +
-                                  "Accept-Encoding: identity\r\nAuthorization: " +
-                                  http::basic_authorization("me", "mine") + "\r\n\r\n");
+    BOOST_TEST(proxy.heard ==
+               "GET http://a.test:8080/x?y HTTP/1.1\r\nHost: a.test:8080\r\n" + credentials +
+                   "Accept-Encoding: identity\r\nUser-Agent: " + std::string(http::user_agent()) +
+                   "\r\nAuthorization: " + http::basic_authorization("me", "mine") + "\r\n\r\n");
     BOOST_TEST(world.net().attempts({"http", "a.test", 8080}) == 0u);
 }
 

@@ -138,27 +138,37 @@ BOOST_AUTO_TEST_CASE(absolute_locations_and_those_of_another_server_are_taken_as
         BOOST_TEST(resolved("http://a.test/event", location) == expected, location);
 }
 
+// URL Standard: the path and the special-query percent-encode set. What a browser sends as it is goes as it
+// is.
+BOOST_AUTO_TEST_CASE(what_no_request_can_carry_is_encoded_as_browsers_do) {
+    const std::vector<std::pair<std::string, std::string>> table{
+        {"/caf\xC3\xA9 stream/{x}", "/caf%C3%A9%20stream/%7Bx%7D"},
+        {"caf\xC3\xA9?q=\xC3\xA9 {x}", "/caf%C3%A9?q=%C3%A9%20{x}"},
+        {"/caf\xE9", "/caf%E9"},
+        {"/\xE2\x82\xAC/\xF0\x9F\x98\x80", "/%E2%82%AC/%F0%9F%98%80"},
+        {"  /a  ", "/a"},
+        {"/a b#c d", "/a%20b"},
+        {"/\"<>`^{}", "/%22%3C%3E%60%5E%7B%7D"},
+        {"/'|[]@:!$&()*+,;=", "/'|[]@:!$&()*+,;="},
+        {"/?\"'<>", "/?%22%27%3C%3E"},
+        {"/?`^{}|[]?/", "/?`^{}|[]?/"},
+        {"/%zz%", "/%zz%"},
+        {"/%C3%A9%20", "/%C3%A9%20"},
+        {"?a b", "/event?a%20b"},
+        {"../\xC3\xA9/./x", "/%C3%A9/x"},
+        {"/a/@me:x", "/a/@me:x"},
+    };
+    for (const auto& [location, target] : table)
+        BOOST_TEST(resolved("http://a.test/event", location) == "http://a.test" + target, location);
+    BOOST_TEST(resolved("http://a.test/", "//b.test/\xC3\xA9 ") == "http://b.test/%C3%A9");
+    BOOST_TEST(resolved("http://a.test/", "https://b.test:81/a b?c d") == "https://b.test:81/a%20b?c%20d");
+}
+
 BOOST_AUTO_TEST_CASE(what_is_no_url_that_can_be_asked_is_refused) {
-    for (const char* location : {"",
-                                 " ",
-                                 "/a b",
-                                 "http://",
-                                 "http:///x",
-                                 "http://b.test:0/",
-                                 "http://b.test:99999/",
-                                 "/\xC3\xA9",
-                                 "http://\xC3\xA9.test/",
-                                 "/%zz",
-                                 "ftp://b.test/",
-                                 "mailto:a@b.test",
-                                 "javascript:alert(1)",
-                                 "about:blank",
-                                 "http:g",
-                                 "/a\tb",
-                                 "http://b.test\\@c.test/",
-                                 "http://a@b@c.test/",
-                                 "//b.test:-1/",
-                                 "1:2"})
+    for (const char* location :
+         {"", " ", "http://", "http:///x", "http://b.test:0/", "http://b.test:99999/",
+          "http://\xC3\xA9.test/", "ftp://b.test/", "mailto:a@b.test", "javascript:alert(1)", "about:blank",
+          "http:g", "/a\tb", "http://b.test\\@c.test/", "/a\\b", "http://a@b@c.test/", "//b.test:-1/", "1:2"})
         BOOST_TEST(resolved("http://a.test/", location) == "none", location);
 }
 
@@ -306,7 +316,7 @@ BOOST_AUTO_TEST_CASE(what_is_not_followed_says_why_and_shows_the_target) {
     refused(after(ask("http://a.test/x", 0), {{302, "\x1B[31m"}}), {"?[31m", "not followed"});
     refused(after(ask("http://a.test/x", 3), {{302, ""}}), {"without a Location"});
     refused(after(ask("http://a.test/x", 0), {{302, ""}}), {"without a Location"});
-    refused(after(ask("http://a.test/x", 3), {{302, "/a b"}}), {"/a?b", "cannot be asked"});
+    refused(after(ask("http://a.test/x", 3), {{302, "/a \\b"}}), {"/a?\\b", "cannot be asked"});
     refused(after(ask("http://a.test/x", 3), {{302, "http://b.test:0/"}}), {"port must be"});
     refused(after(ask("http://a.test/x", 3), {{302, "http://me:secret@b.test:0/"}}), {"***@b.test:0/"});
     refused(after(ask("http://a.test/x", 3), {{302, "ftp://b.test/"}}), {"only http:// and https://"});
@@ -332,7 +342,7 @@ BOOST_AUTO_TEST_CASE(a_refusal_is_final_and_blames_no_endpoint) {
 
 BOOST_AUTO_TEST_CASE(a_secret_in_a_location_is_not_shown) {
     for (const char* location :
-         {"http://me:secret@b.test/", "http://secret@", "//me:secret@b.test:0/", "secret@x y"})
+         {"http://me:secret@b.test/", "http://secret@", "//me:secret@b.test:0/", "secret@x\\y"})
         for (const unsigned most : {0u, 3u}) {
             const auto said = after(redirects(at("http://a.test/"), asking("GET"), most),
                                     {{302, location}, {302, "/"}, {302, ""}});
@@ -342,7 +352,7 @@ BOOST_AUTO_TEST_CASE(a_secret_in_a_location_is_not_shown) {
 
 BOOST_AUTO_TEST_CASE(a_long_location_is_shown_in_part) {
     const auto said =
-        after(redirects(at("http://a.test/"), asking("GET"), 1), {{302, "/ " + std::string(60000, 'x')}});
+        after(redirects(at("http://a.test/"), asking("GET"), 1), {{302, "/\\" + std::string(60000, 'x')}});
     BOOST_TEST(said.size() < 1000u);
 }
 
@@ -361,4 +371,27 @@ BOOST_AUTO_TEST_CASE(what_was_left_out_for_another_origin_does_not_come_back) {
     BOOST_TEST(chain.followed() == 3u);
     BOOST_TEST(names(chain.what()) == "Accept");
     BOOST_TEST(!chain.where().has_userinfo);
+}
+
+BOOST_AUTO_TEST_CASE(what_is_trusted_goes_to_another_origin_but_for_the_name_of_the_first) {
+    redirects chain(at("http://me:secret@a.test/x"),
+                    asking("POST", {{"Cookie", "a=b"}, {"Host", "c.test"}, {"Accept", "x"}}, "body"), 3,
+                    true);
+    std::ignore = chain.follow(307, "https://b.test/y");
+    BOOST_TEST(names(chain.what()) == "Cookie Accept");
+    BOOST_TEST(chain.where().user == "me");
+    BOOST_TEST(chain.where().password == "secret");
+    BOOST_TEST(names(chain.take(asking("POST", {{"Authorization", "x"}, {"Accept", "x"}}))) ==
+               "Authorization Accept");
+    BOOST_TEST(chain.follow(302, "http://b.test/z").error().message.find("from https to http") !=
+               std::string::npos);
+}
+
+BOOST_AUTO_TEST_CASE(a_unix_socket_is_kept_for_its_origin_and_for_no_other) {
+    auto from = at("http://a.test/x");
+    from.where.unix_socket = "/run/x";
+    for (const char* same : {"/y", "//a.test/y", "http://a.test:80/y"})
+        BOOST_TEST(http::resolve(from, same).value().where.unix_socket == "/run/x", same);
+    for (const char* other : {"//b.test/y", "http://a.test:81/y", "https://a.test/y"})
+        BOOST_TEST(http::resolve(from, other).value().where.unix_socket.empty(), other);
 }

@@ -13,6 +13,8 @@ using http::serialize;
 
 namespace {
 
+const std::string user_agent(http::user_agent());
+
 http::url at(std::string_view text) {
     return http::parse_url(text).value();
 }
@@ -73,7 +75,10 @@ BOOST_AUTO_TEST_CASE(a_plain_get_is_written_whole) {
                "GET /event?directory=%2Ftmp HTTP/1.1\r\n"
                "Host: 127.0.0.1:4096\r\n"
                "Accept-Encoding: identity\r\n"
-               "\r\n");
+               "User-Agent: " +
+                   user_agent +
+                   "\r\n"
+                   "\r\n");
 }
 
 BOOST_AUTO_TEST_CASE(a_post_is_written_whole) {
@@ -88,10 +93,13 @@ BOOST_AUTO_TEST_CASE(a_post_is_written_whole) {
                "Content-Type: application/json\r\n"
                "Accept: application/json\r\n"
                "Accept-Encoding: identity\r\n"
-               "Authorization: Basic dXNlcjpwYXNz\r\n"
-               "Content-Length: 12\r\n"
-               "\r\n"
-               "{\"a\":\"\r\n\r\n\"}");
+               "User-Agent: " +
+                   user_agent +
+                   "\r\n"
+                   "Authorization: Basic dXNlcjpwYXNz\r\n"
+                   "Content-Length: 12\r\n"
+                   "\r\n"
+                   "{\"a\":\"\r\n\r\n\"}");
 }
 
 BOOST_AUTO_TEST_CASE(content_length_is_sent_with_a_body_and_by_methods_that_expect_one) {
@@ -117,7 +125,7 @@ BOOST_AUTO_TEST_CASE(what_the_caller_gives_is_not_added_again) {
              {"host", "other.example"}, {"ACCEPT-ENCODING", "gzip"}, {"authorization", "Bearer token"}}) {
         const auto text = text_of(with_header(each.name, each.value), "http://u:p@h/");
         BOOST_TEST(contains(text, "\r\n" + each.name + ": " + each.value + "\r\n"));
-        BOOST_TEST(count(text, "\r\n") == 5u);
+        BOOST_TEST(count(text, "\r\n") == 6u);
     }
 }
 
@@ -133,7 +141,7 @@ BOOST_AUTO_TEST_CASE(encoded_line_ends_stay_encoded) {
     what.target = "/x?a=%0d%0aX-Evil:%20y";
     const auto text = text_of(what);
     BOOST_TEST(text.starts_with("GET /x?a=%0d%0aX-Evil:%20y HTTP/1.1\r\n"));
-    BOOST_TEST(count(text, "\r\n") == 4u);
+    BOOST_TEST(count(text, "\r\n") == 5u);
 }
 
 BOOST_AUTO_TEST_CASE(a_method_that_is_no_token_is_refused) {
@@ -220,6 +228,9 @@ BOOST_AUTO_TEST_CASE(a_request_for_a_proxy_names_the_origin_and_bears_the_creden
                             "\r\n"
                             "X-Y: z\r\n"
                             "Accept-Encoding: identity\r\n"
+                            "User-Agent: " +
+                            user_agent +
+                            "\r\n"
                             "Authorization: " +
                             basic_authorization("me", "mine") +
                             "\r\n"
@@ -263,4 +274,13 @@ BOOST_AUTO_TEST_CASE(basic_credentials_are_base64) {
                                             {"a", "bc", "Basic YTpiYw=="},
                                             {"\xff\xfe", "\xfb", "Basic //46+w=="}})
         BOOST_TEST(basic_authorization(each.user, each.password) == each.value);
+}
+
+BOOST_AUTO_TEST_CASE(a_request_names_the_library_and_its_version_unless_it_names_another) {
+    BOOST_TEST(user_agent.starts_with("holdfast/"));
+    BOOST_TEST((user_agent.size() > 9 && user_agent[9] >= '0' && user_agent[9] <= '9'));
+    BOOST_TEST(contains(text_of({}), "\r\nUser-Agent: " + user_agent + "\r\n"));
+    const auto other = text_of(with_header("user-agent", "me"));
+    BOOST_TEST(contains(other, "\r\nuser-agent: me\r\n"));
+    BOOST_TEST(!contains(other, "holdfast"));
 }

@@ -24,6 +24,15 @@ namespace holdfast::http {
     return c > 0x20 && c < 0x7f;
 }
 
+[[nodiscard]] constexpr bool is_token_char(char c) noexcept {
+    return is_alphanumeric(c) || std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos;
+}
+
+/// RFC 9110, section 5.6.2.
+[[nodiscard]] constexpr bool is_token(std::string_view text) noexcept {
+    return !text.empty() && std::all_of(text.begin(), text.end(), is_token_char);
+}
+
 [[nodiscard]] constexpr bool is_control(char c) noexcept {
     return static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
 }

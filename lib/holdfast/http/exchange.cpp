@@ -107,7 +107,7 @@ struct body_stream::impl : std::enable_shared_from_this<impl> {
         else
             ec = parser.put(std::string_view(buffer.data(), *got), pieces);
         if (ec)
-            co_return retry::make_failure(static_cast<errc>(ec.value()), {}, true);
+            co_return retry::make_failure(static_cast<errc>(ec.value()), parser.complaint(), true);
         co_return *got != 0;
     }
 
@@ -259,7 +259,9 @@ net::awaitable<made_connection> secure(runtime& world, std::unique_ptr<connectio
 net::awaitable<result<body_stream>> open_until(runtime& world, url where, request what, transport how,
                                                response_limits bounds, time_point until) {
     const bool is_secure = where.where.scheme == "https";
-    const auto proxy = how.proxies.proxy_for(where.where);
+    std::optional<url> proxy;
+    if (where.where.unix_socket.empty())
+        proxy = how.proxies.proxy_for(where.where);
     auto bytes = proxy && !is_secure ? serialize_for_proxy(what, where, *proxy) : serialize(what, where);
     if (!bytes)
         co_return bytes.error();

@@ -168,13 +168,15 @@ std::optional<duration> parse_count(std::string_view text) {
     return fits ? duration(Unit(count + (more ? 1 : 0))) : duration::max();
 }
 
-/// The first element of the list that is none of those allowed, or empty.
-std::string_view first_other(std::string_view list, std::initializer_list<std::string_view> allowed) {
+using names = std::initializer_list<std::string_view>;
+
+/// The first element of the list that is one of `known`, or, if not `wanted`, that is none of them; or empty.
+std::string_view first_element(std::string_view list, names known, bool wanted) {
     while (!list.empty()) {
         const auto comma = std::min(list.find(','), list.size());
         const auto element = trim(list.substr(0, comma));
         const auto is_it = [&](std::string_view each) { return iequals(element, each); };
-        if (!element.empty() && std::none_of(allowed.begin(), allowed.end(), is_it))
+        if (!element.empty() && std::any_of(known.begin(), known.end(), is_it) == wanted)
             return element;
         list.remove_prefix(std::min(comma + 1, list.size()));
     }
@@ -183,10 +185,37 @@ std::string_view first_other(std::string_view list, std::initializer_list<std::s
 
 std::string_view coding_in(const header& field) {
     if (iequals(field.name, "Content-Encoding"))
-        return first_other(field.value, {"identity"});
+        return first_element(field.value,
+                             {"gzip", "x-gzip", "deflate", "br", "zstd", "compress", "x-compress"}, true);
     if (iequals(field.name, "Transfer-Encoding"))
-        return first_other(field.value, {"identity", "chunked"});
+        return first_element(field.value, {"identity", "chunked"}, false);
     return {};
+}
+
+/// The next element of the list up to a comma that is in no quoted string; `list` loses it (Fetch, "get,
+/// decode, and split").
+std::string_view take_element(std::string_view& list) {
+    bool quoted = false;
+    std::size_t end = 0;
+    for (; end < list.size() && (quoted || list[end] != ','); ++end) {
+        if (quoted && list[end] == '\\')
+            ++end;
+        else if (list[end] == '"')
+            quoted = !quoted;
+    }
+    end = std::min(end, list.size());
+    const auto element = trim(list.substr(0, end));
+    list.remove_prefix(std::min(end + 1, list.size()));
+    return element;
+}
+
+/// Type and subtype of a valid media type, or empty (MIME Sniffing, section 4.4).
+std::string_view essence_of(std::string_view media_type) {
+    const auto essence = trim(media_type.substr(0, media_type.find(';')));
+    const auto slash = essence.find('/');
+    const bool valid = slash != std::string_view::npos && is_token(essence.substr(0, slash)) &&
+                       is_token(essence.substr(slash + 1));
+    return valid ? essence : std::string_view();
 }
 
 /// Fit for a message: what a server sent may be anything.
@@ -205,6 +234,20 @@ std::optional<failure> refuse_compressed(const std::vector<header>& response_fie
             return make_failure(errc::compressed, each.name + ": " + shown(coding), true);
     }
     return std::nullopt;
+}
+
+std::string media_type_of(const std::vector<header>& fields) {
+    std::string_view last;
+    for (const auto& each : fields) {
+        if (!iequals(each.name, "Content-Type"))
+            continue;
+        for (std::string_view list = each.value; !list.empty();) {
+            const auto essence = essence_of(take_element(list));
+            if (!essence.empty() && essence != "*/*")
+                last = essence;
+        }
+    }
+    return to_lower(last);
 }
 
 bool is_media_type(std::string_view content_type, std::string_view expected) noexcept {

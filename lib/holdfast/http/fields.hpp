@@ -15,9 +15,16 @@ namespace holdfast::http {
 /// parameters. ASCII case and surrounding blanks do not matter.
 [[nodiscard]] bool is_media_type(std::string_view content_type, std::string_view expected) noexcept;
 
-/// Why the body of a response with these fields cannot be read: it has a Content-Encoding or a Transfer-Encoding
-/// other than identity and chunked, though none was asked for. Nothing when it can. The failure is
-/// errc::compressed, class content_type, so final, and names the field and the coding, escaped.
+/// The media type that all Content-Type fields together say, in lower case and without parameters: the last
+/// valid one that is not */* (Fetch, "extract a MIME type"; a list in one field is the same as several
+/// fields). Empty: there is none.
+[[nodiscard]] std::string media_type_of(const std::vector<header>& fields);
+
+/// Why the body of a response with these fields cannot be read: it is compressed, though that was not asked
+/// for (Content-Encoding gzip, x-gzip, deflate, br, zstd, compress or x-compress), or has a Transfer-Encoding
+/// other than identity and chunked. Another Content-Encoding changes nothing: servers put "none" or a charset
+/// there. Nothing when it can be read. The failure is errc::compressed, class content_type, so final, and
+/// names the field and the coding, escaped.
 [[nodiscard]] std::optional<failure> refuse_compressed(const std::vector<header>& response_fields);
 
 /// How long Retry-After asks to wait: seconds, or an HTTP date in any of its three forms (RFC 9110, section 5.6.7)

@@ -2,9 +2,6 @@
 
 #include <holdfast/http/ascii.hpp>
 
-#include <boost/url/parse.hpp>
-#include <boost/url/url_view.hpp>
-
 #include <algorithm>
 #include <array>
 #include <cstddef>
@@ -56,29 +53,75 @@ std::string without_dot_segments(std::string_view path) {
     return kept;
 }
 
-/// RFC 3986, section 5.2.2: the target of a URL, byte for byte as it was written. (That of Boost.URL 1.81
-/// decodes "%2F".)
-std::string target_of(const url& base, const boost::urls::url_view& reference) {
-    const std::string_view path = reference.encoded_path();
+/// What a Location is made of (RFC 3986, appendix B), its fragment left out.
+struct reference {
+    std::optional<std::string_view> scheme;
+    std::optional<std::string_view> authority;
+    std::string_view path;
+    std::optional<std::string_view> query;
+};
+
+std::string_view take_up_to(std::string_view& rest, std::string_view ends) {
+    const auto taken = rest.substr(0, rest.find_first_of(ends));
+    rest.remove_prefix(taken.size());
+    return taken;
+}
+
+reference take_apart(std::string_view location) {
+    reference parts;
+    auto rest = location.substr(0, location.find('#'));
+    if (const auto colon = rest.find_first_of(":/?"); colon != std::string_view::npos && rest[colon] == ':') {
+        parts.scheme = rest.substr(0, colon);
+        rest.remove_prefix(colon + 1);
+    }
+    if (rest.starts_with("//")) {
+        rest.remove_prefix(2);
+        parts.authority = take_up_to(rest, "/?");
+    }
+    parts.path = take_up_to(rest, "?");
+    if (!rest.empty())
+        parts.query = rest.substr(1);
+    return parts;
+}
+
+bool can_be_resolved(std::string_view location, const reference& parts) {
+    return !location.empty() && std::none_of(location.begin(), location.end(), is_control) &&
+           location.find('\\') == std::string_view::npos && (parts.authority.has_value() || !parts.scheme);
+}
+
+/// What browsers encode, and no more: `also` and what is no printable ASCII.
+std::string encoded(std::string_view text, std::string_view also) {
+    std::string safe;
+    for (const char c : text) {
+        if (is_graphic(c) && also.find(c) == std::string_view::npos)
+            safe += c;
+        else
+            safe += percent_encode({&c, 1});
+    }
+    return safe;
+}
+
+/// RFC 3986, section 5.2.2: the target of a URL.
+std::string target_of(const url& base, const reference& to) {
+    const auto path = encoded(to.path, "\"<>^`{}");
     const auto base_path = std::string_view(base.target).substr(0, base.target.find('?'));
     std::string target;
-    if (path.starts_with('/') || reference.has_authority())
+    if (to.authority)
+        target = without_dot_segments(path.empty() ? "/" : path);
+    else if (path.starts_with('/'))
         target = without_dot_segments(path);
     else if (!path.empty())
         target =
             without_dot_segments(std::string(base_path.substr(0, base_path.rfind('/') + 1)).append(path));
     else
         target = base_path;
-    if (reference.has_query())
-        return target.append("?").append(std::string_view(reference.encoded_query()));
-    return path.empty() && !reference.has_authority() ? base.target : target;
+    if (to.query)
+        return target.append("?").append(encoded(*to.query, "\"'<>"));
+    return path.empty() && !to.authority ? base.target : target;
 }
 
-bool is_hierarchical(const boost::urls::url_view& reference) {
-    const std::string_view path = reference.encoded_path();
-    if (reference.has_authority()) // of what is no port or host Boost.URL 1.81 makes a path
-        return path.empty() || path.starts_with('/');
-    return !reference.has_scheme();
+bool is_same_server(const endpoint& a, const endpoint& b) {
+    return a.scheme == b.scheme && a.host == b.host && a.port == b.port;
 }
 
 /// What a server said, fit for a message: without userinfo, printable, and not too long.
@@ -106,25 +149,27 @@ bool is_redirect(int status) noexcept {
 }
 
 result<url> resolve(const url& from, std::string_view location) {
-    const auto reference = boost::urls::parse_uri_reference(location);
-    if (location.empty() || !reference || !is_hierarchical(*reference)) {
+    location = trim(location);
+    const auto parts = take_apart(location);
+    if (!can_be_resolved(location, parts)) {
         const auto absolute = parse_url(location); // says best what is wrong with one that was meant so
         const bool was_meant_so = location.find(':') != std::string_view::npos;
         return !absolute && was_meant_so ? absolute.error()
                                          : make_failure(errc::invalid_url, shown(location));
     }
     std::string origin = origin_of(from);
-    if (reference->has_authority()) {
-        origin = reference->has_scheme() ? std::string(reference->scheme()) : from.where.scheme;
-        origin.append("://").append(std::string_view(reference->encoded_host_and_port()));
-    }
-    auto target = parse_url(origin + target_of(from, *reference));
-    if (target && target->where == from.where) {
-        target->user = from.user;
-        target->password = from.password;
-        target->has_userinfo = from.has_userinfo;
-    }
-    return target;
+    if (parts.authority)
+        origin = std::string(parts.scheme.value_or(from.where.scheme)).append("://").append(*parts.authority);
+    auto to = parse_url(origin + '/');
+    if (!to)
+        return to;
+    to->target = target_of(from, parts);
+    const bool at_home = is_same_server(to->where, from.where);
+    to->where.unix_socket = at_home ? from.where.unix_socket : std::string();
+    to->user = at_home ? from.user : std::string();
+    to->password = at_home ? from.password : std::string();
+    to->has_userinfo = at_home && from.has_userinfo;
+    return to;
 }
 
 request redirected(request what, int status, bool same_origin) {
@@ -139,8 +184,8 @@ request redirected(request what, int status, bool same_origin) {
     return what;
 }
 
-redirects::redirects(url start, request what, unsigned most)
-    : where_(std::move(start)), what_(std::move(what)), most_(most) {}
+redirects::redirects(url start, request what, unsigned most, bool trusted)
+    : where_(std::move(start)), what_(std::move(what)), most_(most), trusted_(trusted) {}
 
 request redirects::take(request prepared) {
     if (!prepared.target.empty())
@@ -148,9 +193,17 @@ request redirects::take(request prepared) {
     what_.method = prepared.method;
     what_.body = prepared.body;
     asked_.emplace_back(what_.method, where_);
-    if (elsewhere_)
+    if (elsewhere_ && !trusted_)
         keep_harmless(prepared.headers);
     return prepared;
+}
+
+// Another origin gets all that the present one gets, but the name of that.
+void redirects::trust(url& target) {
+    std::erase_if(what_.headers, [](const header& each) { return iequals(each.name, "Host"); });
+    target.user = where_.user;
+    target.password = where_.password;
+    target.has_userinfo = where_.has_userinfo;
 }
 
 result<void> redirects::follow(int status, std::string_view location) {
@@ -170,7 +223,9 @@ result<void> redirects::follow(int status, std::string_view location) {
                        leads_to + ", from https to http: not followed, as it would give up encryption");
     const bool same_origin = target->where == where_.where;
     elsewhere_ = elsewhere_ || !same_origin;
-    what_ = redirected(std::move(what_), status, same_origin);
+    what_ = redirected(std::move(what_), status, same_origin || trusted_);
+    if (trusted_ && !same_origin)
+        trust(*target);
     where_ = *std::move(target);
     ++followed_;
     if (std::find(asked_.begin(), asked_.end(), std::pair(what_.method, where_)) != asked_.end())

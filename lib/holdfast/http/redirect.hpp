@@ -16,9 +16,13 @@ namespace holdfast::http {
 [[nodiscard]] bool is_redirect(int status) noexcept;
 
 /// The URL that `location` means when it comes from `from`: a reference resolved by RFC 3986, section 5,
-/// without its fragment. Userinfo in `location` is ignored: whoever answers does not choose the credentials
-/// that are sent. Those of `from` stay for the same origin (scheme, host and port), and are gone for any
-/// other. Errors: invalid_url, also when `location` is empty, and unsupported_scheme.
+/// without its fragment. In its path and query, what may not stand in a request (blanks, quotes, non-ASCII
+/// bytes) is percent-encoded as browsers do it (URL Standard, path and special-query percent-encode sets);
+/// all else goes on byte for byte, also what RFC 3986 would have encoded. Not taken, as clients differ on it:
+/// a backslash, a control character. On a Unix socket the same origin stays there; any other one is reached
+/// by the network. Userinfo in `location` is ignored: whoever answers does not choose the credentials that
+/// are sent. Those of `from` stay for the same origin (scheme, host and port), and are gone for any other.
+/// Errors: invalid_url, also when `location` is empty, and unsupported_scheme.
 [[nodiscard]] result<url> resolve(const url& from, std::string_view location);
 
 /// `what` as it is asked again after a redirect with `status`, of the URL's own target.
@@ -39,8 +43,9 @@ namespace holdfast::http {
 /// Thread safety: distinct objects safe, shared objects unsafe.
 class redirects {
 public:
-    /// Begins at `start` with `what`. At most `most` redirects are followed.
-    redirects(url start, request what, unsigned most);
+    /// Begins at `start` with `what`. At most `most` redirects are followed. `trusted`: other origins get all
+    /// fields but Host, and the credentials of `start`'s URL, too.
+    redirects(url start, request what, unsigned most, bool trusted = false);
 
     /// Where to ask now. The target of a request that was taken is in it.
     [[nodiscard]] const url& where() const noexcept { return where_; }
@@ -66,9 +71,12 @@ public:
     [[nodiscard]] result<void> follow(int status, std::string_view location);
 
 private:
+    void trust(url& target);
+
     url where_;
     request what_;
     unsigned most_;
+    bool trusted_;
     unsigned followed_ = 0;
     bool elsewhere_ = false;                         // another origin than the first was on the way
     std::vector<std::pair<std::string, url>> asked_; // method and URL

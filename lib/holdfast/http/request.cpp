@@ -10,15 +10,6 @@
 namespace holdfast::http {
 namespace {
 
-// RFC 9110, section 5.6.2.
-bool is_token_char(char c) {
-    return is_alphanumeric(c) || std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos;
-}
-
-bool is_token(std::string_view text) {
-    return !text.empty() && std::all_of(text.begin(), text.end(), is_token_char);
-}
-
 bool is_target(std::string_view text) {
     return text.starts_with('/') &&
            std::all_of(text.begin(), text.end(), [](char c) { return is_graphic(c) && c != '#'; });
@@ -108,6 +99,8 @@ result<std::string> serialize_over(const hop& by, const request& what, const url
         append(text, h.name, h.value);
     if (!find_header(what.headers, "Accept-Encoding"))
         append(text, "Accept-Encoding", "identity");
+    if (!find_header(what.headers, "User-Agent"))
+        append(text, "User-Agent", user_agent());
     if (where.has_userinfo && !find_header(what.headers, "Authorization"))
         append(text, "Authorization", basic_authorization(where.user, where.password));
     if (has_content(what))
@@ -125,6 +118,10 @@ const header* find_header(const std::vector<header>& headers, std::string_view n
 
 bool is_safe(std::string_view method) noexcept {
     return method == "GET" || method == "HEAD" || method == "OPTIONS" || method == "TRACE";
+}
+
+std::string_view user_agent() noexcept {
+    return "holdfast/" HOLDFAST_VERSION;
 }
 
 result<std::string> serialize(const request& what, const url& where) {

@@ -30,12 +30,15 @@ struct request {
 /// 9.2.1).
 [[nodiscard]] bool is_safe(std::string_view method) noexcept;
 
+/// "holdfast/" and this library's version: the User-Agent of requests that give none.
+[[nodiscard]] std::string_view user_agent() noexcept;
+
 /// The whole HTTP/1.1 request, head and body, to be sent to `where`.
 ///
-/// Adds what `what.headers` does not give: Host, `Accept-Encoding: identity`, and Authorization (Basic) from
-/// the URL's userinfo. Content-Length is added for a body and for POST, PUT and PATCH; giving it, or
-/// Transfer-Encoding, is an error, and so is more than one Host. Proxy-Authorization is an error too, as it would
-/// reach the origin wherever no proxy is: a proxy's credentials belong in its URL.
+/// Adds what `what.headers` does not give: Host, `Accept-Encoding: identity`, User-Agent (user_agent()), and
+/// Authorization (Basic) from the URL's userinfo. Content-Length is added for a body and for POST, PUT and
+/// PATCH; giving it, or Transfer-Encoding, is an error, and so is more than one Host. Proxy-Authorization is
+/// an error too, as it would reach the origin wherever no proxy is: a proxy's credentials belong in its URL.
 ///
 /// Error: invalid_request when the method or a name is no token, when the target is not printable ASCII that
 /// begins with a slash, or when a value has a control character other than a tab. The message names the

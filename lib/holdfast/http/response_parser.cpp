@@ -1,87 +1,33 @@
 #include <holdfast/http/response_parser.hpp>
 
+#include <holdfast/http/chunk_decoder.hpp>
+#include <holdfast/http/head_lines.hpp>
 #include <holdfast/http/request.hpp>
-
-#include <boost/asio/buffer.hpp>
-#include <boost/beast/core/flat_buffer.hpp>
-#include <boost/beast/http/error.hpp>
-#include <boost/beast/http/fields.hpp>
-#include <boost/beast/http/parser.hpp>
 
 #include <algorithm>
 #include <cstdint>
 #include <optional>
-#include <stdexcept>
+#include <utility>
 
 namespace holdfast::http {
 namespace {
 
-namespace beast = boost::beast;
-
-// A body that keeps nothing: its reader hands on where the payload lies.
-struct span_body {
-    struct value_type {
-        std::vector<std::string_view>* out = nullptr;
-    };
-
-    class reader {
-    public:
-        template <bool isRequest, class Fields>
-        reader(beast::http::header<isRequest, Fields>&, value_type& body) : body_(body) {}
-
-        void init(const boost::optional<std::uint64_t>&, beast::error_code& ec) { ec = {}; }
-
-        template <class ConstBufferSequence>
-        std::size_t put(const ConstBufferSequence& buffers, beast::error_code& ec) {
-            ec = {};
-            std::size_t size = 0;
-            for (auto each = boost::asio::buffer_sequence_begin(buffers);
-                 each != boost::asio::buffer_sequence_end(buffers); ++each) {
-                const boost::asio::const_buffer piece(*each);
-                if (piece.size() != 0)
-                    body_.out->emplace_back(static_cast<const char*>(piece.data()), piece.size());
-                size += piece.size();
-            }
-            return size;
-        }
-
-        void finish(beast::error_code& ec) { ec = {}; }
-
-    private:
-        value_type& body_;
-    };
-};
-
-using parser_type = beast::http::response_parser<span_body>;
-
-// Beast 1.81 counts on five bytes when it looks at a last chunk again, as though a chunk had come before it. An
-// empty body has none, and may come a byte at a time.
-bool is_beginning_of_empty_body(std::string_view framing) {
-    const auto digits = framing.find_first_not_of("0123456789abcdefABCDEF");
-    const auto size = framing.substr(0, digits);
-    return framing.size() < 5 && !size.empty() && size.find_first_not_of('0') == std::string_view::npos;
-}
+constexpr std::size_t longest_line = 64u << 10; // of a head, whatever its limit
 
 // RFC 9110, section 15.2: other than 101, which nobody asked for, they announce another response.
-bool is_interim(unsigned status) {
+bool is_interim(int status) {
     return status < 200 && status != 101;
 }
 
-// Beast waits for the end of a head that does not come as a whole, and so for ever where no HTTP is spoken.
+// RFC 9112, section 6.3.
+bool has_no_body(int status) {
+    return status == 101 || status == 204 || status == 304;
+}
+
+// Where no HTTP is spoken the first bytes say so, and there may never be a line end.
 bool may_begin_head(std::string_view bytes) {
     constexpr std::string_view name = "HTTP/";
     return name.substr(0, bytes.size()) == bytes.substr(0, name.size());
-}
-
-error_code translate(const beast::error_code& ec) {
-    using beast::http::error;
-    if (ec == error::header_limit || ec == error::buffer_overflow)
-        return errc::header_too_large;
-    if (ec == error::body_limit)
-        return errc::body_too_large;
-    if (ec == error::partial_message || ec == error::end_of_stream)
-        return errc::cut;
-    return errc::malformed;
 }
 
 } // namespace
@@ -92,85 +38,126 @@ std::string_view response_head::find(std::string_view name) const noexcept {
 }
 
 struct response_parser::impl {
-    impl(response_limits l, bool head) : limits(l), head_request(head) { begin(nullptr); }
+    impl(response_limits l, bool head) : limits(l), head_request(head), chunks(l.header) {}
 
-    // At the first response, and at the one after an interim one: what those took is taken from the limit.
-    void begin(std::vector<std::string_view>* out) {
-        parser.emplace();
-        head_begun = false;
-        parser->skip(head_request);
-        parser->header_limit(
-            limits.header ? static_cast<std::uint32_t>(std::min<std::size_t>(limits.header - heads_size, UINT32_MAX))
-                          : UINT32_MAX);
-        if (limits.body)
-            parser->body_limit(limits.body);
-        else
-            parser->body_limit(boost::none);
-        parser->get().body().out = out;
-    }
+    enum class state { status_line, fields, length, chunked, up_to_the_end, complete };
 
-    // Parses what it can of `bytes`; `used` is how much.
-    error_code feed(std::string_view bytes, std::size_t& used) {
-        used = 0;
-        while (used < bytes.size() && !parser->is_done()) {
-            const auto rest = bytes.substr(used);
-            if (!head_begun && !may_begin_head(rest))
-                return errc::malformed;
-            beast::error_code ec;
-            const std::size_t step = put(rest, ec);
-            used += step;
-            head_begun = head_begun || step != 0;
-            heads_size += head_seen ? 0 : step;
-            if (!head_seen && parser->is_header_done()) {
-                const auto status = parser->get().result_int();
-                if (status < 100) // Beast takes any three digits
-                    return errc::malformed;
-                // Beast holds the status line and the fields to the limit, but each by itself.
-                if (limits.header && heads_size + is_interim(status) > limits.header)
-                    return errc::header_too_large;
-                if (is_interim(status)) {
-                    begin(parser->get().body().out);
-                    continue;
-                }
-                take_head();
-            }
-            if (ec == beast::http::error::need_more)
-                break;
-            if (ec)
-                return translate(ec);
+    error_code put(std::string_view bytes, std::vector<std::string_view>& body) {
+        while (!bytes.empty() && now != state::complete) {
+            if (const auto ec = take_some(bytes, body))
+                return ec;
         }
         return {};
     }
 
-    std::size_t put(std::string_view bytes, beast::error_code& ec) {
-        try {
-            return parser->put(boost::asio::buffer(bytes), ec);
-        } catch (const std::length_error&) { // Beast's fields hold no value over 64 KiB
-            ec = beast::http::error::header_limit;
-            return 0;
+    error_code take_some(std::string_view& bytes, std::vector<std::string_view>& body) {
+        switch (now) {
+        case state::chunked:
+            return take_chunk(bytes, body);
+        case state::length: {
+            const auto piece =
+                bytes.substr(0, static_cast<std::size_t>(std::min<std::uint64_t>(left, bytes.size())));
+            bytes.remove_prefix(piece.size());
+            left -= piece.size();
+            if (left == 0)
+                now = state::complete;
+            return take_payload(piece, body);
+        }
+        case state::up_to_the_end:
+            return take_payload(std::exchange(bytes, {}), body);
+        default:
+            return take_head_line(bytes);
         }
     }
 
-    // Right after its last byte: the fields of a trailer would be found among those of the head.
-    void take_head() {
+    error_code take_payload(std::string_view piece, std::vector<std::string_view>& body) {
+        body_size += piece.size();
+        if (limits.body != 0 && body_size > limits.body)
+            return errc::body_too_large;
+        body.push_back(piece);
+        return {};
+    }
+
+    error_code take_chunk(std::string_view& bytes, std::vector<std::string_view>& body) {
+        switch (chunks.next(bytes)) {
+        case chunk_decoder::step::framing:
+            return {};
+        case chunk_decoder::step::payload:
+            return take_payload(chunks.piece(), body);
+        case chunk_decoder::step::done:
+            now = state::complete;
+            return {};
+        case chunk_decoder::step::large:
+            return errc::header_too_large;
+        case chunk_decoder::step::broken:
+            break;
+        }
+        return broken(chunks.complaint());
+    }
+
+    error_code take_head_line(std::string_view& bytes) {
+        const auto end = bytes.find('\n');
+        const auto taken = bytes.substr(0, end == std::string_view::npos ? end : end + 1);
+        line.append(taken);
+        bytes.remove_prefix(taken.size());
+        if (now == state::status_line && !may_begin_head(line))
+            return broken("it begins with " + quoted_bytes(line.substr(0, line.find_first_of("\r\n", 1))) +
+                          " and not with HTTP/");
+        heads_size += taken.size();
+        if ((limits.header != 0 && heads_size > limits.header) || line.size() > longest_line)
+            return errc::header_too_large;
+        if (end == std::string_view::npos)
+            return {};
+        const auto whole = std::exchange(line, {});
+        return on_head_line(
+            std::string_view(whole).substr(0, whole.size() - (whole.ends_with("\r\n") ? 2 : 1)));
+    }
+
+    error_code on_head_line(std::string_view text) {
+        if (now == state::fields && text.empty())
+            return on_head();
+        const auto why = now == state::status_line ? read_status_line(text, head.status, head.reason)
+                                                   : read_field_line(text, head.headers);
+        now = state::fields;
+        return why ? broken(*why) : error_code();
+    }
+
+    error_code on_head() {
+        if (is_interim(head.status)) {
+            head = {};
+            now = state::status_line;
+            return {};
+        }
+        body_framing framing;
+        if (const auto why = read_framing(head.headers, framing))
+            return broken(*why);
         head_seen = true;
-        parser->eager(true);
-        const auto& message = parser->get();
-        head.status = static_cast<int>(message.result_int());
-        head.reason = message.reason();
-        for (const auto& field : message)
-            head.headers.push_back({std::string(field.name_string()), std::string(field.value())});
+        left = framing.length.value_or(0);
+        if (head_request || has_no_body(head.status) || framing.length == 0u)
+            now = state::complete;
+        else if (framing.length && limits.body != 0 && left > limits.body)
+            return errc::body_too_large;
+        else
+            now = framing.chunked ? state::chunked : framing.length ? state::length : state::up_to_the_end;
+        return {};
+    }
+
+    error_code broken(std::string why) {
+        complaint = std::move(why);
+        return errc::malformed;
     }
 
     response_limits limits;
     bool head_request;
-    std::optional<parser_type> parser;
+    state now = state::status_line;
     std::size_t heads_size = 0; // with those of interim responses
+    std::string line;           // of the head, as far as it has come
     response_head head;
-    bool head_begun = false; // something of the present head was parsed
     bool head_seen = false;
-    bool ended = false;
-    std::string carry; // what the parser could not take yet: part of a head or of a chunk's framing
+    chunk_decoder chunks;
+    std::uint64_t left = 0; // of a body of known length
+    std::uint64_t body_size = 0;
+    std::string complaint;
 };
 
 response_parser::response_parser(response_limits limits, bool head_request)
@@ -180,57 +167,20 @@ response_parser::response_parser(response_parser&&) noexcept = default;
 response_parser& response_parser::operator=(response_parser&&) noexcept = default;
 
 error_code response_parser::put(std::string_view bytes, std::vector<std::string_view>& body) {
-    auto& me = *impl_;
-    me.parser->get().body().out = &body;
-    std::size_t used = 0;
-    // A head or framing that was cut by a read is completed in `carry`, a line at a time: payload begins
-    // after a line end, so it is never copied, and no view of `carry` gets out.
-    while (!me.carry.empty() && !bytes.empty() && !me.parser->is_done()) {
-        const auto line_end = bytes.find('\n');
-        const std::size_t take = line_end == std::string_view::npos ? bytes.size() : line_end + 1;
-        const std::size_t before = me.carry.size();
-        me.carry.append(bytes.substr(0, take));
-        if (me.head_seen && is_beginning_of_empty_body(me.carry)) {
-            bytes.remove_prefix(take);
-            continue;
-        }
-        if (const auto ec = me.feed(me.carry, used))
-            return ec;
-        if (used >= before) {
-            bytes.remove_prefix(used - before);
-            me.carry.clear();
-        } else {
-            bytes.remove_prefix(take);
-            me.carry.erase(0, used);
-        }
-        if (me.limits.header && me.carry.size() > me.limits.header)
-            return errc::header_too_large;
-    }
-    if (bytes.empty() || me.parser->is_done())
-        return {};
-    if (const auto ec = me.feed(bytes, used))
-        return ec;
-    if (!me.parser->is_done())
-        me.carry.assign(bytes.substr(used));
-    if (me.limits.header && me.carry.size() > me.limits.header)
-        return errc::header_too_large;
-    return {};
+    return impl_->put(bytes, body);
 }
 
 error_code response_parser::put_end() {
-    auto& me = *impl_;
     if (complete())
         return {};
-    if (!me.parser->got_some())
+    if (impl_->now != impl::state::up_to_the_end)
         return errc::cut;
-    beast::error_code ec;
-    std::vector<std::string_view> none;
-    me.parser->get().body().out = &none;
-    me.parser->put_eof(ec);
-    if (ec)
-        return translate(ec);
-    me.ended = true;
+    impl_->now = impl::state::complete;
     return {};
+}
+
+const std::string& response_parser::complaint() const noexcept {
+    return impl_->complaint;
 }
 
 bool response_parser::head_complete() const noexcept {
@@ -238,7 +188,7 @@ bool response_parser::head_complete() const noexcept {
 }
 
 bool response_parser::complete() const noexcept {
-    return impl_->ended || (impl_->head_seen && impl_->parser->is_done());
+    return impl_->now == impl::state::complete;
 }
 
 const response_head& response_parser::head() const noexcept {

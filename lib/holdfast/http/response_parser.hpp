@@ -1,4 +1,6 @@
-// Bytes to one HTTP/1.1 response: Beast's parser, fed by hand, so that nothing here does I/O.
+// Bytes to one HTTP/1.1 response, without I/O. As liberal as curl, Node and browsers are together, and as RFC
+// 9112 allows a recipient to be: lines may end with LF alone, a status line may lack its reason and the blank
+// before it.
 #pragma once
 
 #include <holdfast/http/request.hpp>
@@ -40,13 +42,16 @@ public:
     response_parser(response_parser&&) noexcept;
     response_parser& operator=(response_parser&&) noexcept;
 
-    /// Feeds bytes. The payload in them is appended to `body` as views of `bytes`. Errors: malformed,
-    /// header_too_large, body_too_large. Bytes after a complete response are ignored (one connection, one
-    /// exchange).
+    /// Feeds bytes; after an error, no more. The payload in them is appended to `body` as views of `bytes`.
+    /// Errors: malformed, header_too_large, body_too_large. Bytes after a complete response are ignored (one
+    /// connection, one exchange).
     [[nodiscard]] error_code put(std::string_view bytes, std::vector<std::string_view>& body);
 
     /// The peer has ended the connection. Error `cut` when the response was not whole.
     [[nodiscard]] error_code put_end();
+
+    /// After `malformed`: which rule is broken, and the bytes that break it, escaped; else empty.
+    [[nodiscard]] const std::string& complaint() const noexcept;
 
     [[nodiscard]] bool head_complete() const noexcept;
     [[nodiscard]] bool complete() const noexcept;

@@ -52,17 +52,18 @@ public:
 /// Names whose addresses are told instead of being looked up; the names in lower case.
 using known_hosts = std::map<std::string, std::vector<net::ip::address>>;
 
-/// TCP by Asio.
+/// TCP, and Unix sockets where the endpoint names one, by Asio.
 ///
-/// The addresses of a name are tried in turn (RFC 8305): in the resolver's order, but IPv6 and IPv4 alternating; the
-/// next one as soon as one has failed, or when the last one begun has not answered for 250 ms. The first to connect is
-/// taken and the others are closed, so an address that never answers costs 250 ms and not the caller's deadline.
-/// When all have failed the failure is refused only if every address refused; those that this machine has no way to
-/// (IPv6 where there is none) do not count beside others.
+/// The addresses of a name are tried in turn (RFC 8305): in the resolver's order, but IPv6 and IPv4
+/// alternating; the next one as soon as one has failed, or when the last one begun has not answered for 250
+/// ms. The first to connect is taken and the others are closed, so an address that never answers costs 250 ms
+/// and not the caller's deadline. When all have failed the failure is refused only if every address refused;
+/// those that this machine has no way to (IPv6 where there is none) do not count beside others.
 ///
-/// Literals, `known` names and "localhost" (127.0.0.1, then ::1) are not looked up; other names are resolved on a
-/// thread of their own that is never joined, because getaddrinfo cannot be cancelled.
-/// Thread safety: connect() may be called on several threads at once.
+/// Literals, `known` names and "localhost" (127.0.0.1, then ::1) are not looked up; other names are resolved
+/// on a thread of their own that is never joined, because getaddrinfo cannot be cancelled. A Unix socket that
+/// is not there, or that nobody listens to, is refused. Thread safety: connect() may be called on several
+/// threads at once.
 [[nodiscard]] std::unique_ptr<network> make_tcp_network(known_hosts known = {});
 
 } // namespace holdfast

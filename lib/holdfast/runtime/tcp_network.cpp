@@ -3,14 +3,17 @@
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/associated_cancellation_slot.hpp>
+#include <boost/asio/generic/stream_protocol.hpp>
 #include <boost/asio/ip/address.hpp>
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/local/stream_protocol.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
 
 #include <netdb.h>
+#include <sys/un.h>
 
 #include <algorithm>
 #include <chrono>
@@ -56,9 +59,10 @@ failure connect_failure(const error_code& ec, const tcp::endpoint& at, const end
     return retry::make_failure(errc::unreachable, to + ": " + ec.message());
 }
 
-class tcp_connection final : public connection {
+// Over TCP, or over a Unix socket.
+class socket_connection final : public connection {
 public:
-    explicit tcp_connection(tcp::socket socket) : socket_(std::move(socket)) {}
+    explicit socket_connection(net::generic::stream_protocol::socket socket) : socket_(std::move(socket)) {}
 
     net::awaitable<result<std::size_t>> read_some(net::mutable_buffer into) override {
         const auto [ec, size] = co_await socket_.async_read_some(into, as_result);
@@ -91,7 +95,7 @@ private:
         co_return retry::make_failure(errc::cut, ec.message(), true);
     }
 
-    tcp::socket socket_;
+    net::generic::stream_protocol::socket socket_;
     bool closed_ = false;
 };
 
@@ -315,11 +319,39 @@ private:
     bool over_ = false;
 };
 
+// Where nobody listens: no file, or one that a server left behind.
+failure unix_failure(const error_code& ec, const endpoint& where) {
+    const std::string to = to_string(where);
+    if (ec == net::error::connection_refused || ec == boost::system::errc::no_such_file_or_directory)
+        return retry::make_failure(errc::refused, to);
+    if (is_exhaustion(ec, tcp::endpoint()))
+        return retry::make_failure(errc::local, to + ": " + ec.message());
+    return retry::make_failure(errc::unreachable, to + ": " + ec.message());
+}
+
+net::awaitable<result<std::unique_ptr<connection>>> connect_unix(endpoint where) {
+    using net::local::stream_protocol;
+    if (where.unix_socket.size() >= sizeof sockaddr_un().sun_path)
+        co_return retry::make_failure(errc::unreachable, to_string(where) + ": the path is too long");
+    const stream_protocol::endpoint place(where.unix_socket);
+    stream_protocol::socket socket(co_await net::this_coro::executor);
+    const auto [ec] = co_await socket.async_connect(place, as_result);
+    if (ec == net::error::operation_aborted)
+        co_await throw_if_cancelled();
+    if (ec)
+        co_return unix_failure(ec, where);
+    co_return std::unique_ptr<connection>(std::make_unique<socket_connection>(std::move(socket)));
+}
+
 class tcp_network final : public network {
 public:
     explicit tcp_network(known_hosts known) : known_(std::move(known)) {}
 
     net::awaitable<result<std::unique_ptr<connection>>> connect(endpoint where) override {
+        if (!where.unix_socket.empty()) {
+            auto connecting = connect_unix(std::move(where));
+            co_return co_await std::move(connecting);
+        }
         auto known = known_addresses(known_, where);
         result<addresses> list = addresses();
         if (known)
@@ -341,7 +373,7 @@ public:
             co_return socket.error();
         error_code ignored;
         socket->set_option(tcp::no_delay(true), ignored);
-        co_return std::unique_ptr<connection>(std::make_unique<tcp_connection>(std::move(*socket)));
+        co_return std::unique_ptr<connection>(std::make_unique<socket_connection>(std::move(*socket)));
     }
 
 private:

@@ -145,6 +145,8 @@ location event_source::ask_location() {
     record.tag = config_.tag;
     try {
         auto found = config_.locate();
+        if (!found.unix_socket.empty())
+            found.url.where.unix_socket = found.unix_socket;
         if (std::exchange(locate_broken_, false))
             world_.recovered(record);
         return found;

@@ -41,6 +41,9 @@ struct location {
     };
     state what = state::up;
     http::url url;
+    /// The path of a Unix socket where it listens; the URL stays as it is (http://localhost/event). A part of
+    /// the endpoint: other paths are other endpoints. No proxy is asked. Empty: it is reached by the URL.
+    std::string unix_socket;
 };
 
 /// What it means that a response ends as it should: with its last chunk, at its Content-Length, or, where it
@@ -69,10 +72,10 @@ struct source_config {
     std::string method = "GET";
     /// Sent with what is sent by default: `Accept: text/event-stream`, `Cache-Control: no-cache` (HTML
     /// Standard, section 9.2.2, and Fetch for the cache mode it sets), `Accept-Encoding: identity` (a
-    /// compressed answer is refused, class content_type). One of the same name, in any case, replaces the
-    /// default. A Last-Event-ID is taken as the id to begin with: from then on the stream's own are sent.
-    /// Host, and Authorization from the URL's userinfo, are added when not given; Content-Length may not be
-    /// given.
+    /// compressed answer is refused, class content_type), `User-Agent: holdfast/VERSION`. One of the same
+    /// name, in any case, replaces the default. A Last-Event-ID is taken as the id to begin with: from then
+    /// on the stream's own are sent. Host, and Authorization from the URL's userinfo, are added when not
+    /// given; Content-Length may not be given.
     std::vector<header> headers;
     std::string body; ///< the same for each attempt; with its Content-Length, but no Content-Type of its own
 
@@ -104,6 +107,12 @@ struct source_config {
     /// credentials and none but a short list of harmless fields; never from https to http; never the same
     /// twice; userinfo in a Location is ignored. Default: a server that moves says so to its owner first.
     unsigned max_redirects = 0;
+    /// Whether redirects take the credentials, and all other fields but Host, to other origins too: for
+    /// servers that belong together. False: see `max_redirects`.
+    bool redirects_trusted = false;
+    /// Whether an answer counts as the stream whatever its Content-Type and with any status of success (2xx),
+    /// for servers that name it wrongly. False: it must be a 200 of type text/event-stream.
+    bool any_type = false;
     /// HTML Standard, section 9.2.3: the end of a body reestablishes the connection.
     stream::clean_end clean_end = stream::clean_end::reconnect;
     /// Whether a clean end completes the event under way, as some servers end right behind their last `data:` line.

@@ -2,6 +2,7 @@
 
 #include <holdfast/http/ascii.hpp>
 #include <holdfast/http/fields.hpp>
+#include <holdfast/http/head_lines.hpp>
 #include <holdfast/runtime/cancellation.hpp>
 
 #include <utility>
@@ -21,7 +22,8 @@ bool can_be_sent(std::string_view id) {
 http::request request_of(const source_config& config, const std::string& last_event_id) {
     std::vector<header> defaults{{"Accept", std::string(event_stream)},
                                  {"Cache-Control", "no-cache"},
-                                 {"Accept-Encoding", "identity"}};
+                                 {"Accept-Encoding", "identity"},
+                                 {"User-Agent", std::string(http::user_agent())}};
     if (can_be_sent(last_event_id))
         defaults.push_back({"Last-Event-ID", last_event_id});
     std::erase_if(defaults, [&](const header& each) { return http::find_header(config.headers, each.name); });
@@ -31,6 +33,29 @@ http::request request_of(const source_config& config, const std::string& last_ev
     what.headers.insert(what.headers.end(), config.headers.begin(), config.headers.end());
     what.body = config.body;
     return what;
+}
+
+/// The values of all fields of that name, apart by ", ".
+std::string all_values(const std::vector<header>& fields, std::string_view name) {
+    std::string all;
+    for (const auto& each : fields) {
+        if (http::iequals(each.name, name))
+            all += (all.empty() ? "" : ", ") + each.value;
+    }
+    return all;
+}
+
+/// Where a redirect leads; to two places: nowhere, and why.
+result<std::string_view> location_of(const http::response_head& head) {
+    const auto first = head.find("Location");
+    for (const auto& each : head.headers) {
+        if (http::iequals(each.name, "Location") && each.value != first)
+            return retry::make_failure(errc::malformed,
+                                       "a redirect to two places, " + http::quoted_bytes(first) + " and " +
+                                           http::quoted_bytes(each.value),
+                                       true);
+    }
+    return first;
 }
 
 net::awaitable<void> add_answer(runtime& world, retry::failure& why, http::body_stream& answer) {
@@ -45,7 +70,8 @@ net::awaitable<void> add_answer(runtime& world, retry::failure& why, http::body_
 handshake::handshake(runtime& world, source_config& config, source_statistics& statistics, http::url start,
                      const std::string& last_event_id)
     : world_(world), config_(config), statistics_(statistics),
-      way_(std::move(start), request_of(config, last_event_id), config.max_redirects) {}
+      way_(std::move(start), request_of(config, last_event_id), config.max_redirects,
+           config.redirects_trusted) {}
 
 net::awaitable<result<http::body_stream>> handshake::run(runtime::attempt pass) {
     for (;;) {
@@ -126,13 +152,16 @@ std::optional<retry::failure> handshake::judge(const http::response_head& head) 
     if (auto why = inspect(head))
         return why;
     if (http::is_redirect(head.status)) {
-        const auto led_on = way_.follow(head.status, head.find("Location"));
+        const auto target = location_of(head);
+        if (!target)
+            return target.error();
+        const auto led_on = way_.follow(head.status, *target);
         return led_on ? std::nullopt : std::optional(led_on.error());
     }
-    if (head.status != 200)
+    if (config_.any_type ? head.status / 100 != 2 : head.status != 200)
         return retry::make_status_failure(head.status, {}, http::retry_wait(head.headers, world_.wall_now()));
-    const std::string type(head.find("Content-Type"));
-    if (!http::is_media_type(type, event_stream))
+    const auto type = all_values(head.headers, "Content-Type");
+    if (!config_.any_type && http::media_type_of(head.headers) != event_stream)
         return retry::make_failure(errc::bad_content_type, type.empty() ? "none was given" : type, true);
     return http::refuse_compressed(head.headers);
 }
