@@ -40,6 +40,8 @@ struct transport {
 
 /// A whole response.
 struct response {
+    response() = default; // no aggregate, see header
+
     response_head head;
     std::string body;
 };

@@ -227,7 +227,7 @@ net::awaitable<result<server_info>> client::health() {
     const auto* version = object ? object->if_contains("version") : nullptr;
     if (!version || !version->is_string())
         co_return retry::make_failure(errc::not_opencode, "/global/health told no version", true);
-    server_info info{std::string(version->get_string())};
+    server_info info(std::string(version->get_string()));
     if (!info.version.starts_with("1."))
         co_return retry::make_failure(errc::unsupported_version, "it says version " + info.version + ", and this speaks 1.x",
                                       true);

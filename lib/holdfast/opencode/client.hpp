@@ -13,11 +13,14 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace holdfast::opencode {
 
 struct client_config {
+    client_config() = default; // no aggregate, see header
+
     http::transport transport; ///< deadlines, TLS and proxies: of calls, and of the server's event streams
     http::response_limits limits;
     std::string bearer; ///< a token for Authorization, instead of the URL's user and password
@@ -25,15 +28,15 @@ struct client_config {
 
 /// What GET /global/health tells.
 struct server_info {
+    server_info() = default; // no aggregate, see header
+    explicit server_info(std::string v) : version(std::move(v)) {}
+
     std::string version;
 };
 
-// The constructors below keep what is passed to an awaitable from being an aggregate: g++ 12 destroys temporaries of
-// those twice when they stand in one expression with co_await.
-
 /// How POST /session makes a session. Empty members are left out.
 struct session_request {
-    session_request() = default;
+    session_request() = default; // no aggregate, see header
 
     std::string title;
     std::string parent_id;
@@ -42,7 +45,7 @@ struct session_request {
 
 /// One part of a prompt.
 struct prompt_part {
-    prompt_part() = default;
+    prompt_part() = default; // no aggregate, see header
 
     enum class kind { text, file };
     kind what = kind::text;
@@ -56,7 +59,7 @@ struct prompt_part {
 /// A prompt. With its own message and part ids it may be posted any number of times: the model runs once
 /// (PROTOCOL.md section 4, "Exactly-once prompts").
 struct prompt {
-    prompt() = default;
+    prompt() = default; // no aggregate, see header
 
     std::string message_id; ///< "msg_...": empty: one is made
     std::vector<prompt_part> parts;
@@ -82,6 +85,8 @@ private:
 
 /// A page of messages, ascending.
 struct message_page {
+    message_page() = default; // no aggregate, see header
+
     std::vector<message> messages;
     std::string before; ///< the cursor of the page before; empty: there is none
 };

@@ -28,6 +28,8 @@ namespace holdfast::opencode {
 
 /// How sessions are looked at that are followed without a stream, or whose stream is down.
 struct capture_config {
+    capture_config() = default; // no aggregate, see header
+
     duration tick = seconds(5);     ///< between two looks at one session
     duration deadline = seconds(5); ///< of each request of a look
     std::size_t concurrent = 16;    ///< looks at once, of one server
@@ -35,6 +37,8 @@ struct capture_config {
 };
 
 struct server_config {
+    server_config() = default; // no aggregate, see header
+
     /// Asked before each connect: where the server is now, with its credentials. Empty: always at the given URL.
     std::function<stream::location()> locate;
     retry::policy policy = server_policy();
@@ -143,6 +147,8 @@ enum class follow_by {
 
 /// How a followed session is, to be shown.
 struct session_view {
+    session_view() = default; // no aggregate, see header
+
     session_info info;
     std::optional<session_status> status; ///< nothing: not known yet
     bool streamed = false;                ///< its stream is open, and repaired

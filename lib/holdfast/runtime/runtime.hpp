@@ -158,6 +158,8 @@ public:
 
     /// The state of an endpoint's gate, for display.
     struct gate_state {
+        gate_state() = default; // no aggregate, see header
+
         bool suspect = false;
         bool probing = false;    ///< an attempt of a suspect endpoint is under way
         std::size_t waiting = 0; ///< those not counted whose attempt is under way

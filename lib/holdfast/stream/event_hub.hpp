@@ -12,6 +12,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace holdfast::stream {
@@ -25,6 +26,9 @@ struct routing {
         acknowledge, ///< the greeting: from here on nothing is missed
         nobody,
     };
+    routing() = default; // no aggregate, see header
+    routing(target where, std::string whose) : to(where), key(std::move(whose)) {}
+
     target to = target::observer;
     std::string key;
 };
@@ -51,6 +55,8 @@ public:
 };
 
 struct hub_config {
+    hub_config() = default; // no aggregate, see header
+
     source_config source;
     std::function<routing(std::string_view data)> route;
     std::function<void(std::string_view data)> observe; ///< what belongs to no subscriber; may be empty

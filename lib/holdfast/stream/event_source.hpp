@@ -28,6 +28,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace holdfast::stream {
@@ -39,6 +40,9 @@ struct location {
         down, ///< known to be down: ask again after the base delay, count nothing
         gone, ///< gone for good: the stream ends
     };
+    location() = default; // no aggregate, see header
+    location(state now, http::url where) : what(now), url(std::move(where)) {}
+
     state what = state::up;
     http::url url;
 };
@@ -60,6 +64,8 @@ enum class oversized {
 /// runtime's executor, never after the source is destroyed; from within one, close() may be called, next()
 /// and destruction may not.
 struct source_config {
+    source_config() = default; // no aggregate, see header
+
     /// Asked before each attempt, and again when its backoff is over. A URL of another endpoint than before
     /// starts with a clean count and no backoff. What it throws is logged and taken for `down`.
     std::function<location()> locate;
@@ -129,6 +135,8 @@ struct source_config {
 /// Order: each attempt tells `opened`, then events, comments and skips, then one of `interrupted`, `done` and
 /// `gave_up`; or one of `interrupted` and `gave_up` alone.
 struct item {
+    item() = default; // no aggregate, see header
+
     enum class kind {
         opened, ///< connected, and the response is an event stream
         event,
@@ -152,6 +160,8 @@ struct item {
 
 /// What one source has done since it was made.
 struct source_statistics {
+    source_statistics() = default; // no aggregate, see header
+
     std::uint64_t attempts = 0;      ///< in which something was asked; those of redirects not counted
     std::uint64_t opened = 0;        ///< of these, those that became an event stream
     std::uint64_t redirects = 0;     ///< followed
