@@ -75,11 +75,11 @@ struct prompt {
 /// They ascend within one maker. Thread safety: confined to its runtime's executor.
 class id_maker {
 public:
-    explicit id_maker(runtime& world) : world_(world) {}
+    explicit id_maker(const runtime& world) : world_(world) {}
     [[nodiscard]] std::string make(std::string_view prefix);
 
 private:
-    runtime& world_;
+    runtime world_;
     std::uint64_t last_ = 0;
 };
 
@@ -96,10 +96,11 @@ struct message_page {
 /// Each call: cancellable at once (terminal, operation_aborted); passes the endpoint's gate, so that a dead server
 /// is not hammered; errors are values: those of http::fetch, http_status with the server's own words, not_found,
 /// bad_json, missing_field (naming the path), not_opencode. `directory` empty: the server's own.
-/// Thread safety: confined to its runtime's executor.
+/// A client must outlive its calls, also those that have not begun: co_spawn(executor, server.rest().health(), token)
+/// is a misuse. Thread safety: confined to its runtime's executor.
 class client {
 public:
-    client(runtime& world, http::url base, client_config config = {});
+    client(const runtime& world, http::url base, client_config config = {});
 
     [[nodiscard]] const http::url& base() const noexcept { return base_; }
 
@@ -150,7 +151,7 @@ private:
                                                                   std::string body);
     [[nodiscard]] net::awaitable<result<void>> command(std::string method, std::string target, std::string body);
 
-    runtime* world_;
+    runtime world_;
     http::url base_;
     client_config config_;
 };

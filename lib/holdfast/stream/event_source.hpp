@@ -16,16 +16,13 @@
 #include <holdfast/http/exchange.hpp>
 #include <holdfast/http/url.hpp>
 #include <holdfast/retry/policy.hpp>
-#include <holdfast/runtime/condition_variable.hpp>
 #include <holdfast/runtime/runtime.hpp>
 #include <holdfast/sse/parser.hpp>
 
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
-#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -175,18 +172,22 @@ struct source_statistics {
     std::optional<retry::failure> last_failure; ///< that of the last interrupted or gave_up, also `ended`
 };
 
-class handshake; // how one attempt is made
+class source_core; // the stream itself
 
 /// One event stream, held: pull-based, so TCP is the backpressure and nothing runs while the owner is busy.
 ///
-/// Thread safety: confined to its runtime's executor. Must not be destroyed while a next() is pending.
+/// Destruction closes the stream; a next() that is pending then returns nullopt. Thread safety: confined to its runtime's
+/// executor.
 class event_source {
 public:
-    event_source(runtime& world, source_config config);
+    /// Throws std::logic_error when `config.locate` is empty.
+    event_source(const runtime& world, source_config config);
     ~event_source();
+    event_source(const event_source&) = delete;
+    event_source& operator=(const event_source&) = delete;
 
     /// The next item; waits, connects and reads for it as needed. nullopt after done, after gave_up, after
-    /// close(), and when the location is gone. One call at a time. Cancellation (terminal): at once in every
+    /// close(), and when the location is gone. One call at a time: another one throws std::logic_error. Cancellation (terminal): at once in every
     /// phase (gate, backoff, prepare, name look-up, connect, header, body), as operation_aborted; no item is
     /// lost, and the connection and the schedule stay: the next call goes on; an attempt that was under way
     /// is made anew (but see `repeat_unsafe`). Throws nothing else.
@@ -204,60 +205,17 @@ public:
     void wake();
 
     /// Counted up to the last item handed out; valid as long as the source.
-    [[nodiscard]] const source_statistics& statistics() const noexcept { return statistics_; }
+    [[nodiscard]] const source_statistics& statistics() const noexcept;
 
     /// The stream is connected and its response was accepted.
-    [[nodiscard]] bool is_open() const noexcept { return body_.has_value() && !closed_; }
+    [[nodiscard]] bool is_open() const noexcept;
     /// What the next connect sends as Last-Event-ID, unless it is empty or no field can carry it (a control
     /// character).
-    [[nodiscard]] const std::string& last_event_id() const noexcept { return parser_.last_event_id(); }
-    void last_event_id(std::string id) { parser_.last_event_id(std::move(id)); }
+    [[nodiscard]] const std::string& last_event_id() const noexcept;
+    void last_event_id(std::string id);
 
 private:
-    [[nodiscard]] net::awaitable<bool> subscribe();
-    [[nodiscard]] net::awaitable<void> read_more();
-    [[nodiscard]] net::awaitable<bool> find_location();
-    [[nodiscard]] location ask_location();
-    [[nodiscard]] bool has_moved();
-    [[nodiscard]] bool is_spent() const;
-    [[nodiscard]] std::optional<item> parse_event();
-    [[nodiscard]] item parsed();
-    [[nodiscard]] std::optional<item> take_lifecycle();
-    void on_opened(http::body_stream body);
-    void on_read(std::span<const std::string_view> pieces);
-    void on_done();
-    void on_failure(retry::failure why);
-    void on_skipped(const retry::failure& why);
-    void leave_body() noexcept;
-    [[nodiscard]] log_record record_of(log_level level, std::string_view event, std::string_view action) const;
-    [[nodiscard]] endpoint endpoint_to_blame(const retry::failure& why) const;
-    void stop_asking_here();
-    void start_over();
-
-    runtime& world_;
-    source_config config_;
-    source_statistics statistics_;
-    retry::schedule schedule_;
-    sse::parser parser_;
-    std::unique_ptr<handshake>
-        handshake_; // of the attempt under way, or the last; none: that was not our own
-    std::optional<http::body_stream> body_;
-    std::span<const std::string_view> pieces_; // of the last read, not parsed yet
-    std::string_view unparsed_;                // of the piece under way
-    std::deque<item> lifecycle_;
-    std::optional<http::url> url_;
-    time_point due_{};  // the backoff: no attempt before this
-    bool held_ = false; // the last failure blamed the endpoint
-    bool ended_ = false;
-    bool closed_ = false;
-    bool greeted_ = false; // an event came on this connection
-    bool told_down_ = false;
-    bool locate_broken_ = false;
-    bool tap_broken_ = false;
-    time_point opened_at_{};
-    std::optional<counted> open_; // while the stream is open
-    timer closing_; // cancelled by close(): ends a pending subscribe()
-    condition_variable woken_;
+    std::shared_ptr<source_core> core_;
 };
 
 } // namespace holdfast::stream
