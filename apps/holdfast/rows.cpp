@@ -74,7 +74,8 @@ struct to_row {
                               {"session", e.request.session_id},
                               {"permission", e.request.permission},
                               {"patterns", std::move(patterns)},
-                              {"reply", or_null(e.reply)}}}};
+                              {"reply", or_null(e.reply)},
+                              {"by_rule", e.by_rule}}}};
     }
     row operator()(const opencode::question_event& e) const {
         json::array questions;

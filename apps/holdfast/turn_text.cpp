@@ -94,7 +94,7 @@ void turn_text::show(const opencode::tool_event& e) {
 
 void turn_text::show(const opencode::permission_event& e) {
     if (e.reply)
-        line(style::dim, "? " + what_for(e.request) + ": " + *e.reply);
+        line(style::dim, "? " + what_for(e.request) + ": " + *e.reply + (e.by_rule ? " (by rule)" : ""));
 }
 
 void turn_text::show(const opencode::question_event& e) {

@@ -74,6 +74,7 @@ public:
         case errc::gave_up: return "gave up: the retry policy allows no further attempt";
         case errc::closed: return "closed";
         case errc::gone: return "the server is gone";
+        case errc::decided: return "a rule answers this approval";
         }
         return "unknown holdfast error";
     }

@@ -65,6 +65,7 @@ enum class errc {
     gave_up,  ///< the retry policy allows no further attempt
     closed,   ///< used after close() or stop()
     gone,     ///< the caller said that the server is gone for good
+    decided,  ///< an approval that one of the caller's rules answers: nobody else may reply
 };
 
 /// Compare an error_code with these: `if (ec == condition::transient)`.

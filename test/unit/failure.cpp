@@ -64,6 +64,7 @@ const std::vector<code_case> code_cases{
     {errc::gave_up, c::local, true, blame::nobody},
     {errc::closed, c::local, true, blame::nobody},
     {errc::gone, c::local, true, blame::nobody},
+    {errc::decided, c::local, true, blame::nobody},
 };
 
 struct status_case {

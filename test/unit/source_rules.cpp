@@ -160,6 +160,30 @@ BOOST_AUTO_TEST_CASE(no_coroutine_holds_a_pattern_that_the_compiler_gets_wrong) 
         }
 }
 
+namespace {
+
+// Names of awaitable functions that return a result, and mean nothing else elsewhere.
+const std::regex& ignored_result() {
+    static const std::regex what(
+        R"(^[\s{}]*co_await\s[\w.\->()*]*\b(abort|reply_permission|reply_question|reject_question|create_session|)"
+        R"(open_session|delete_session|prompt_async|dispose|health|ready|get_session|get_message|list_sessions)\s*\()");
+    return what;
+}
+
+} // namespace
+
+// A compiler warns of an ignored result; g++ 12 not behind a co_await.
+BOOST_AUTO_TEST_CASE(no_result_is_ignored_behind_an_await) {
+    BOOST_TEST(std::regex_search(" {\n co_await turn.abort()", ignored_result()));
+    BOOST_TEST(!std::regex_search(" (void)co_await turn.abort()", ignored_result()));
+    BOOST_TEST(!std::regex_search("const auto done = co_await turn.abort()", ignored_result()));
+    for (const auto& each : sources_under({"lib", "apps", "test"}))
+        for (const auto& statement : statements(each.code))
+            if (statement.find("co_await") != std::string::npos)
+                BOOST_TEST(!std::regex_search(statement, ignored_result()),
+                           each.name << ": a result is ignored: " << flat(statement));
+}
+
 BOOST_AUTO_TEST_CASE(the_library_takes_nothing_from_the_world_but_through_its_runtime) {
     const std::vector<std::string> forbidden{"steady_clock::now",
                                              "system_clock::now",

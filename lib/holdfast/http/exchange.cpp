@@ -2,6 +2,7 @@
 
 #include <holdfast/http/fields.hpp>
 #include <holdfast/runtime/cancellation.hpp>
+#include <holdfast/runtime/one_at_a_time.hpp>
 #include <holdfast/runtime/with_deadline.hpp>
 
 #include <algorithm>
@@ -24,12 +25,13 @@ time_point deadline_after(time_point from, duration limit) {
 // The connection and its watchdog: one timer, re-armed lazily, that closes the connection when a step takes
 // too long. The step then sees its read or write fail, and says why.
 struct body_stream::impl : std::enable_shared_from_this<impl> {
-    impl(runtime& w, std::unique_ptr<connection> c, response_limits bounds, bool head_request,
+    impl(const runtime& w, std::unique_ptr<connection> c, response_limits bounds, bool head_request,
          std::size_t at_a_time = read_size)
-        : world(w), wire(std::move(c)), parser(bounds, head_request), watchdog(w.clock(), w.executor()),
+        : world(w), wire(std::move(c)), parser(bounds, head_request), watchdog(world.clock(), world.executor()),
           buffer(at_a_time) {}
 
-    runtime& world;
+    runtime world;
+    detail::one_at_a_time readers;
     std::unique_ptr<connection> wire;
     response_parser parser;
     timer watchdog;
@@ -158,6 +160,7 @@ void body_stream::close() noexcept {
 
 net::awaitable<result<std::span<const std::string_view>>> body_stream::read(time_point deadline) {
     const auto me = impl_;
+    const detail::one_at_a_time::call mine(me->readers, "another call reads this body already");
     // No clock runs between reads, however this one ends.
     struct at_rest {
         impl& me;
@@ -256,7 +259,7 @@ net::awaitable<made_connection> secure(runtime& world, std::unique_ptr<connectio
 }
 
 // open(), which must be done by `until` as a whole.
-net::awaitable<result<body_stream>> open_until(runtime& world, url where, request what, transport how,
+net::awaitable<result<body_stream>> open_until(runtime world, url where, request what, transport how,
                                                response_limits bounds, time_point until) {
     const bool is_secure = where.where.scheme == "https";
     std::optional<url> proxy;
@@ -301,12 +304,12 @@ result<void> see_to_trust(transport& how, const endpoint& origin) {
     return {};
 }
 
-net::awaitable<result<body_stream>> open(runtime& world, url where, request what, transport how,
+net::awaitable<result<body_stream>> open(runtime world, url where, request what, transport how,
                                          response_limits bounds) {
-    return open_until(world, std::move(where), std::move(what), std::move(how), bounds, time_point::max());
+    return open_until(std::move(world), std::move(where), std::move(what), std::move(how), bounds, time_point::max());
 }
 
-net::awaitable<result<response>> fetch(runtime& world, url where, request what, transport how,
+net::awaitable<result<response>> fetch(runtime world, url where, request what, transport how,
                                        response_limits bounds) {
     const auto until = deadline_after(world.now(), how.deadlines.exchange);
     auto opened = co_await open_until(world, std::move(where), std::move(what), std::move(how), bounds, until);

@@ -46,6 +46,8 @@ struct transport {
 
 /// A whole response.
 struct response {
+    response() = default; // no aggregate, see header
+
     response_head head;
     std::string body;
 };
@@ -55,7 +57,7 @@ struct response {
 /// more is kept of it than its limits and 16 KiB.
 ///
 /// Default constructed or moved from, it may only be assigned to, closed and destroyed. Destruction closes the
-/// connection. Thread safety: confined to its runtime's executor; it must not outlive its runtime.
+/// connection. Thread safety: confined to its runtime's executor.
 class body_stream {
 public:
     body_stream() = default;
@@ -67,7 +69,7 @@ public:
 
     /// Waits for more of the body, at the longest until `deadline`, which chunk extensions and trailers do not put
     /// off. The pieces are views that hold until the next read() or destruction. No pieces: the body has ended as it
-    /// should, now and at every further read(). One read at a time.
+    /// should, now and at every further read(). One read at a time: another one throws std::logic_error.
     /// Errors: stalled (nothing came by `deadline`), cut (the connection ended in the middle; over TLS also an end
     /// without close_notify that only the connection's end could tell), malformed, body_too_large, header_too_large
     /// (trailers, or one chunk's extensions), closed. After an error only close() is useful.
@@ -95,12 +97,12 @@ private:
 /// make_status_failure() judges them: 407 is final, 502 503 504 are transient). `failure::connected` is false for what
 /// fails before the origin can have heard the request.
 /// Cancellation (terminal): at once, operation_aborted; the connection is closed.
-[[nodiscard]] net::awaitable<result<body_stream>> open(runtime& world, url where, request what, transport how,
+[[nodiscard]] net::awaitable<result<body_stream>> open(runtime world, url where, request what, transport how,
                                                        response_limits bounds);
 
 /// A whole exchange. Errors: those of open(), exchange_timeout, body_too_large. Any status is a success here.
 /// `bounds.body` bounds the body. Cancellation (terminal): at once, operation_aborted.
-[[nodiscard]] net::awaitable<result<response>> fetch(runtime& world, url where, request what, transport how,
+[[nodiscard]] net::awaitable<result<response>> fetch(runtime world, url where, request what, transport how,
                                                      response_limits bounds);
 
 /// Reads what is left of an error's body, at the longest for `patience`, at most 4 KiB: for a failure's

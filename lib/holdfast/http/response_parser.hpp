@@ -16,6 +16,8 @@ namespace holdfast::http {
 
 /// The head of a response.
 struct response_head {
+    response_head() = default; // no aggregate, see header
+
     int status = 0; ///< 100 to 999
     std::string reason;
     std::vector<header> headers; ///< in order, names as sent

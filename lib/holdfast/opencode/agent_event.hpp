@@ -33,10 +33,13 @@ struct tool_event {
     std::string title;
     friend bool operator==(const tool_event&, const tool_event&) = default;
 };
-/// An ask, of this session or of a child; told once. `reply` is set when it is answered or withdrawn.
+/// An approval, of this session or of a child; delivered once while it waits, and once more when it is answered or
+/// withdrawn: `reply` is set then. One that a rule of ours decides is delivered once, as answered (`by_rule`), when the
+/// answer is on its way; again only where something else became of it.
 struct permission_event {
     permission_request request;
     std::optional<std::string> reply; ///< "once", "always", "reject", or "withdrawn"
+    bool by_rule = false;             ///< the reply is that of server_config::ask_rules; nobody else may reply
     friend bool operator==(const permission_event&, const permission_event&) = default;
 };
 struct question_event {

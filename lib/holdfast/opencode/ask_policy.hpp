@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace holdfast::opencode {
@@ -19,6 +20,10 @@ enum class ask_answer { once, always, reject, ask };
 /// One rule. As in OpenCode's own permission lists `*` stands for any characters, line ends and `/` too, `?`
 /// for one, and a pattern that ends in " *" stands also for what has nothing there: "ls *" for "ls".
 struct ask_rule {
+    ask_rule() = default; // no aggregate, see header
+    ask_rule(std::string what, std::string of, std::optional<unsigned> at, ask_answer a)
+        : permission(std::move(what)), pattern(std::move(of)), depth(at), answer(a) {}
+
     std::string permission = "*";  ///< "bash", "edit", ...
     std::string pattern = "*";     ///< of what is asked for: "git status*", "src/**"
     std::optional<unsigned> depth; ///< 0: of the session itself, 1: of its children, ...; nothing: of all

@@ -151,12 +151,12 @@ std::string id_maker::make(std::string_view prefix) {
     return id;
 }
 
-client::client(runtime& world, http::url base, client_config config)
-    : world_(&world), base_(std::move(base)), config_(std::move(config)) {}
+client::client(const runtime& world, http::url base, client_config config)
+    : world_(world), base_(std::move(base)), config_(std::move(config)) {}
 
 net::awaitable<result<http::response>> client::exchange(http::request what) {
-    const auto world = world_;
-    auto pass = co_await world->pass_gate(base_.where, retry::gate::kind::call, world->now(), false);
+    auto world = world_;
+    auto pass = co_await world.pass_gate(base_.where, retry::gate::kind::call, world.now(), false);
     if (pass.ridden()) {
         auto why = *pass.ridden();
         why.connected = false; // another was; this call was not even sent
@@ -164,17 +164,17 @@ net::awaitable<result<http::response>> client::exchange(http::request what) {
     }
     for (auto& each : credentials())
         what.headers.push_back(std::move(each));
-    world->count(metric::requests);
-    auto got = co_await http::fetch(*world, base_, std::move(what), config_.transport, config_.limits);
+    world.count(metric::requests);
+    auto got = co_await http::fetch(world, base_, std::move(what), config_.transport, config_.limits);
     if (!got) {
-        world->count(metric::requests_failed);
+        world.count(metric::requests_failed);
         pass.failed(got.error());
         co_return got.error();
     }
     if (got->head.status >= 400)
-        world->count(metric::requests_failed);
+        world.count(metric::requests_failed);
     if (got->head.status >= 500)
-        pass.failed(make_api_failure(*got, world->wall_now()));
+        pass.failed(make_api_failure(*got, world.wall_now()));
     else
         pass.succeeded();
     co_return std::move(*got);
@@ -192,7 +192,7 @@ net::awaitable<result<json::value>> client::call(std::string method, std::string
     if (!got)
         co_return got.error();
     if (got->head.status >= 400 || (got->head.status >= 300 && got->head.status < 400))
-        co_return make_api_failure(*got, world_->wall_now());
+        co_return make_api_failure(*got, world_.wall_now());
     if (got->head.status == 204)
         co_return json::value();
     if (auto why = unreadable(*got, target))
@@ -227,7 +227,7 @@ net::awaitable<result<server_info>> client::health() {
     const auto* version = object ? object->if_contains("version") : nullptr;
     if (!version || !version->is_string())
         co_return retry::make_failure(errc::not_opencode, "/global/health told no version", true);
-    server_info info{std::string(version->get_string())};
+    server_info info(std::string(version->get_string()));
     if (!info.version.starts_with("1."))
         co_return retry::make_failure(errc::unsupported_version, "it says version " + info.version + ", and this speaks 1.x",
                                       true);
@@ -304,7 +304,7 @@ net::awaitable<result<message_page>> client::messages(std::string session, unsig
     if (!got)
         co_return got.error();
     if (got->head.status >= 300)
-        co_return make_api_failure(*got, world_->wall_now());
+        co_return make_api_failure(*got, world_.wall_now());
     if (auto why = unreadable(*got, target))
         co_return *std::move(why);
     const auto value = parse_json(got->body);

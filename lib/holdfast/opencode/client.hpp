@@ -13,11 +13,14 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace holdfast::opencode {
 
 struct client_config {
+    client_config() = default; // no aggregate, see header
+
     http::transport transport; ///< deadlines, TLS and proxies: of calls, and of the server's event streams
     http::response_limits limits;
     std::string bearer; ///< a token for Authorization, instead of the URL's user and password
@@ -25,15 +28,15 @@ struct client_config {
 
 /// What GET /global/health tells.
 struct server_info {
+    server_info() = default; // no aggregate, see header
+    explicit server_info(std::string v) : version(std::move(v)) {}
+
     std::string version;
 };
 
-// The constructors below keep what is passed to an awaitable from being an aggregate: g++ 12 destroys temporaries of
-// those twice when they stand in one expression with co_await.
-
 /// How POST /session makes a session. Empty members are left out.
 struct session_request {
-    session_request() = default;
+    session_request() = default; // no aggregate, see header
 
     std::string title;
     std::string parent_id;
@@ -42,7 +45,7 @@ struct session_request {
 
 /// One part of a prompt.
 struct prompt_part {
-    prompt_part() = default;
+    prompt_part() = default; // no aggregate, see header
 
     enum class kind { text, file };
     kind what = kind::text;
@@ -56,7 +59,7 @@ struct prompt_part {
 /// A prompt. With its own message and part ids it may be posted any number of times: the model runs once
 /// (PROTOCOL.md section 4, "Exactly-once prompts").
 struct prompt {
-    prompt() = default;
+    prompt() = default; // no aggregate, see header
 
     std::string message_id; ///< "msg_...": empty: one is made
     std::vector<prompt_part> parts;
@@ -72,16 +75,18 @@ struct prompt {
 /// They ascend within one maker. Thread safety: confined to its runtime's executor.
 class id_maker {
 public:
-    explicit id_maker(runtime& world) : world_(world) {}
+    explicit id_maker(const runtime& world) : world_(world) {}
     [[nodiscard]] std::string make(std::string_view prefix);
 
 private:
-    runtime& world_;
+    runtime world_;
     std::uint64_t last_ = 0;
 };
 
 /// A page of messages, ascending.
 struct message_page {
+    message_page() = default; // no aggregate, see header
+
     std::vector<message> messages;
     std::string before; ///< the cursor of the page before; empty: there is none
 };
@@ -91,10 +96,11 @@ struct message_page {
 /// Each call: cancellable at once (terminal, operation_aborted); passes the endpoint's gate, so that a dead server
 /// is not hammered; errors are values: those of http::fetch, http_status with the server's own words, not_found,
 /// bad_json, missing_field (naming the path), not_opencode. `directory` empty: the server's own.
-/// Thread safety: confined to its runtime's executor.
+/// A client must outlive its calls, also those that have not begun: co_spawn(executor, server.rest().health(), token)
+/// is a misuse. Thread safety: confined to its runtime's executor.
 class client {
 public:
-    client(runtime& world, http::url base, client_config config = {});
+    client(const runtime& world, http::url base, client_config config = {});
 
     [[nodiscard]] const http::url& base() const noexcept { return base_; }
 
@@ -145,7 +151,7 @@ private:
                                                                   std::string body);
     [[nodiscard]] net::awaitable<result<void>> command(std::string method, std::string target, std::string body);
 
-    runtime* world_;
+    runtime world_;
     http::url base_;
     client_config config_;
 };

@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <charconv>
 #include <exception>
+#include <stdexcept>
 #include <utility>
 
 namespace holdfast::opencode {
@@ -71,7 +72,7 @@ server_config with_trust(server_config config, const http::url& base) {
 
 } // namespace
 
-server_core::server_core(runtime& w, http::url b, server_config c)
+server_core::server_core(const runtime& w, http::url b, server_config c)
     : world(w), base(std::move(b)), config(with_trust(std::move(c), base)), ids(w),
       scope_(w,
              [this](std::exception_ptr error) {
@@ -86,6 +87,10 @@ server_core::server_core(runtime& w, http::url b, server_config c)
 
 stream::location server_core::locate() const {
     stream::location here;
+    if (world.ended()) { // what it would ask may be gone
+        here.what = stream::location::state::gone;
+        return here;
+    }
     here.url = base;
     if (!config.locate)
         return here;
@@ -171,7 +176,20 @@ net::awaitable<void> server_core::run_root() {
 }
 
 void server_core::stop() {
-    net::post(world.executor(), [self = shared_from_this()] { self->stop_.request(); });
+    if (!stop_asked_.exchange(true))
+        world.post([self = shared_from_this()] { self->stop_.request(); });
+}
+
+// Whether what is asked for will be looked after. Who is spawned together with run() may come first.
+net::awaitable<result<void>> server_core::can_hold() {
+    constexpr int patience = 16; // turns of the executor
+    for (int n = 0; n < patience && !running_ && !stopped(); ++n)
+        co_await net::post(world.executor(), net::use_awaitable);
+    if (stopped())
+        co_return stopped_failure();
+    if (!running_)
+        throw std::logic_error("the server does not run: spawn server::run() beside what uses it");
+    co_return result<void>();
 }
 
 // OpenCode before 1.15 ends /event right after its first event (its issues 26697 and 26866); /global/event holds.
@@ -190,6 +208,8 @@ result<server_info> server_core::can_be_held(const server_info& told) const {
 net::awaitable<result<server_info>> server_core::ready() {
     const auto self = shared_from_this();
     retry::schedule schedule(config.policy);
+    if (stopped())
+        co_return stopped_failure();
     for (;;) {
         auto server = rest();
         const auto seen = co_await server.health();
@@ -210,13 +230,15 @@ net::awaitable<result<server_info>> server_core::ready() {
         record.retry_in_ms = to_ms(next.delay);
         world.report(record);
         co_await pause(next.delay);
-        if (stop_.requested())
-            co_return retry::make_failure(errc::closed, "the server was stopped");
+        if (stopped())
+            co_return stopped_failure();
     }
 }
 
 net::awaitable<result<session>> server_core::create_session(session_request what, std::string directory) {
     const auto self = shared_from_this();
+    if (const auto held = co_await can_hold(); !held)
+        co_return held.error();
     auto server = rest();
     auto made = co_await server.create_session(std::move(what), std::move(directory));
     if (!made)
@@ -226,6 +248,8 @@ net::awaitable<result<session>> server_core::create_session(session_request what
 
 net::awaitable<result<session>> server_core::open_session(std::string id) {
     const auto self = shared_from_this();
+    if (const auto held = co_await can_hold(); !held)
+        co_return held.error();
     auto server = rest();
     auto found = co_await server.get_session(std::move(id));
     if (!found)
@@ -233,18 +257,31 @@ net::awaitable<result<session>> server_core::open_session(std::string id) {
     co_return session(hold(std::move(*found))->lease());
 }
 
+// A server that is out of reach is waited for by the policy, as the prompt of a session waits for its stream: who
+// reprompts at once, as the settlement allows, must not hammer it.
 net::awaitable<turn> server_core::prompt(opencode::prompt what) {
     const auto self = shared_from_this();
-    auto made = co_await create_session({}, {});
-    if (made)
-        co_return co_await made->prompt(std::move(what));
-    const auto nowhere = std::make_shared<session_core>(self, session_info());
-    co_return nowhere->unposted(std::move(what), made.error());
+    retry::schedule schedule(config.policy);
+    for (;;) {
+        auto made = co_await create_session({}, {});
+        if (made)
+            co_return co_await made->prompt(std::move(what));
+        auto why = made.error();
+        const auto next = schedule.on_end(why, duration::zero(), world.now(), world.random());
+        if (!next.give_up)
+            co_await pause(next.delay);
+        if (stopped())
+            why = stopped_failure();
+        if (next.give_up || stopped()) {
+            const auto nowhere = std::make_shared<session_core>(self, session_info());
+            co_return nowhere->unposted(std::move(what), why);
+        }
+    }
 }
 
 // A call that ends after all was stopped gives a session that nobody keeps.
 std::shared_ptr<session_core> server_core::hold(session_info info) {
-    if (stop_.requested())
+    if (stopped())
         return std::make_shared<session_core>(shared_from_this(), std::move(info));
     auto& held = sessions_[info.id];
     if (held) {
@@ -259,7 +296,7 @@ std::shared_ptr<session_core> server_core::hold(session_info info) {
 feed server_core::follow(std::string id, follow_by how) {
     session_info info;
     info.id = std::move(id);
-    if (stop_.requested()) {
+    if (stopped()) {
         const auto nowhere = std::make_shared<session_core>(shared_from_this(), std::move(info));
         return feed(nowhere->follow(how));
     }
@@ -355,6 +392,8 @@ net::awaitable<void> server_core::hold_stream(std::shared_ptr<directory_stream> 
 
 // It gave up (its subscribers were told), was closed by us, or its server is gone.
 void server_core::on_stream_over(const std::shared_ptr<directory_stream>& stream) {
+    if (world.ended())
+        return;
     const auto found = streams_.find(stream->key);
     if (found != streams_.end() && found->second == stream)
         streams_.erase(found);
@@ -404,16 +443,29 @@ namespace {
 // Coroutines begin when they are first awaited: each holds what it needs itself, since the handle, and the server, may
 // be gone by then.
 
+// Of an empty handle, which is the default constructed one.
+const std::string nothing;
+
+net::awaitable<result<void>> closed() {
+    co_return retry::make_failure(errc::closed, "an empty handle");
+}
+
 net::awaitable<std::optional<agent_event>> next_of(std::shared_ptr<detail::turn_core> core) {
+    if (!core)
+        co_return std::nullopt;
     co_return co_await core->events.take();
 }
 
 net::awaitable<result<void>> abort_of(std::shared_ptr<detail::turn_core> core) {
+    if (core->owner->is_stopped())
+        co_return detail::stopped_failure();
     core->mute();
     co_return co_await core->owner->abort();
 }
 
 net::awaitable<turn> prompt_in(std::shared_ptr<detail::session_lease> lease, prompt what) {
+    if (!lease)
+        co_return turn();
     co_return co_await lease->core->prompt(std::move(what));
 }
 
@@ -430,6 +482,8 @@ prompt text_prompt(std::string text) {
 }
 
 net::awaitable<turn> adopt_in(std::shared_ptr<detail::session_lease> lease, std::string message) {
+    if (!lease)
+        co_return turn();
     co_return co_await lease->core->adopt(std::move(message));
 }
 
@@ -438,7 +492,13 @@ net::awaitable<result<void>> abort_in(std::shared_ptr<detail::session_lease> lea
 }
 
 net::awaitable<std::optional<session_event>> next_of(std::shared_ptr<detail::feed_core> core) {
+    if (!core)
+        co_return std::nullopt;
     co_return co_await core->events.take();
+}
+
+net::awaitable<result<void>> abort_of(std::shared_ptr<detail::feed_core> core) {
+    co_return co_await core->owner->abort();
 }
 
 net::awaitable<void> run_of(std::shared_ptr<detail::server_core> core) {
@@ -461,15 +521,15 @@ net::awaitable<result<session>> open_session_at(std::shared_ptr<detail::server_c
 } // namespace
 
 const std::string& turn::message_id() const noexcept {
-    return core_->message;
+    return core_ ? core_->message : nothing;
 }
 
 const std::string& turn::session_id() const noexcept {
-    return core_->owner->info().id;
+    return core_ ? core_->owner->info().id : nothing;
 }
 
 bool turn::posted() const noexcept {
-    return core_->posted || core_->maybe_posted;
+    return core_ && (core_->posted || core_->maybe_posted);
 }
 
 net::awaitable<std::optional<agent_event>> turn::next() {
@@ -477,30 +537,33 @@ net::awaitable<std::optional<agent_event>> turn::next() {
 }
 
 std::optional<agent_event> turn::try_next() {
-    return core_->events.try_take();
+    return core_ ? core_->events.try_take() : std::nullopt;
 }
 
 net::awaitable<result<void>> turn::abort() {
-    return abort_of(core_);
+    return core_ ? abort_of(core_) : closed();
 }
 
 net::awaitable<result<void>> turn::reply_permission(std::string id, std::string reply) {
-    return core_->owner->reply_permission(std::move(id), std::move(reply));
+    return core_ ? core_->owner->reply_permission(std::move(id), std::move(reply)) : closed();
 }
 
 net::awaitable<result<void>> turn::reply_question(std::string id, std::vector<std::vector<std::string>> answers) {
-    return core_->owner->reply_question(std::move(id), std::move(answers));
+    return core_ ? core_->owner->reply_question(std::move(id), std::move(answers)) : closed();
 }
 
 net::awaitable<result<void>> turn::reject_question(std::string id) {
-    return core_->owner->reject_question(std::move(id));
+    return core_ ? core_->owner->reject_question(std::move(id)) : closed();
 }
 
 void turn::detach() {
-    core_->owner->close_turn(core_->message, outcome::detached, rule::detached, std::nullopt, reprompt::no);
+    if (core_)
+        core_->owner->close_turn(core_->message, outcome::detached, rule::detached, std::nullopt, reprompt::no);
 }
 
 void turn::give_up(std::string why) {
+    if (!core_)
+        return;
     settlement_error error;
     error.cls = retry::to_string(retry::failure_class::timeout);
     error.message = std::move(why);
@@ -508,7 +571,8 @@ void turn::give_up(std::string why) {
 }
 
 void turn::limit(const turn_limits& limits) {
-    core_->owner->limit(core_->message, limits);
+    if (core_)
+        core_->owner->limit(core_->message, limits);
 }
 
 net::awaitable<std::optional<session_event>> feed::next() {
@@ -516,39 +580,40 @@ net::awaitable<std::optional<session_event>> feed::next() {
 }
 
 std::optional<session_event> feed::try_next() {
-    return core_->events.try_take();
+    return core_ ? core_->events.try_take() : std::nullopt;
 }
 
 const std::string& feed::session_id() const noexcept {
-    return core_->owner->info().id;
+    return core_ ? core_->owner->info().id : nothing;
 }
 
 session_view feed::view() const {
-    return core_->owner->view();
+    return core_ ? core_->owner->view() : session_view();
 }
 
 net::awaitable<result<void>> feed::abort() {
-    return core_->owner->abort();
+    return core_ ? abort_of(core_) : closed();
 }
 
 net::awaitable<result<void>> feed::reply_permission(std::string id, std::string reply) {
-    return core_->owner->reply_permission(std::move(id), std::move(reply));
+    return core_ ? core_->owner->reply_permission(std::move(id), std::move(reply)) : closed();
 }
 
 const std::string& session::id() const noexcept {
-    return lease_->core->info().id;
+    return lease_ ? lease_->core->info().id : nothing;
 }
 
 const std::string& session::directory() const noexcept {
-    return lease_->core->info().directory;
+    return lease_ ? lease_->core->info().directory : nothing;
 }
 
 const std::string& session::last_sent() const noexcept {
-    return lease_->core->last_sent();
+    return lease_ ? lease_->core->last_sent() : nothing;
 }
 
 void session::tag(std::string name) {
-    lease_->core->tag(std::move(name));
+    if (lease_)
+        lease_->core->tag(std::move(name));
 }
 
 net::awaitable<turn> session::prompt(opencode::prompt what) {
@@ -564,18 +629,20 @@ net::awaitable<turn> session::adopt(std::string message_id) {
 }
 
 net::awaitable<result<void>> session::abort() {
-    return abort_in(lease_);
+    return lease_ ? abort_in(lease_) : closed();
 }
 
-server::server(runtime& world, http::url base, server_config config)
+server::server(const runtime& world, http::url base, server_config config)
     : core_(std::make_shared<detail::server_core>(world, std::move(base), std::move(config))) {}
 
-server::server(runtime& world, std::string_view base, server_config config)
+server::server(const runtime& world, std::string_view base, server_config config)
     : server(world, http::parse_url(base).value(), std::move(config)) {}
 
-server::server(runtime& world, std::string_view base) : server(world, base, server_config()) {}
+server::server(const runtime& world, std::string_view base) : server(world, base, server_config()) {}
 
-server::~server() = default;
+server::~server() {
+    core_->stop();
+}
 
 net::awaitable<void> server::run() {
     return run_of(core_);

@@ -28,6 +28,8 @@ namespace holdfast::opencode {
 
 /// How sessions are looked at that are followed without a stream, or whose stream is down.
 struct capture_config {
+    capture_config() = default; // no aggregate, see header
+
     duration tick = seconds(5);     ///< between two looks at one session
     duration deadline = seconds(5); ///< of each request of a look
     std::size_t concurrent = 16;    ///< looks at once, of one server
@@ -35,6 +37,8 @@ struct capture_config {
 };
 
 struct server_config {
+    server_config() = default; // no aggregate, see header
+
     /// Asked before each connect: where the server is now, with its credentials. Empty: always at the given URL.
     std::function<stream::location()> locate;
     retry::policy policy = server_policy();
@@ -66,26 +70,30 @@ struct session_lease;
 } // namespace detail
 
 /// One turn: a prompt, and what comes of it. A cheap handle; the last one gone means detached: the turn goes on at
-/// the server, nobody listens.
+/// the server, nobody listens. A next() that is pending counts as one.
 ///
-/// Thread safety: confined to the runtime's executor.
+/// Default constructed, as completion tokens need it, it is empty: its ids are empty, there is no next event, and every
+/// other call fails with errc::closed or does nothing. Thread safety: confined to the runtime's executor.
 class turn {
 public:
+    turn() = default;
+
     [[nodiscard]] const std::string& message_id() const noexcept;
     [[nodiscard]] const std::string& session_id() const noexcept;
     /// The server has the prompt (or may have it). False only when it could not be posted.
     [[nodiscard]] bool posted() const noexcept;
 
-    /// The next event; the settlement is the last, exactly once; then nullopt. One call at a time.
-    /// Cancellation (terminal): operation_aborted at once; no event is lost.
+    /// The next event; the settlement is the last, exactly once; then nullopt. One call at a time: another one throws
+    /// std::logic_error. Cancellation (terminal): operation_aborted at once; no event is lost.
     [[nodiscard]] net::awaitable<std::optional<agent_event>> next();
     [[nodiscard]] std::optional<agent_event> try_next();
 
-    /// Asks the server to abort. Nothing more is handed out but the settlement. Errors: as client::abort; the turn
-    /// stays open then, and may be aborted again.
+    /// Asks the server to abort. Nothing more is handed out but the settlement. Errors: as client::abort, and closed
+    /// once the server was stopped; the turn stays open then, and may be aborted again.
     [[nodiscard]] net::awaitable<result<void>> abort();
 
-    /// Answers asks, of the session or of its children.
+    /// Answers an approval, of the session or of its children. Errors: as those of client, closed once the server was
+    /// stopped, and decided for one that a rule answers (server_config::ask_rules).
     [[nodiscard]] net::awaitable<result<void>> reply_permission(std::string id, std::string reply);
     [[nodiscard]] net::awaitable<result<void>> reply_question(std::string id, std::vector<std::vector<std::string>> answers);
     [[nodiscard]] net::awaitable<result<void>> reject_question(std::string id);
@@ -104,9 +112,12 @@ private:
     std::shared_ptr<detail::turn_core> core_;
 };
 
-/// One root session, held. A cheap handle.
+/// One root session, held. A cheap handle. Default constructed it is empty, as an empty turn is: its prompts are empty
+/// turns.
 class session {
 public:
+    session() = default;
+
     [[nodiscard]] const std::string& id() const noexcept;
     [[nodiscard]] const std::string& directory() const noexcept;
     /// The message id of the prompt that was sent last, also when its answer did not come; empty: none yet.
@@ -117,7 +128,7 @@ public:
 
     /// Posts a prompt once the session's stream is acknowledged and repaired, so that nothing of its turn is missed.
     /// The session's directory is read again first. Always gives a turn: one that could not be posted is settled as
-    /// failed (not_posted) or lost.
+    /// failed (not_posted) or lost; so is one of a server that was stopped, without a request.
     /// Cancellation (terminal): operation_aborted; the turn, if it was posted, is detached.
     [[nodiscard]] net::awaitable<turn> prompt(opencode::prompt what);
     [[nodiscard]] net::awaitable<turn> prompt(std::string text);
@@ -143,6 +154,8 @@ enum class follow_by {
 
 /// How a followed session is, to be shown.
 struct session_view {
+    session_view() = default; // no aggregate, see header
+
     session_info info;
     std::optional<session_status> status; ///< nothing: not known yet
     bool streamed = false;                ///< its stream is open, and repaired
@@ -156,13 +169,15 @@ struct session_view {
 /// A session followed: the turns of whoever prompts it. A cheap handle; what is not taken waits, bounded as the queue
 /// of a turn is.
 ///
-/// A turn that runs when the following begins is told from its beginning, one that was over is not told. Thread
-/// safety: confined to the runtime's executor.
+/// A turn that runs when the following begins is told from its beginning, one that was over is not told. Default
+/// constructed it is empty, as an empty turn is. Thread safety: confined to the runtime's executor.
 class feed {
 public:
+    feed() = default;
+
     /// The next event of any turn of the session, in the order in which they happened. nullopt: the server does not
-    /// know the session (any more), was stopped, or is gone. One call at a time. Cancellation (terminal): operation_aborted
-    /// at once; no event is lost.
+    /// know the session (any more), was stopped, or is gone. One call at a time: another one throws std::logic_error.
+    /// Cancellation (terminal): operation_aborted at once; no event is lost.
     [[nodiscard]] net::awaitable<std::optional<session_event>> next();
     [[nodiscard]] std::optional<session_event> try_next();
 
@@ -180,14 +195,17 @@ private:
 
 /// One OpenCode server: one stream a directory, shared by all its sessions.
 ///
-/// Thread safety: confined to the runtime's executor, but for stop(). run() must have returned before destruction.
+/// create_session(), open_session() and prompt() need run(): where it does not run they throw std::logic_error. Once the
+/// server was stopped they fail with errc::closed, without a request.
+///
+/// Destruction stops the server. Thread safety: confined to the runtime's executor, but for stop().
 class server {
 public:
-    server(runtime& world, http::url base, server_config config);
+    server(const runtime& world, http::url base, server_config config);
     /// Throws boost::system::system_error when `base` is no URL, see http::parse_url().
-    server(runtime& world, std::string_view base, server_config config);
+    server(const runtime& world, std::string_view base, server_config config);
     /// As the one above, with the defaults of server_config.
-    server(runtime& world, std::string_view base);
+    server(const runtime& world, std::string_view base);
     ~server();
     server(const server&) = delete;
     server& operator=(const server&) = delete;
@@ -215,7 +233,9 @@ public:
     [[nodiscard]] feed follow(std::string id, follow_by how);
 
     /// A new session in the server's own directory, and its first prompt: session::prompt() with one error path less.
-    /// Always gives a turn; without a session it is settled as failed (not_posted), and its session_id() is empty.
+    /// A server that is out of reach is waited for, by the policy. Always gives a turn; without a session it is settled
+    /// as failed (not_posted), and its session_id() is empty. A server that dies while it makes the session may keep
+    /// one that is never used.
     [[nodiscard]] net::awaitable<turn> prompt(opencode::prompt what);
     [[nodiscard]] net::awaitable<turn> prompt(std::string text);
 

@@ -41,6 +41,10 @@ metric metric_of(outcome o) {
 
 } // namespace
 
+failure stopped_failure() {
+    return retry::make_failure(errc::closed, "the server was stopped");
+}
+
 settlement_error as_settlement_error(const failure& why) {
     settlement_error told;
     told.cls = retry::to_string(why.cls);
@@ -96,6 +100,10 @@ session_core::~session_core() {
 
 client session_core::rest() const {
     return looking_ ? server_->rest_for_looks() : server_->rest();
+}
+
+bool session_core::is_stopped() const noexcept {
+    return server_->stopped();
 }
 
 runtime& session_core::world() const noexcept {
@@ -185,6 +193,8 @@ net::awaitable<turn> session_core::adopt(std::string message) {
 
 net::awaitable<result<void>> session_core::abort() {
     const auto self = shared_from_this();
+    if (server_->stopped())
+        co_return stopped_failure();
     tracker_.abort_requested(world().now());
     for (const auto& [message, weak] : turns_)
         if (const auto core = weak.lock())
@@ -225,6 +235,8 @@ void session_core::forget(const std::string& message) {
 // A session's directory may be changed by others: its events then come elsewhere.
 net::awaitable<result<void>> session_core::read_directory_again() {
     const auto self = shared_from_this();
+    if (server_->stopped())
+        co_return stopped_failure();
     auto server = rest();
     const auto now_told = co_await server.get_session(info_.id);
     if (!now_told)
@@ -273,9 +285,9 @@ std::vector<std::string> session_core::ask_directories() const {
 net::awaitable<result<void>> session_core::become_live() {
     const auto self = shared_from_this();
     gave_up_.reset();
-    while (!live_ || server_->stopping().requested()) {
-        if (server_->stopping().requested())
-            co_return retry::make_failure(errc::closed, "the server was stopped");
+    while (!live_ || server_->stopped()) {
+        if (server_->stopped())
+            co_return stopped_failure();
         if (gave_up_)
             co_return *gave_up_;
         // Each time: a stream that is just being given up for others' sake is followed by a new one for us.
@@ -552,6 +564,8 @@ namespace {
 // An ask is answered in the directory where it was made, which may be another than the session's is now.
 template <class Call>
 net::awaitable<result<void>> where_it_was_asked(std::shared_ptr<session_core> core, Call call) {
+    if (core->is_stopped())
+        co_return stopped_failure();
     auto server = core->rest();
     result<void> done;
     std::set<std::string> tried;
@@ -575,11 +589,24 @@ net::awaitable<result<void>> where_it_was_asked(std::shared_ptr<session_core> co
 
 } // namespace
 
-net::awaitable<result<void>> session_core::reply_permission(std::string id, std::string reply) {
+net::awaitable<result<void>> session_core::answer_permission(std::string id, std::string reply) {
     return where_it_was_asked(shared_from_this(), [id = std::move(id), reply = std::move(reply)](
                                                       client& server, const std::string& directory) {
         return server.reply_permission(id, reply, {}, directory);
     });
+}
+
+// By its owner, who must not answer otherwise than a rule.
+net::awaitable<result<void>> session_core::reply_permission(std::string id, std::string reply) {
+    return reply_of_owner(shared_from_this(), std::move(id), std::move(reply));
+}
+
+net::awaitable<result<void>> session_core::reply_of_owner(std::shared_ptr<session_core> self, std::string id,
+                                                          std::string reply) {
+    const auto found = self->asks_.find(id);
+    if (found != self->asks_.end() && found->second.by_rule && !self->is_stopped())
+        co_return retry::make_failure(errc::decided, found->second.answer);
+    co_return co_await self->answer_permission(std::move(id), std::move(reply));
 }
 
 net::awaitable<result<void>> session_core::reply_question(std::string id,
@@ -596,39 +623,76 @@ net::awaitable<result<void>> session_core::reject_question(std::string id) {
     });
 }
 
-// Keeps what is asked until it is answered or its turn is over.
-void session_core::note_ask(const std::string& message, const agent_event& event) {
-    if (const auto* ask = std::get_if<permission_event>(&event)) {
-        const auto depth = tracker_.depth_of(ask->request.session_id);
-        const auto by_rule = depth ? answer_by(config().ask_rules, ask->request, *depth) : ask_answer::ask;
-        const bool decided = by_rule != ask_answer::ask;
-        note_ask(message, *ask, decided ? std::string(to_string(by_rule)) : config().ask_default, decided);
-    }
-    if (const auto* ask = std::get_if<question_event>(&event))
-        note_ask(message, *ask, std::string(to_string(ask_answer::reject)), false);
-}
-
-template <class Ask>
-void session_core::note_ask(const std::string& message, const Ask& ask, std::string answer, bool by_rule) {
-    const auto& id = ask.request.id;
-    if (ask.reply) {
-        world().uncount(metric::asks_waiting, asks_.erase(id));
-        return changed_.notify_all();
-    }
+// Keeps what is asked until it is answered or its turn is over. What a rule decides is delivered as decided: its owner
+// must have no time to reply otherwise.
+bool session_core::note_ask(const std::string& message, agent_event& event) {
     waiting_ask waits;
     waits.message = message;
-    waits.question = std::is_same_v<Ask, question_event>;
-    waits.answer = std::move(answer);
-    waits.by_rule = by_rule;
-    if (by_rule)
+    waits.answer = to_string(ask_answer::reject);
+    if (const auto* ask = std::get_if<question_event>(&event)) {
+        if (ask->reply)
+            return note_answer(ask->request.id, *ask->reply);
+        waits.question = true;
+        note_waiting(ask->request.id, std::move(waits));
+    } else if (const auto* ask = std::get_if<permission_event>(&event)) {
+        if (ask->reply)
+            return note_answer(ask->request.id, *ask->reply);
+        const auto depth = tracker_.depth_of(ask->request.session_id);
+        const auto by_rule = depth ? answer_by(config().ask_rules, ask->request, *depth) : ask_answer::ask;
+        waits.by_rule = by_rule != ask_answer::ask;
+        waits.answer = waits.by_rule ? std::string(to_string(by_rule)) : config().ask_default;
+        waits.request = ask->request;
+        note_waiting(ask->request.id, std::move(waits));
+        mark_decided(event);
+    }
+    return true;
+}
+
+void session_core::note_waiting(const std::string& id, waiting_ask waits) {
+    if (waits.by_rule)
         waits.due = world().now();
     else if (config().ask_timeout > duration::zero())
         waits.due = later(world().now(), config().ask_timeout);
+    changed_.notify_all();
     if (!asks_.insert_or_assign(id, std::move(waits)).second)
         return;
     world().count(metric::asks);
     world().count(metric::asks_waiting);
+}
+
+// A decision that became true has been delivered already; so has one that the server accepted, of which a snapshot only
+// shows that it waits no longer.
+bool session_core::note_answer(const std::string& id, const std::string& reply) {
     changed_.notify_all();
+    const auto found = asks_.extract(id);
+    if (found.empty())
+        return true;
+    world().uncount(metric::asks_waiting);
+    const auto& was = found.mapped();
+    return !was.by_rule || (reply != was.answer && !(was.answered && reply == "withdrawn"));
+}
+
+void session_core::mark_decided(agent_event& event) const {
+    auto* ask = std::get_if<permission_event>(&event);
+    const auto found = ask && !ask->reply ? asks_.find(ask->request.id) : asks_.end();
+    if (found == asks_.end() || !found->second.by_rule)
+        return;
+    ask->reply = found->second.answer;
+    ask->by_rule = true;
+}
+
+// The server refuses what the rule says: it is the owner's after all.
+void session_core::leave_to_owner(const std::string& id) {
+    const auto found = asks_.find(id);
+    permission_event again;
+    again.request = found->second.request;
+    auto waits = std::move(found->second);
+    waits.by_rule = false;
+    waits.answer = config().ask_default;
+    waits.due = time_point::max();
+    turn_tracker::output out{waits.message, std::move(again)};
+    note_waiting(id, std::move(waits));
+    deliver(std::move(out));
 }
 
 time_point session_core::next_overdue_ask() const {
@@ -652,15 +716,20 @@ net::awaitable<void> session_core::answer_overdue_asks() {
         record.action = ask.answer;
         world().log(record);
         world().count(ask.by_rule ? metric::asks_answered_by_rule : metric::asks_timed_out);
-        auto answering = ask.question ? reject_question(id) : reply_permission(id, ask.answer);
+        auto answering = ask.question ? reject_question(id) : answer_permission(id, ask.answer);
         const auto done = co_await std::move(answering);
         const auto still = asks_.find(id);
         if (still == asks_.end())
             continue;
-        if (done || retry::is_final(done.error()))
+        still->second.answered = done.has_value();
+        if (done || done.error().code == errc::not_found)
             still->second.due = time_point::max(); // the server tells the rest
-        else
+        else if (!retry::is_final(done.error()))
             still->second.due = later(world().now(), snapshot_pause);
+        else if (ask.by_rule)
+            leave_to_owner(id);
+        else
+            still->second.due = time_point::max();
     }
 }
 
@@ -959,13 +1028,18 @@ void session_core::on_opened(const std::string& message) {
 }
 
 void session_core::hand_out(turn_tracker::output out) {
-    note_ask(out.message, out.event);
+    const bool is_news = note_ask(out.message, out.event);
     if (const auto mine = open_.find(out.message); mine != open_.end()) {
         mine->second.used.heard(out.event, world().now());
         note_limit(out.message, mine->second);
     }
     if (auto* how = std::get_if<settlement>(&out.event))
         on_settled(out.message, *how);
+    if (is_news)
+        deliver(std::move(out));
+}
+
+void session_core::deliver(turn_tracker::output out) {
     for (const auto& each : feeds_)
         if (const auto feed = each.lock())
             feed->events.put({info_.id, out.message, out.event});

@@ -11,6 +11,7 @@
 #include <holdfast/runtime/mailbox.hpp>
 #include <holdfast/runtime/task_scope.hpp>
 
+#include <atomic>
 #include <list>
 #include <map>
 #include <memory>
@@ -83,6 +84,7 @@ public:
     /// Asks the server for its directory, and goes there.
     [[nodiscard]] net::awaitable<result<void>> read_directory_again();
     [[nodiscard]] std::shared_ptr<session_lease> lease();
+    [[nodiscard]] bool is_stopped() const noexcept;
     [[nodiscard]] const std::string& last_sent() const noexcept { return last_sent_; }
 
     [[nodiscard]] net::awaitable<turn> prompt(opencode::prompt what);
@@ -160,6 +162,17 @@ public:
 private:
     struct open_turn;
 
+    /// An ask that waits for its answer.
+    struct waiting_ask {
+        std::string message; ///< of the turn that it was told to
+        bool question = false;
+        std::string answer; ///< what we say when it is due
+        bool by_rule = false;
+        bool answered = false;      ///< the server has accepted our answer
+        permission_request request; ///< of one that a rule decides
+        time_point due = time_point::max();
+    };
+
     void name(opencode::prompt& what);
     [[nodiscard]] std::shared_ptr<turn_core> make_turn(std::string message);
     void move_to(const std::string& directory);
@@ -195,9 +208,16 @@ private:
     [[nodiscard]] net::awaitable<result<void>> fetch_children(snapshot& into,
                                                               const std::map<std::string, session_status>& at_work);
     [[nodiscard]] net::awaitable<result<void>> fetch_asks(snapshot& into);
-    void note_ask(const std::string& message, const agent_event& event);
-    template <class Ask>
-    void note_ask(const std::string& message, const Ask& ask, std::string answer, bool by_rule);
+    [[nodiscard]] static net::awaitable<result<void>> reply_of_owner(std::shared_ptr<session_core> self, std::string id,
+                                                                     std::string reply);
+    [[nodiscard]] net::awaitable<result<void>> answer_permission(std::string id, std::string reply);
+    /// False: it has been delivered as what it is now.
+    [[nodiscard]] bool note_ask(const std::string& message, agent_event& event);
+    [[nodiscard]] bool note_answer(const std::string& id, const std::string& reply);
+    void note_waiting(const std::string& id, waiting_ask waits);
+    void mark_decided(agent_event& event) const;
+    void leave_to_owner(const std::string& id);
+    void deliver(turn_tracker::output out);
     [[nodiscard]] time_point next_overdue_ask() const;
     [[nodiscard]] net::awaitable<void> answer_overdue_asks();
     [[nodiscard]] time_point next_limit() const;
@@ -225,15 +245,6 @@ private:
     private:
         session_core& of_;
         std::list<std::string>::iterator at_;
-    };
-
-    /// An ask that waits for its answer.
-    struct waiting_ask {
-        std::string message; ///< of the turn that it was told to
-        bool question = false;
-        std::string answer; ///< what we say when it is due
-        bool by_rule = false;
-        time_point due = time_point::max();
     };
 
     /// What a turn that is told to somebody has used of its limits.
@@ -305,6 +316,8 @@ private:
     std::string directory_;
 };
 
+/// Of all that is asked for after the server was stopped.
+[[nodiscard]] failure stopped_failure();
 /// The failure as a settlement tells it.
 [[nodiscard]] settlement_error as_settlement_error(const failure& why);
 
@@ -319,7 +332,7 @@ struct directory_stream {
 
 class server_core : public std::enable_shared_from_this<server_core> {
 public:
-    server_core(runtime& w, http::url b, server_config c);
+    server_core(const runtime& w, http::url b, server_config c);
 
     [[nodiscard]] net::awaitable<void> run();
     void stop();
@@ -352,13 +365,16 @@ public:
     /// A backoff that stop() and wake() end.
     [[nodiscard]] net::awaitable<void> pause(duration d);
     [[nodiscard]] abort_source& stopping() noexcept { return stop_; }
+    /// stop() was called, or the io_context ends: nothing is asked for any more.
+    [[nodiscard]] bool stopped() const noexcept { return stop_asked_ || stop_.requested() || world.ended(); }
 
-    runtime& world;
+    runtime world;
     const http::url base;
     const server_config config;
     id_maker ids;
 
 private:
+    [[nodiscard]] net::awaitable<result<void>> can_hold();
     [[nodiscard]] stream::location locate() const;
     void move_to(const http::url& there) const;
     [[nodiscard]] std::string stream_key(const std::string& directory) const;
@@ -372,6 +388,7 @@ private:
     captures captures_;
     bool capturing_ = false;
     abort_source stop_;
+    std::atomic<bool> stop_asked_ = false;
     condition_variable changed_; ///< stopped, or woken
     mutable http::url last_up_;  ///< where it was when it was up last
     std::map<std::string, std::shared_ptr<session_core>> sessions_;

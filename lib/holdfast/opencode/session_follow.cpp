@@ -24,14 +24,16 @@ feed_core::feed_core(std::shared_ptr<session_core> session, std::shared_ptr<void
 
 std::shared_ptr<feed_core> session_core::follow(follow_by how) {
     const auto made = std::make_shared<feed_core>(shared_from_this(), lease(), how);
-    if (server_->stopping().requested()) {
+    if (server_->stopped()) {
         made->events.close();
         return made;
     }
     // What is at work was told to others: from its beginning, it is told once more.
     pump();
-    for (auto& out : tracker_.told_so_far())
+    for (auto& out : tracker_.told_so_far()) {
+        mark_decided(out.event);
         made->events.put({info_.id, std::move(out.message), std::move(out.event)});
+    }
     std::erase_if(feeds_, [](const auto& each) { return each.expired(); });
     feeds_.push_back(made);
     if (capture_.next_try() == time_point::max())

@@ -17,6 +17,8 @@ namespace holdfast::opencode {
 
 /// What the server said of one root session by REST. Taken in this order: status, messages, permissions, questions.
 struct snapshot {
+    snapshot() = default; // no aggregate, see header
+
     session_status status;               ///< of the root session
     bool session_known = true;           ///< false: 404, the session was deleted
     std::vector<message> messages;       ///< the latest, ascending

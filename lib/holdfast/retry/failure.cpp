@@ -117,6 +117,7 @@ failure_class classify(error_code code) noexcept {
     case errc::gave_up:
     case errc::closed:
     case errc::gone:
+    case errc::decided:
         return failure_class::local;
     }
     return failure_class::local;

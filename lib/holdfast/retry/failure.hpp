@@ -47,6 +47,8 @@ inline constexpr std::size_t max_failure_body = 4096;
 
 /// One failure: its class and cause, and what the server said, beside the code.
 struct failure {
+    failure() = default; // no aggregate, see header
+
     failure_class cls = failure_class::local;
     error_code code;
     int status = 0;                      ///< the HTTP status, 0 when there was none
@@ -62,8 +64,12 @@ struct failure {
     friend bool operator==(const failure&, const failure&) = default;
 };
 
+/// boost::system::result, but a compiler warns where one is ignored (clang also behind a co_await, g++ 12 not there).
 template <class T>
-using result = boost::system::result<T, failure>;
+class [[nodiscard]] result : public boost::system::result<T, failure> {
+public:
+    using boost::system::result<T, failure>::result;
+};
 
 /// What `result::value()` does when there is none: throws boost::system::system_error with the failure's code
 /// and message. Asking for a value unchecked is misuse.

@@ -14,6 +14,8 @@ enum class log_level { debug, info, warn, error };
 /// One record. Empty members are absent. Text that came from a server is untrusted: who writes it must escape
 /// it.
 struct log_record {
+    log_record() = default; // no aggregate, see header
+
     log_level level = log_level::info;
     std::string event;       ///< what happened, a dotted name: "stream.interrupted", "turn.settled", ...
     std::string endpoint;    ///< "http://127.0.0.1:4096"

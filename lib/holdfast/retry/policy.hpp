@@ -24,6 +24,8 @@ inline constexpr unsigned unlimited = std::numeric_limits<unsigned>::max();
 /// Exceptions to is_final(), by the HTTP status. Both are empty by default, which costs nothing; a status in
 /// both is final.
 struct status_rules {
+    status_rules() = default; // no aggregate, see header
+
     std::vector<int> final_too;     ///< given up at once, though waiting might heal it: a 503, a 429
     std::vector<int> transient_too; ///< tried again, though waiting does not heal it as a rule: a 404, a 401
 
@@ -49,6 +51,8 @@ struct stretch {
 /// The policy of one stream, a plain value. Defaults are the preset `session_stream`; where each comes from
 /// is said beside it.
 struct policy {
+    policy() = default; // no aggregate, see header
+
     /// Before the first retry; doubled for each further one. 1 s: the HTML Standard leaves it to the client,
     /// "in the region of a few seconds" (section 9.2.3); gRPC's and the predecessor's base is 1 s.
     duration base_delay = seconds(1);

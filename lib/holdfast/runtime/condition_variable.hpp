@@ -4,15 +4,17 @@
 #include <holdfast/runtime/runtime.hpp>
 
 #include <list>
+#include <memory>
 
 namespace holdfast {
 
 /// Always re-check the predicate after wait(): wake-ups may be spurious, and only readiness is told.
 ///
-/// Thread safety: confined to the runtime's executor. Must outlive its waiters.
+/// Thread safety: confined to the runtime's executor. Who waits when it is destroyed is woken by nothing but its time
+/// and its cancellation.
 class condition_variable {
 public:
-    explicit condition_variable(runtime& world) : world_(world) {}
+    explicit condition_variable(const runtime& world) : world_(world) {}
     condition_variable(const condition_variable&) = delete;
     condition_variable& operator=(const condition_variable&) = delete;
 
@@ -22,11 +24,14 @@ public:
     /// Wakes all who wait now.
     void notify_all() noexcept;
 
-    [[nodiscard]] bool has_waiters() const noexcept { return !waiting_.empty(); }
+    [[nodiscard]] bool has_waiters() const noexcept { return !waiting_->empty(); }
 
 private:
-    runtime& world_;
-    std::list<timer> waiting_;
+    using waiters = std::list<timer>;
+    [[nodiscard]] static net::awaitable<void> wait_in(runtime world, std::shared_ptr<waiters> all, time_point until);
+
+    runtime world_;
+    std::shared_ptr<waiters> waiting_ = std::make_shared<waiters>();
 };
 
 } // namespace holdfast

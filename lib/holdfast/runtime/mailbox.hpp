@@ -3,8 +3,10 @@
 #pragma once
 
 #include <holdfast/runtime/condition_variable.hpp>
+#include <holdfast/runtime/one_at_a_time.hpp>
 
 #include <deque>
+#include <memory>
 #include <optional>
 #include <utility>
 
@@ -29,49 +31,64 @@ private:
 
 /// `Queue` decides what is kept: push(T), and pop() as optional<T>.
 ///
-/// Thread safety: confined to the runtime's executor. Must outlive its taker.
+/// Thread safety: confined to the runtime's executor. Its destruction closes it.
 template <class T, class Queue = fifo<T>>
 class mailbox {
 public:
-    explicit mailbox(runtime& world, Queue queue = {}) : queue_(std::move(queue)), changed_(world) {}
+    explicit mailbox(const runtime& world, Queue queue = {})
+        : state_(std::make_shared<state>(world, std::move(queue))) {}
+    ~mailbox() { close(); }
+    mailbox(const mailbox&) = delete;
+    mailbox& operator=(const mailbox&) = delete;
 
     /// Never waits. After close() it does nothing.
     void put(T item) {
-        if (closed_)
+        if (state_->closed)
             return;
-        queue_.push(std::move(item));
-        if (changed_.has_waiters())
-            changed_.notify_all();
+        state_->queue.push(std::move(item));
+        if (state_->changed.has_waiters())
+            state_->changed.notify_all();
     }
 
     /// Nothing more comes; what is there can still be taken. Idempotent.
     void close() noexcept {
-        closed_ = true;
-        changed_.notify_all();
+        state_->closed = true;
+        state_->changed.notify_all();
     }
 
-    /// The next item; nullopt when it is closed and empty. One call at a time.
+    /// The next item; nullopt when it is closed and empty. One call at a time: another one throws std::logic_error.
     /// Cancellation (terminal): operation_aborted; no item is lost.
-    [[nodiscard]] net::awaitable<std::optional<T>> take() {
+    [[nodiscard]] net::awaitable<std::optional<T>> take() { return take_from(state_); }
+
+    /// What is there without waiting.
+    [[nodiscard]] std::optional<T> try_take() { return state_->queue.pop(); }
+
+    [[nodiscard]] bool closed() const noexcept { return state_->closed; }
+    [[nodiscard]] Queue& queue() noexcept { return state_->queue; }
+
+private:
+    struct state {
+        state(const runtime& world, Queue q) : queue(std::move(q)), changed(world) {}
+
+        Queue queue;
+        condition_variable changed;
+        bool closed = false;
+        detail::one_at_a_time takers;
+    };
+
+    // The state outlives the mailbox, which may be destroyed while one waits.
+    [[nodiscard]] static net::awaitable<std::optional<T>> take_from(std::shared_ptr<state> from) {
+        const detail::one_at_a_time::call mine(from->takers, "another call waits for the next item already");
         for (;;) {
-            if (auto item = queue_.pop())
+            if (auto item = from->queue.pop())
                 co_return item;
-            if (closed_)
+            if (from->closed)
                 co_return std::nullopt;
-            co_await changed_.wait();
+            co_await from->changed.wait();
         }
     }
 
-    /// What is there without waiting.
-    [[nodiscard]] std::optional<T> try_take() { return queue_.pop(); }
-
-    [[nodiscard]] bool closed() const noexcept { return closed_; }
-    [[nodiscard]] Queue& queue() noexcept { return queue_; }
-
-private:
-    Queue queue_;
-    condition_variable changed_;
-    bool closed_ = false;
+    std::shared_ptr<state> state_;
 };
 
 } // namespace holdfast

@@ -2,6 +2,7 @@
 
 #include <holdfast/runtime/cancellation.hpp>
 #include <holdfast/runtime/condition_variable.hpp>
+#include <holdfast/runtime/context_bound.hpp>
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/post.hpp>
@@ -13,6 +14,8 @@
 #include <list>
 #include <map>
 #include <mutex>
+#include <random>
+#include <stdexcept>
 #include <utility>
 
 namespace holdfast {
@@ -41,20 +44,24 @@ bool detail::is_abort(const std::exception_ptr& thrown) noexcept {
 // --- condition_variable.hpp
 
 net::awaitable<void> condition_variable::wait(time_point until) {
-    const auto me = waiting_.emplace(waiting_.end(), world_.clock(), world_.executor());
+    return wait_in(world_, waiting_, until);
+}
+
+net::awaitable<void> condition_variable::wait_in(runtime world, std::shared_ptr<waiters> all, time_point until) {
+    const auto me = all->emplace(all->end(), world.clock(), world.executor());
     // The place in the list goes with the coroutine's frame, also when that is destroyed while it waits.
     struct departure {
-        std::list<timer>& all;
-        std::list<timer>::iterator me;
+        waiters& all;
+        waiters::iterator me;
         ~departure() { all.erase(me); }
-    } const departure{waiting_, me};
+    } const departure{*all, me};
     me->expires_at(until);
     co_await me->async_wait(net::as_tuple(net::use_awaitable));
     co_await throw_if_cancelled();
 }
 
 void condition_variable::notify_all() noexcept {
-    for (auto& each : waiting_)
+    for (auto& each : *waiting_)
         each.cancel();
 }
 
@@ -72,15 +79,15 @@ std::string what_of(const std::exception_ptr& error) noexcept {
 
 // --- runtime.hpp
 
-// Those who wait may be on other strands: each is woken on its own.
+// Those who wait may be on other strands: each is woken on its own, unless its context ends.
 struct runtime::gate_waiter {
-    gate_waiter(holdfast::clock& time, net::any_io_executor on) : executor(on), alarm(time, std::move(on)) {}
+    explicit gate_waiter(const runtime& on) : home(on), alarm(home.clock(), home.executor()) {}
 
     void wake(const std::shared_ptr<gate_waiter>& self) const {
-        net::post(executor, [self] { self->alarm.cancel(); });
+        home.post([self] { self->alarm.cancel(); });
     }
 
-    net::any_io_executor executor;
+    runtime home;
     timer alarm;
     time_point until = time_point::max(); ///< of who writes the incidents; guarded by shared::mutex
 };
@@ -128,6 +135,24 @@ struct runtime::shared {
     void tell(How how);
     void incidents_changed();
     void write(const retry::incident_log::lines& lines);
+};
+
+// The executor goes with its context: a strand must not outlive it.
+struct runtime::strand final : detail::context_bound {
+    strand(net::any_io_executor on, std::uint64_t seed)
+        : context_bound(on), executor(std::move(on)), random(seed) {}
+    ~strand() override { leave(); }
+
+    void announce() noexcept override {
+        const std::lock_guard lock(mutex);
+        ended = true;
+    }
+    void release() noexcept override { executor = net::any_io_executor(); }
+
+    net::any_io_executor executor;
+    std::mt19937_64 random;
+    std::atomic<bool> ended = false;
+    std::mutex mutex; ///< nothing is posted after `ended`
 };
 
 // Gates that nobody is at, and that have nothing to tell, are let go of; not each time, as there may be many.
@@ -183,15 +208,17 @@ void runtime::shared::write(const retry::incident_log::lines& lines) {
 }
 
 void runtime::log(const log_record& record) const {
-    shared_->tell([&](auto& incidents, time_point now) { return incidents.note(record, now); });
+    if (!ended())
+        shared_->tell([&](auto& incidents, time_point now) { return incidents.note(record, now); });
 }
 
 void runtime::report(const log_record& record) const {
-    shared_->tell([&](auto& incidents, time_point now) { return incidents.trouble(record, now); });
+    if (!ended())
+        shared_->tell([&](auto& incidents, time_point now) { return incidents.trouble(record, now); });
 }
 
 void runtime::recovered(const log_record& record) const {
-    if (record.event.empty() && !in_trouble())
+    if (ended() || (record.event.empty() && !in_trouble()))
         return;
     shared_->tell([&](auto& incidents, time_point now) { return incidents.success(record, now); });
 }
@@ -201,13 +228,17 @@ bool runtime::in_trouble() const noexcept {
 }
 
 void runtime::left(const log_record& record) const {
-    if (in_trouble())
+    if (!ended() && in_trouble())
         shared_->tell([&](auto& incidents, time_point now) { return incidents.leave(record, now); });
 }
 
 net::awaitable<void> runtime::write_incidents() {
-    const auto world = shared_;
-    const auto me = std::make_shared<gate_waiter>(*world->clock, executor_);
+    return write_incidents_of(*this);
+}
+
+net::awaitable<void> runtime::write_incidents_of(runtime self) {
+    const auto world = self.shared_;
+    const auto me = std::make_shared<gate_waiter>(self);
     // The place in the list goes with the coroutine's frame; who is then the first takes over.
     struct presence {
         shared& world;
@@ -262,16 +293,43 @@ runtime::runtime(net::any_io_executor executor, log_sink sink, shared_limits lim
 
 runtime::runtime(net::any_io_executor executor, std::unique_ptr<holdfast::clock> time,
                  std::unique_ptr<holdfast::network> wires, std::uint64_t seed, log_sink sink, shared_limits limits)
-    : executor_(std::move(executor)), shared_(std::make_shared<shared>(limits)), random_(seed) {
+    : shared_(std::make_shared<shared>(limits)) {
+    if (!executor || !time || !wires)
+        throw std::logic_error("a runtime needs an executor, a clock and a network");
     shared_->clock = std::move(time);
     shared_->network = std::move(wires);
     shared_->sink = std::move(sink);
+    // The services of timers are there before the strand's own: a context ends the latest first.
+    timer(*shared_->clock, executor);
+    strand_ = std::make_shared<strand>(std::move(executor), seed);
 }
 
-runtime::runtime(runtime& other, net::any_io_executor executor)
-    : executor_(std::move(executor)), shared_(other.shared_), random_(other.random()) {}
+runtime::runtime(runtime& other, net::any_io_executor executor) : shared_(other.shared_) {
+    timer(*shared_->clock, executor);
+    strand_ = std::make_shared<strand>(std::move(executor), other.random());
+}
 
+runtime::runtime(const runtime&) = default;
+runtime& runtime::operator=(const runtime&) = default;
 runtime::~runtime() = default;
+
+const net::any_io_executor& runtime::executor() const noexcept {
+    return strand_->executor;
+}
+
+bool runtime::ended() const noexcept {
+    return strand_->ended;
+}
+
+void runtime::post(std::function<void()> what) const {
+    const std::lock_guard lock(strand_->mutex);
+    if (!strand_->ended)
+        net::post(strand_->executor, std::move(what));
+}
+
+std::uint64_t runtime::random() {
+    return strand_->random();
+}
 
 holdfast::clock& runtime::clock() noexcept {
     return *shared_->clock;
@@ -290,7 +348,11 @@ wall_time runtime::wall_now() const {
 }
 
 net::awaitable<void> runtime::sleep_until(time_point when) {
-    timer rest(*shared_->clock, executor_);
+    return sleep_in(*this, when);
+}
+
+net::awaitable<void> runtime::sleep_in(runtime self, time_point when) {
+    timer rest(self.clock(), self.executor());
     rest.expires_at(when);
     co_await rest.async_wait(net::as_tuple(net::use_awaitable));
     co_await throw_if_cancelled();
@@ -299,7 +361,11 @@ net::awaitable<void> runtime::sleep_until(time_point when) {
 // --- connecting and retrying
 
 net::awaitable<result<std::unique_ptr<connection>>> runtime::connect(endpoint where) {
-    const auto world = shared_;
+    return connect_in(*this, std::move(where));
+}
+
+net::awaitable<result<std::unique_ptr<connection>>> runtime::connect_in(runtime self, endpoint where) {
+    const auto world = self.shared_;
     auto connecting = world->network->connect(std::move(where));
     auto made = co_await std::move(connecting);
     world->count(made ? metric::connections_opened : metric::connections_failed);
@@ -321,7 +387,11 @@ void runtime::first_try() noexcept {
 }
 
 net::awaitable<bool> runtime::may_retry() {
-    const auto world = shared_;
+    return may_retry_in(*this);
+}
+
+net::awaitable<bool> runtime::may_retry_in(runtime self) {
+    const auto world = self.shared_;
     struct leave {
         shared& world;
         retry::retry_budget::grant grant;
@@ -339,9 +409,9 @@ net::awaitable<bool> runtime::may_retry() {
     } mine(*world);
     if (mine.grant.ready == time_point::max())
         co_return false;
-    if (mine.grant.ready > now()) {
+    if (mine.grant.ready > self.now()) {
         world->count(metric::retry_waits);
-        co_await sleep_until(mine.grant.ready);
+        co_await self.sleep_until(mine.grant.ready);
     }
     mine.used = true;
     co_return true;
@@ -351,8 +421,13 @@ net::awaitable<bool> runtime::may_retry() {
 
 net::awaitable<runtime::attempt> runtime::pass_gate(endpoint where, retry::gate::kind who, time_point due,
                                                     bool held) {
-    const auto world = shared_;
-    const auto me = std::make_shared<gate_waiter>(*world->clock, executor_);
+    return pass_gate_of(*this, std::move(where), who, due, held);
+}
+
+net::awaitable<runtime::attempt> runtime::pass_gate_of(runtime self, endpoint where, retry::gate::kind who,
+                                                       time_point due, bool held) {
+    const auto world = self.shared_;
+    const auto me = std::make_shared<gate_waiter>(self);
     attempt mine;
     mine.world_ = world;
     std::uint64_t wakes = 0;
@@ -361,7 +436,7 @@ net::awaitable<runtime::attempt> runtime::pass_gate(endpoint where, retry::gate:
         mine.gate_ = world->gate_at(where);
         // The endpoint came back while this one's owner was busy: it need not wait for its old time.
         if (held && !mine.gate_->gate.suspect())
-            due = std::min(due, now());
+            due = std::min(due, self.now());
         mine.ticket_ = mine.gate_->gate.enter(who, due, held);
         mine.gate_->waiting.push_back(me);
         wakes = mine.gate_->wakes;
@@ -376,9 +451,9 @@ net::awaitable<runtime::attempt> runtime::pass_gate(endpoint where, retry::gate:
             gate->waiting.remove(me);
         }
     } const departure{*world, mine.gate_, me};
-    co_await wait_at_gate(mine, me);
+    co_await wait_at_gate(self, mine, me);
     if (!mine.ridden_)
-        co_await wait_to_connect(mine, me);
+        co_await wait_to_connect(self, mine, me);
     if (mine.ridden_)
         world->count(metric::gate_rides);
     const std::lock_guard lock(world->mutex);
@@ -386,13 +461,13 @@ net::awaitable<runtime::attempt> runtime::pass_gate(endpoint where, retry::gate:
     co_return mine;
 }
 
-net::awaitable<void> runtime::wait_at_gate(attempt& mine, std::shared_ptr<gate_waiter> me) {
+net::awaitable<void> runtime::wait_at_gate(runtime self, attempt& mine, std::shared_ptr<gate_waiter> me) {
     for (;;) {
         using verdict = retry::gate::answer::verdict;
         retry::gate::answer answer;
         {
-            const std::lock_guard lock(shared_->mutex);
-            answer = mine.gate_->gate.ask(mine.ticket_, now());
+            const std::lock_guard lock(self.shared_->mutex);
+            answer = mine.gate_->gate.ask(mine.ticket_, self.now());
             mine.is_probe_ = mine.gate_->gate.suspect();
         }
         if (answer.what == verdict::ride)
@@ -423,12 +498,12 @@ struct runtime::connect_place {
     bool used = false;
 };
 
-net::awaitable<void> runtime::wait_to_connect(attempt& mine, std::shared_ptr<gate_waiter> me) {
-    connect_place place(*shared_);
+net::awaitable<void> runtime::wait_to_connect(runtime self, attempt& mine, std::shared_ptr<gate_waiter> me) {
+    connect_place place(*self.shared_);
     for (bool waited = false;; waited = true) {
         auto ready = time_point::max();
         {
-            const std::lock_guard lock(shared_->mutex);
+            const std::lock_guard lock(self.shared_->mutex);
             auto& gate = mine.gate_->gate;
             // Another's attempt failed while this one waited: it would only meet the same.
             if (gate.suspect() && !mine.is_probe_) {
@@ -436,13 +511,13 @@ net::awaitable<void> runtime::wait_to_connect(attempt& mine, std::shared_ptr<gat
                 gate.leave(mine.ticket_);
                 co_return;
             }
-            ready = shared_->connects.ready_at(place.reserved, now());
-            place.used = ready <= now();
+            ready = self.shared_->connects.ready_at(place.reserved, self.now());
+            place.used = ready <= self.now();
         }
         if (place.used)
             co_return;
         if (!waited)
-            shared_->count(metric::connect_waits);
+            self.shared_->count(metric::connect_waits);
         me->alarm.expires_at(ready);
         co_await me->alarm.async_wait(net::as_tuple(net::use_awaitable));
         co_await throw_if_cancelled();

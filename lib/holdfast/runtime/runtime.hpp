@@ -18,9 +18,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
-#include <random>
 #include <utility>
 #include <vector>
 
@@ -33,8 +33,13 @@ struct shared_limits {
     retry::retry_allowance retries;   ///< of calls, see runtime::may_retry()
 };
 
-/// What the library takes from the world. Pass one to everything; it must outlive all that uses it, also the
-/// coroutines that wait: let what was started with it end (server::stop(), then run() returns) before it is destroyed.
+/// What the library takes from the world. Pass one to everything.
+///
+/// Lifetime: a cheap handle. A copy is the same runtime, and all objects made with it hold one: what they share lives as
+/// long as the last of them, so a runtime, the objects made with it and its io_context may be destroyed in any order,
+/// also while operations are pending. Pending operations end with the io_context, without completing. From the
+/// beginning of its destruction on nothing calls the sink or any other function that a caller gave; what is still held
+/// then may only be asked, and destroyed.
 ///
 /// Thread safety: a runtime, and all objects made with it, are confined to its executor (a single-threaded
 /// io_context, or a strand); wake(), gate_of(), gates(), count(), uncount() and value() may be called from any thread.
@@ -53,19 +58,24 @@ public:
     /// The same world for another strand. The clock, the network and the sink of `other`, which need not outlive this
     /// one, must be fit for several threads: those of the real world are, a sink is called from every strand.
     runtime(runtime& other, net::any_io_executor executor);
+    runtime(const runtime&);
+    runtime& operator=(const runtime&);
     ~runtime();
 
-    runtime(const runtime&) = delete;
-    runtime& operator=(const runtime&) = delete;
+    /// Empty once its context is being destroyed.
+    [[nodiscard]] const net::any_io_executor& executor() const noexcept;
+    /// Its execution context is being destroyed, or was. From any thread.
+    [[nodiscard]] bool ended() const noexcept;
+    /// Runs `what` on the executor, later; never after ended(). From any thread.
+    void post(std::function<void()> what) const;
 
-    [[nodiscard]] const net::any_io_executor& executor() const noexcept { return executor_; }
     [[nodiscard]] holdfast::clock& clock() noexcept;
     [[nodiscard]] holdfast::network& network() noexcept;
     [[nodiscard]] time_point now() const;
     [[nodiscard]] wall_time wall_now() const;
 
     /// Uniform over all 64-bit values.
-    [[nodiscard]] std::uint64_t random() { return random_(); }
+    [[nodiscard]] std::uint64_t random();
 
     // The log. What is written goes through one retry::incident_log, so that it says each thing once; each of these
     // calls also writes what is due by then. Without a sink nothing is kept. Lines of several threads may come to the
@@ -115,6 +125,7 @@ public:
 private:
     struct shared_gate;
     struct shared; ///< what the runtimes of one world share
+    struct strand; ///< what the copies of one runtime share
 
 public:
     /// The pass through an endpoint's gate for one attempt; reports "no result" when destroyed unreported.
@@ -158,6 +169,8 @@ public:
 
     /// The state of an endpoint's gate, for display.
     struct gate_state {
+        gate_state() = default; // no aggregate, see header
+
         bool suspect = false;
         bool probing = false;    ///< an attempt of a suspect endpoint is under way
         std::size_t waiting = 0; ///< those not counted whose attempt is under way
@@ -172,19 +185,26 @@ public:
 private:
     struct gate_waiter;
     struct connect_place;
-    [[nodiscard]] net::awaitable<void> wait_at_gate(attempt& mine, std::shared_ptr<gate_waiter> me);
-    [[nodiscard]] net::awaitable<void> wait_to_connect(attempt& mine, std::shared_ptr<gate_waiter> me);
+    // Coroutines hold a copy: this one may be destroyed while they wait.
+    [[nodiscard]] static net::awaitable<void> write_incidents_of(runtime self);
+    [[nodiscard]] static net::awaitable<void> sleep_in(runtime self, time_point when);
+    [[nodiscard]] static net::awaitable<result<std::unique_ptr<connection>>> connect_in(runtime self, endpoint where);
+    [[nodiscard]] static net::awaitable<bool> may_retry_in(runtime self);
+    [[nodiscard]] static net::awaitable<attempt> pass_gate_of(runtime self, endpoint where, retry::gate::kind who,
+                                                              time_point due, bool held);
+    [[nodiscard]] static net::awaitable<void> wait_at_gate(runtime self, attempt& mine, std::shared_ptr<gate_waiter> me);
+    [[nodiscard]] static net::awaitable<void> wait_to_connect(runtime self, attempt& mine,
+                                                              std::shared_ptr<gate_waiter> me);
 
-    net::any_io_executor executor_;
+    std::shared_ptr<strand> strand_;
     std::shared_ptr<shared> shared_;
-    std::mt19937_64 random_;
 };
 
-/// Counts one in a gauge for as long as it lives. Must not outlive its runtime.
+/// Counts one in a gauge for as long as it lives.
 class counted {
 public:
-    counted(runtime& world, metric gauge) : world_(&world), gauge_(gauge) { world.count(gauge); }
-    counted(counted&& other) noexcept : world_(std::exchange(other.world_, nullptr)), gauge_(other.gauge_) {}
+    counted(const runtime& world, metric gauge) : world_(world), gauge_(gauge) { world_->count(gauge); }
+    counted(counted&& other) noexcept : world_(std::exchange(other.world_, std::nullopt)), gauge_(other.gauge_) {}
     counted& operator=(counted&& other) noexcept {
         std::swap(world_, other.world_);
         std::swap(gauge_, other.gauge_);
@@ -196,7 +216,7 @@ public:
     }
 
 private:
-    runtime* world_;
+    std::optional<runtime> world_;
     metric gauge_;
 };
 

@@ -18,9 +18,9 @@ struct task_scope::shared {
         bool cancelled = false;
     };
 
-    shared(runtime& w, error_handler h) : world(w), on_error(std::move(h)), empty(w) {}
+    shared(const runtime& w, error_handler h) : world(w), on_error(std::move(h)), empty(w) {}
 
-    runtime& world;
+    runtime world;
     error_handler on_error;
     condition_variable empty;
     std::map<id, child_state> children;
@@ -35,21 +35,28 @@ struct task_scope::shared {
         if (error && !as_asked && on_error)
             on_error(std::move(error));
     }
+
+    // One that is destroyed with its context ends without being called.
+    void lost(id child) noexcept {
+        if (children.erase(child) != 0 && children.empty())
+            empty.notify_all();
+    }
 };
 
-task_scope::task_scope(runtime& world, error_handler on_error)
+task_scope::task_scope(const runtime& world, error_handler on_error)
     : shared_(std::make_shared<shared>(world, std::move(on_error))) {}
 
 task_scope::~task_scope() {
-    assert(shared_->children.empty());
+    assert(shared_->children.empty() || shared_->world.ended());
 }
 
 task_scope::id task_scope::spawn(net::awaitable<void> child) {
-    if (shared_->cancelled)
+    if (shared_->cancelled || shared_->world.ended())
         return 0;
     const id name = shared_->next++;
     const auto slot = shared_->children[name].signal->slot();
-    auto on_end = [state = shared_, name](std::exception_ptr error) {
+    std::shared_ptr<void> presence(nullptr, [state = shared_, name](std::nullptr_t) { state->lost(name); });
+    auto on_end = [state = shared_, name, presence = std::move(presence)](std::exception_ptr error) {
         state->ended(name, error);
     };
     net::co_spawn(shared_->world.executor(), detail::suspended_first<void>(std::move(child)),
@@ -59,7 +66,7 @@ task_scope::id task_scope::spawn(net::awaitable<void> child) {
 
 void task_scope::cancel(id child) {
     const auto found = shared_->children.find(child);
-    if (found == shared_->children.end())
+    if (found == shared_->children.end() || shared_->world.ended())
         return;
     found->second.cancelled = true;
     found->second.signal->emit(net::cancellation_type::terminal);

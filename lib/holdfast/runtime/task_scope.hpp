@@ -17,12 +17,12 @@ namespace holdfast {
 ///
 /// A child that throws (anything but operation_aborted after a cancel) is reported to the handler, never dropped.
 /// Thread safety: confined to the runtime's executor. Destroying a scope with children that run is a misuse: join
-/// first (asserted).
+/// first (asserted). Children that are destroyed with their io_context have ended.
 class task_scope {
 public:
     using error_handler = std::function<void(std::exception_ptr)>;
 
-    task_scope(runtime& world, error_handler on_error);
+    task_scope(const runtime& world, error_handler on_error);
     ~task_scope();
     task_scope(const task_scope&) = delete;
     task_scope& operator=(const task_scope&) = delete;

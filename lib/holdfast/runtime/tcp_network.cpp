@@ -1,4 +1,5 @@
 #include <holdfast/runtime/cancellation.hpp>
+#include <holdfast/runtime/context_bound.hpp>
 #include <holdfast/runtime/network.hpp>
 
 #include <boost/asio/as_tuple.hpp>
@@ -17,6 +18,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <system_error>
@@ -60,12 +62,17 @@ failure connect_failure(const error_code& ec, const tcp::endpoint& at, const end
 }
 
 // Over TCP, or over a Unix socket.
-class socket_connection final : public connection {
+class socket_connection final : public connection, detail::context_bound {
 public:
-    explicit socket_connection(net::generic::stream_protocol::socket socket) : socket_(std::move(socket)) {}
+    using socket = net::generic::stream_protocol::socket;
+    explicit socket_connection(socket made)
+        : context_bound(made.get_executor()), socket_(std::make_unique<socket>(std::move(made))) {}
+    ~socket_connection() override { leave(); }
 
     net::awaitable<result<std::size_t>> read_some(net::mutable_buffer into) override {
-        const auto [ec, size] = co_await socket_.async_read_some(into, as_result);
+        if (!socket_)
+            co_return retry::make_failure(errc::closed, {}, true);
+        const auto [ec, size] = co_await socket_->async_read_some(into, as_result);
         if (!ec)
             co_return size;
         if (ec == net::error::eof)
@@ -74,7 +81,9 @@ public:
     }
 
     net::awaitable<result<void>> write(std::string_view bytes) override {
-        const auto [ec, size] = co_await net::async_write(socket_, net::buffer(bytes), as_result);
+        if (!socket_)
+            co_return retry::make_failure(errc::closed, {}, true);
+        const auto [ec, size] = co_await net::async_write(*socket_, net::buffer(bytes), as_result);
         if (!ec)
             co_return result<void>();
         co_return co_await ended_by(ec);
@@ -83,10 +92,16 @@ public:
     void close() noexcept override {
         closed_ = true;
         error_code ignored;
-        socket_.close(ignored);
+        if (socket_)
+            socket_->close(ignored);
     }
 
 private:
+    void release() noexcept override {
+        closed_ = true;
+        const auto released = std::move(socket_);
+    }
+
     net::awaitable<failure> ended_by(error_code ec) {
         if (!closed_ && ec == net::error::operation_aborted)
             co_await throw_if_cancelled();
@@ -95,7 +110,7 @@ private:
         co_return retry::make_failure(errc::cut, ec.message(), true);
     }
 
-    net::generic::stream_protocol::socket socket_;
+    std::unique_ptr<socket> socket_; ///< null once its context ends
     bool closed_ = false;
 };
 
@@ -125,6 +140,8 @@ public:
     }
 
 private:
+    friend class lookup_guard;
+
     static int resolve(const std::string& host, std::uint16_t port, addresses& found) {
         addrinfo hints{};
         hints.ai_socktype = SOCK_STREAM;
@@ -150,16 +167,24 @@ private:
         handler_type handler;
     };
 
-    // Leaves nothing behind: a late answer must not touch an executor whose context is gone. By construction
-    // only, as the move assignment of Asio 1.26's any_completion_handler never returns.
+    // Under the lock. Leaves nothing behind: a late answer must not touch an executor whose context is gone. By
+    // construction only, as the move assignment of Asio 1.26's any_completion_handler never returns.
     std::optional<waiter> take_waiter() {
-        const std::lock_guard lock(mutex_);
         std::optional<waiter> taken(std::move(waiting_));
         waiting_.reset();
         return taken;
     }
 
+    // The context ends: who waits is destroyed with it.
+    void abandon() {
+        std::unique_lock lock(mutex_);
+        const auto waiting = take_waiter();
+        lock.unlock();
+    }
+
+    // The lock is held until nothing of the executor is in use: abandon() waits for that.
     void finish(int code, addresses found) {
+        const std::lock_guard lock(mutex_);
         auto waiting = take_waiter();
         if (!waiting)
             return;
@@ -172,6 +197,24 @@ private:
 
     std::mutex mutex_;
     std::optional<waiter> waiting_;
+};
+
+// In the frame of the coroutine that waits for the look-up, which is all that holds that frame.
+class lookup_guard final : detail::context_bound {
+public:
+    explicit lookup_guard(const net::any_io_executor& executor) : context_bound(executor) {}
+    ~lookup_guard() override { leave(); }
+
+    void guard(std::shared_ptr<lookup> of) { of_ = std::move(of); }
+
+private:
+    void release() noexcept override {
+        const auto abandoned = std::move(of_); // this goes with the frame
+        if (abandoned)
+            abandoned->abandon();
+    }
+
+    std::shared_ptr<lookup> of_;
 };
 
 addresses at_port(const std::vector<net::ip::address>& hosts, std::uint16_t port) {
@@ -196,9 +239,11 @@ std::optional<addresses> known_addresses(const known_hosts& known, const endpoin
 
 net::awaitable<result<addresses>> looked_up(endpoint where) {
     const net::any_io_executor executor = co_await net::this_coro::executor;
-    auto initiate = [executor](auto handler, std::string host, std::uint16_t port) {
-        std::make_shared<lookup>(executor, lookup::handler_type(std::move(handler)))
-            ->start(std::move(host), port);
+    lookup_guard guard(executor);
+    auto initiate = [executor, &guard](auto handler, std::string host, std::uint16_t port) {
+        const auto begun = std::make_shared<lookup>(executor, lookup::handler_type(std::move(handler)));
+        guard.guard(begun);
+        begun->start(std::move(host), port);
     };
     std::tuple<int, addresses> answer;
     auto token = as_result;

@@ -56,7 +56,7 @@ template <class T>
 
 /// The result of `op`, or nullopt when `deadline` came first. Else as until_timer().
 template <class T>
-[[nodiscard]] net::awaitable<std::optional<T>> with_deadline(runtime& world, time_point deadline,
+[[nodiscard]] net::awaitable<std::optional<T>> with_deadline(runtime world, time_point deadline,
                                                              net::awaitable<T> op) {
     timer limit(world.clock(), co_await net::this_coro::executor);
     limit.expires_at(deadline);
@@ -64,7 +64,7 @@ template <class T>
 }
 
 /// Whether `op` was done by `deadline`. Else as above.
-[[nodiscard]] inline net::awaitable<bool> with_deadline(runtime& world, time_point deadline,
+[[nodiscard]] inline net::awaitable<bool> with_deadline(runtime world, time_point deadline,
                                                         net::awaitable<void> op) {
     const auto done = co_await with_deadline<bool>(world, deadline, detail::then_true(std::move(op)));
     co_return done.has_value();

@@ -3,12 +3,16 @@
 #include <holdfast/runtime/cancellation.hpp>
 
 #include <exception>
+#include <stdexcept>
 #include <utility>
 
 namespace holdfast::stream {
 
-event_hub::event_hub(runtime& world, task_scope& scope, hub_config config)
-    : world_(world), scope_(scope), config_(std::move(config)), source_(world, config_.source) {}
+event_hub::event_hub(const runtime& world, task_scope& scope, hub_config config)
+    : world_(world), scope_(scope), config_(std::move(config)), source_(world, config_.source) {
+    if (!config_.route)
+        throw std::logic_error("hub_config::route is empty: nobody says where an event goes");
+}
 
 net::awaitable<void> event_hub::run() {
     if (std::exchange(running_, true))

@@ -12,6 +12,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace holdfast::stream {
@@ -25,6 +26,9 @@ struct routing {
         acknowledge, ///< the greeting: from here on nothing is missed
         nobody,
     };
+    routing() = default; // no aggregate, see header
+    routing(target where, std::string whose) : to(where), key(std::move(whose)) {}
+
     target to = target::observer;
     std::string key;
 };
@@ -51,6 +55,8 @@ public:
 };
 
 struct hub_config {
+    hub_config() = default; // no aggregate, see header
+
     source_config source;
     std::function<routing(std::string_view data)> route;
     std::function<void(std::string_view data)> observe; ///< what belongs to no subscriber; may be empty
@@ -62,7 +68,7 @@ struct hub_config {
 class event_hub : public std::enable_shared_from_this<event_hub> {
 public:
     /// Repairs run in `scope`, which must outlive the hub's run().
-    event_hub(runtime& world, task_scope& scope, hub_config config);
+    event_hub(const runtime& world, task_scope& scope, hub_config config);
 
     /// Reads the stream to its end: gave up, closed, or gone. A second run() while one runs returns at once.
     /// Cancellation (terminal): operation_aborted at once; the source is closed.
@@ -112,7 +118,7 @@ private:
     void report(std::string_view what, const std::exception_ptr& thrown) noexcept;
     [[nodiscard]] std::vector<member_ptr> everyone() const;
 
-    runtime& world_;
+    runtime world_;
     task_scope& scope_;
     hub_config config_;
     event_source source_;

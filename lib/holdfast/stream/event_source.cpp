@@ -4,9 +4,11 @@
 #include <holdfast/runtime/with_deadline.hpp>
 #include <holdfast/sse/utf8.hpp>
 #include <holdfast/stream/handshake.hpp>
+#include <holdfast/stream/source_core.hpp>
 
 #include <algorithm>
 #include <exception>
+#include <stdexcept>
 #include <utility>
 
 namespace holdfast::stream {
@@ -55,35 +57,38 @@ std::string take_last_event_id(std::vector<header>& fields) {
 
 } // namespace
 
-event_source::event_source(runtime& world, source_config config)
+source_core::source_core(const runtime& world, source_config config)
     : world_(world), config_(std::move(config)), schedule_(config_.policy),
       parser_(config_.limits, wanted_of(config_)), due_(world.now()),
-      closing_(world.clock(), world.executor()), woken_(world) {
+      closing_(world_.clock(), world_.executor()), woken_(world) {
+    if (!config_.locate)
+        throw std::logic_error("source_config::locate is empty: nobody says where the stream is");
     config_.transport.deadlines.header = header_deadline(config_);
     parser_.last_event_id(take_last_event_id(config_.headers));
     closing_.expires_at(time_point::max());
 }
 
-event_source::~event_source() = default;
+source_core::~source_core() = default;
 
 // The story: hand out what is there; else read on; else subscribe, after whatever wait the schedule and the
 // endpoint's gate ask for.
-net::awaitable<std::optional<item>> event_source::next() {
+net::awaitable<std::optional<item>> source_core::next(std::shared_ptr<source_core> self) {
+    const detail::one_at_a_time::call mine(self->readers_, "another call of next() is pending on this stream");
     for (;;) {
-        if (auto ready = try_next())
+        if (auto ready = self->try_next())
             co_return ready;
-        if (ended_)
+        if (self->ended_)
             co_return std::nullopt;
-        if (body_) {
-            co_await read_more();
+        if (self->body_) {
+            co_await self->read_more();
         } else {
-            auto attempt = subscribe();
-            co_await until_timer<bool>(closing_, std::move(attempt));
+            auto attempt = self->subscribe();
+            co_await until_timer<bool>(self->closing_, std::move(attempt));
         }
     }
 }
 
-std::optional<item> event_source::try_next() {
+std::optional<item> source_core::try_next() {
     if (closed_)
         return std::nullopt;
     if (auto told = take_lifecycle())
@@ -91,7 +96,7 @@ std::optional<item> event_source::try_next() {
     return parse_event();
 }
 
-net::awaitable<bool> event_source::subscribe() {
+net::awaitable<bool> source_core::subscribe() {
     if (is_spent()) { // the call that was sending it was cancelled
         on_failure(retry::make_failure(errc::cut, "cancelled before the answer came", true));
         co_return false;
@@ -120,7 +125,7 @@ net::awaitable<bool> event_source::subscribe() {
     co_return true;
 }
 
-net::awaitable<void> event_source::read_more() {
+net::awaitable<void> source_core::read_more() {
     const auto now = world_.now();
     const auto greeting_by =
         greeted_ ? time_point::max() : earliest(opened_at_, config_.greeting_timeout, time_point::max());
@@ -139,7 +144,7 @@ net::awaitable<void> event_source::read_more() {
     }
 }
 
-location event_source::ask_location() {
+location source_core::ask_location() {
     // It fails as a thing of its owner's, and not of the endpoint that it told of last.
     log_record record;
     record.tag = config_.tag;
@@ -165,7 +170,7 @@ location event_source::ask_location() {
 }
 
 // Also takes up fresh credentials.
-bool event_source::has_moved() {
+bool source_core::has_moved() {
     auto here = ask_location();
     if (here.what != location::state::up || here.url.where != url_->where)
         return true;
@@ -173,7 +178,7 @@ bool event_source::has_moved() {
     return false;
 }
 
-net::awaitable<bool> event_source::find_location() {
+net::awaitable<bool> source_core::find_location() {
     auto found = ask_location();
     if (found.what == location::state::gone) {
         stop_asking_here();
@@ -202,7 +207,7 @@ net::awaitable<bool> event_source::find_location() {
     co_return true;
 }
 
-void event_source::on_opened(http::body_stream body) {
+void source_core::on_opened(http::body_stream body) {
     item told;
     told.what = item::kind::opened;
     told.attempt = schedule_.attempt();
@@ -222,7 +227,7 @@ void event_source::on_opened(http::body_stream body) {
     statistics_.open_since = opened_at_;
 }
 
-void event_source::on_read(std::span<const std::string_view> pieces) {
+void source_core::on_read(std::span<const std::string_view> pieces) {
     pieces_ = pieces;
     statistics_.last_byte = last_byte_ = world_.now();
     std::size_t size = 0;
@@ -246,7 +251,7 @@ void event_source::on_read(std::span<const std::string_view> pieces) {
 }
 
 // What it completes is handed out first: the end is there to be read again.
-void event_source::on_clean_end() {
+void source_core::on_clean_end() {
     if (config_.flush_at_end && parser_.finish()) {
         if (auto told = parsed())
             lifecycle_.push_back(std::move(*told));
@@ -262,7 +267,7 @@ void event_source::on_clean_end() {
     on_failure(std::move(why), std::move(left));
 }
 
-void event_source::on_done(std::string left) {
+void source_core::on_done(std::string left) {
     leave_body();
     ended_ = true;
     auto record = record_of(log_level::info, "stream.done", "end");
@@ -277,7 +282,7 @@ void event_source::on_done(std::string left) {
 
 // Silence that we end ourselves is no life, nor is any behind a head alone. But a peer that had said something, and
 // then ends the connection, was there until then.
-retry::life event_source::life_until(time_point now, const retry::failure& why) const {
+retry::life source_core::life_until(time_point now, const retry::failure& why) const {
     if (!body_)
         return {};
     const bool silent = why.cls == failure_class::stall || why.cls == failure_class::timeout;
@@ -286,7 +291,7 @@ retry::life event_source::life_until(time_point now, const retry::failure& why) 
     return {(clean || (said_something && !silent) ? now : last_byte_) - opened_at_, progress_};
 }
 
-void event_source::on_failure(retry::failure why, std::string left) {
+void source_core::on_failure(retry::failure why, std::string left) {
     const auto now = world_.now();
     if (const auto asked = parser_.retry_ms())
         schedule_.server_retry(milliseconds(std::min<std::uint64_t>(*asked, to_ms(config_.policy.max_retry_after))));
@@ -328,23 +333,23 @@ void event_source::on_failure(retry::failure why, std::string left) {
 }
 
 // What was asked may have changed something, and must not be asked once more.
-bool event_source::is_spent() const {
+bool source_core::is_spent() const {
     return !config_.repeat_unsafe && handshake_ && !handshake_->acted().empty();
 }
 
 // Where it redirects to may be what fails, and not the endpoint that it is known by.
-endpoint event_source::endpoint_to_blame(const retry::failure& why) const {
+endpoint source_core::endpoint_to_blame(const retry::failure& why) const {
     const bool is_unreached = retry::blames_endpoint(why) && why.status == 0;
     return is_unreached && handshake_ && handshake_->asked() ? *handshake_->asked() : url_->where;
 }
 
 // What failed there ends without being well.
-void event_source::stop_asking_here() {
+void source_core::stop_asking_here() {
     if (url_ && schedule_.failures() != 0)
         world_.left(record_of(log_level::info, {}, {}));
 }
 
-void event_source::leave_body() noexcept {
+void source_core::leave_body() noexcept {
     open_.reset();
     body_.reset();
     pieces_ = {};
@@ -352,7 +357,7 @@ void event_source::leave_body() noexcept {
     statistics_.open_since.reset();
 }
 
-std::optional<item> event_source::take_lifecycle() {
+std::optional<item> source_core::take_lifecycle() {
     if (lifecycle_.empty())
         return std::nullopt;
     auto told = std::move(lifecycle_.front());
@@ -360,7 +365,7 @@ std::optional<item> event_source::take_lifecycle() {
     return told;
 }
 
-std::optional<item> event_source::parse_event() {
+std::optional<item> source_core::parse_event() {
     while (!unparsed_.empty() || !pieces_.empty()) {
         if (unparsed_.empty()) {
             unparsed_ = pieces_.front();
@@ -382,7 +387,7 @@ std::optional<item> event_source::parse_event() {
 }
 
 // Nothing: a comment that is not asked for.
-std::optional<item> event_source::parsed() {
+std::optional<item> source_core::parsed() {
     item told;
     told.event = parser_.event();
     if (parser_.what() != sse::found::skipped)
@@ -409,14 +414,14 @@ std::optional<item> event_source::parsed() {
 }
 
 // An event or a comment came; not noted yet, it is the greeting if it is the first event.
-void event_source::note_life() noexcept {
+void source_core::note_life() noexcept {
     if (!expects_greeting(config_))
         progress_ = progress_ || parser_.what() == sse::found::event;
     else if (greeted_ && world_.now() - opened_at_ > config_.policy.healthy_after)
         progress_ = true;
 }
 
-void event_source::note_long_ids() {
+void source_core::note_long_ids() {
     if (parser_.long_ids() == statistics_.long_ids)
         return;
     if (statistics_.long_ids == 0) {
@@ -429,7 +434,7 @@ void event_source::note_long_ids() {
     statistics_.long_ids = parser_.long_ids();
 }
 
-void event_source::on_skipped(const retry::failure& why) {
+void source_core::on_skipped(const retry::failure& why) {
     auto record = record_of(statistics_.skipped == 0 ? log_level::warn : log_level::debug, "stream.skipped", "skip");
     record.error_class = retry::to_string(why.cls);
     record.error_message = why.message;
@@ -438,7 +443,7 @@ void event_source::on_skipped(const retry::failure& why) {
     world_.count(metric::stream_events_skipped);
 }
 
-void event_source::close() noexcept {
+void source_core::close() noexcept {
     closed_ = ended_ = true;
     statistics_.open_since.reset();
     open_.reset();
@@ -449,12 +454,12 @@ void event_source::close() noexcept {
 }
 
 // After a wake the outage counts as a new one; but a stream that gives up at last is not kept from it by being woken.
-void event_source::start_over() {
+void source_core::start_over() {
     if (config_.policy.max_attempts == retry::unlimited && config_.policy.max_elapsed == duration::zero())
         schedule_.reset();
 }
 
-void event_source::wake() {
+void source_core::wake() {
     start_over();
     due_ = world_.now();
     woken_.notify_all();
@@ -462,7 +467,7 @@ void event_source::wake() {
         world_.wake(url_->where);
 }
 
-log_record event_source::record_of(log_level level, std::string_view event, std::string_view action) const {
+log_record source_core::record_of(log_level level, std::string_view event, std::string_view action) const {
     log_record record;
     record.level = level;
     record.event = event;
@@ -471,6 +476,55 @@ log_record event_source::record_of(log_level level, std::string_view event, std:
     record.failures = schedule_.failures();
     record.action = action;
     return record;
+}
+
+// --- the handle
+
+event_source::event_source(const runtime& world, source_config config)
+    : core_(std::make_shared<source_core>(world, std::move(config))) {}
+
+event_source::~event_source() {
+    core_->close();
+}
+
+net::awaitable<std::optional<item>> event_source::next() {
+    return source_core::next(core_);
+}
+
+std::optional<item> event_source::try_next() {
+    return core_->try_next();
+}
+
+void event_source::close() noexcept {
+    core_->close();
+}
+
+void event_source::wake() {
+    core_->wake();
+}
+
+void event_source::note_progress() noexcept {
+    core_->note_progress();
+}
+
+void event_source::note_progress() noexcept {
+    core_->note_progress();
+}
+
+const source_statistics& event_source::statistics() const noexcept {
+    return core_->statistics();
+}
+
+bool event_source::is_open() const noexcept {
+    return core_->is_open();
+}
+
+const std::string& event_source::last_event_id() const noexcept {
+    return core_->last_event_id();
+}
+
+void event_source::last_event_id(std::string id) {
+    core_->last_event_id(std::move(id));
 }
 
 } // namespace holdfast::stream

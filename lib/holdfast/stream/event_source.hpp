@@ -16,18 +16,16 @@
 #include <holdfast/http/exchange.hpp>
 #include <holdfast/http/url.hpp>
 #include <holdfast/retry/policy.hpp>
-#include <holdfast/runtime/condition_variable.hpp>
 #include <holdfast/runtime/runtime.hpp>
 #include <holdfast/sse/parser.hpp>
 
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
-#include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace holdfast::stream {
@@ -39,6 +37,9 @@ struct location {
         down, ///< known to be down: ask again after the base delay, count nothing
         gone, ///< gone for good: the stream ends
     };
+    location() = default; // no aggregate, see header
+    location(state now, http::url where) : what(now), url(std::move(where)) {}
+
     state what = state::up;
     http::url url;
     /// The path of a Unix socket where it listens; the URL stays as it is (http://localhost/event). A part of
@@ -63,6 +64,8 @@ enum class oversized {
 /// runtime's executor, never after the source is destroyed; from within one, close() may be called, next()
 /// and destruction may not.
 struct source_config {
+    source_config() = default; // no aggregate, see header
+
     /// Asked before each attempt, and again when its backoff is over. A URL of another endpoint than before
     /// starts with a clean count and no backoff. What it throws is logged and taken for `down`.
     std::function<location()> locate;
@@ -150,6 +153,8 @@ struct source_config {
 /// Order: each attempt tells `opened`, then events, comments and skips, then one of `interrupted`, `done` and
 /// `gave_up`; or one of `interrupted` and `gave_up` alone.
 struct item {
+    item() = default; // no aggregate, see header
+
     enum class kind {
         opened, ///< connected, and the response is an event stream
         event,
@@ -177,6 +182,8 @@ struct item {
 
 /// What one source has done since it was made.
 struct source_statistics {
+    source_statistics() = default; // no aggregate, see header
+
     std::uint64_t attempts = 0;      ///< in which something was asked; those of redirects not counted
     std::uint64_t opened = 0;        ///< of these, those that became an event stream
     std::uint64_t redirects = 0;     ///< followed
@@ -191,7 +198,7 @@ struct source_statistics {
     std::optional<retry::failure> last_failure; ///< that of the last interrupted or gave_up, also `ended`
 };
 
-class handshake; // how one attempt is made
+class source_core; // the stream itself
 
 /// One event stream, held: pull-based, so TCP is the backpressure and nothing runs while the owner is busy.
 ///
@@ -199,14 +206,18 @@ class handshake; // how one attempt is made
 /// the greeting is none: there it takes an event that the owner takes for progress, see note_progress(), or, once the
 /// greeting came, an event or a comment later than `policy::healthy_after` after the head.
 ///
-/// Thread safety: confined to its runtime's executor. Must not be destroyed while a next() is pending.
+/// Destruction closes the stream; a next() that is pending then returns nullopt. Thread safety: confined to its runtime's
+/// executor.
 class event_source {
 public:
-    event_source(runtime& world, source_config config);
+    /// Throws std::logic_error when `config.locate` is empty.
+    event_source(const runtime& world, source_config config);
     ~event_source();
+    event_source(const event_source&) = delete;
+    event_source& operator=(const event_source&) = delete;
 
     /// The next item; waits, connects and reads for it as needed. nullopt after done, after gave_up, after
-    /// close(), and when the location is gone. One call at a time. Cancellation (terminal): at once in every
+    /// close(), and when the location is gone. One call at a time: another one throws std::logic_error. Cancellation (terminal): at once in every
     /// phase (gate, backoff, prepare, name look-up, connect, header, body), as operation_aborted; no item is
     /// lost, and the connection and the schedule stay: the next call goes on; an attempt that was under way
     /// is made anew (but see `repeat_unsafe`). Throws nothing else.
@@ -225,69 +236,20 @@ public:
 
     /// What was handed out last is what the stream is held for, and not a greeting alone. Needed only where a greeting
     /// is expected.
-    void note_progress() noexcept { progress_ = true; }
+    void note_progress() noexcept;
 
     /// Counted up to the last item handed out; valid as long as the source.
-    [[nodiscard]] const source_statistics& statistics() const noexcept { return statistics_; }
+    [[nodiscard]] const source_statistics& statistics() const noexcept;
 
     /// The stream is connected and its response was accepted.
-    [[nodiscard]] bool is_open() const noexcept { return body_.has_value() && !closed_; }
+    [[nodiscard]] bool is_open() const noexcept;
     /// What the next connect sends as Last-Event-ID, unless it is empty or no field can carry it (a control
     /// character).
-    [[nodiscard]] const std::string& last_event_id() const noexcept { return parser_.last_event_id(); }
-    void last_event_id(std::string id) { parser_.last_event_id(std::move(id)); }
+    [[nodiscard]] const std::string& last_event_id() const noexcept;
+    void last_event_id(std::string id);
 
 private:
-    [[nodiscard]] net::awaitable<bool> subscribe();
-    [[nodiscard]] net::awaitable<void> read_more();
-    [[nodiscard]] net::awaitable<bool> find_location();
-    [[nodiscard]] location ask_location();
-    [[nodiscard]] bool has_moved();
-    [[nodiscard]] bool is_spent() const;
-    [[nodiscard]] std::optional<item> parse_event();
-    [[nodiscard]] std::optional<item> parsed();
-    [[nodiscard]] std::optional<item> take_lifecycle();
-    void on_opened(http::body_stream body);
-    void on_read(std::span<const std::string_view> pieces);
-    void on_clean_end();
-    void on_done(std::string left);
-    void on_failure(retry::failure why, std::string left = {});
-    void note_life() noexcept;
-    void note_long_ids();
-    [[nodiscard]] retry::life life_until(time_point now, const retry::failure& why) const;
-    void on_skipped(const retry::failure& why);
-    void leave_body() noexcept;
-    [[nodiscard]] log_record record_of(log_level level, std::string_view event, std::string_view action) const;
-    [[nodiscard]] endpoint endpoint_to_blame(const retry::failure& why) const;
-    void stop_asking_here();
-    void start_over();
-
-    runtime& world_;
-    source_config config_;
-    source_statistics statistics_;
-    retry::schedule schedule_;
-    sse::parser parser_;
-    std::unique_ptr<handshake>
-        handshake_; // of the attempt under way, or the last; none: that was not our own
-    std::optional<http::body_stream> body_;
-    std::span<const std::string_view> pieces_; // of the last read, not parsed yet
-    std::string_view unparsed_;                // of the piece under way
-    std::deque<item> lifecycle_;
-    std::optional<http::url> url_;
-    time_point due_{};  // the backoff: no attempt before this
-    bool held_ = false; // the last failure blamed the endpoint
-    bool ended_ = false;
-    bool closed_ = false;
-    bool greeted_ = false; // an event came on this connection
-    bool progress_ = false;
-    bool told_down_ = false;
-    bool locate_broken_ = false;
-    bool tap_broken_ = false;
-    time_point opened_at_{};
-    time_point last_byte_{}; // on this connection
-    std::optional<counted> open_; // while the stream is open
-    timer closing_; // cancelled by close(): ends a pending subscribe()
-    condition_variable woken_;
+    std::shared_ptr<source_core> core_;
 };
 
 } // namespace holdfast::stream

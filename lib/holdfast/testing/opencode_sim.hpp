@@ -75,6 +75,8 @@ struct fault {
 class opencode_sim {
 public:
     struct options {
+        options() = default; // no aggregate, see header
+
         std::uint64_t seed = 1;
         duration pace = milliseconds(20); ///< between two deltas of the model
         std::string version = "1.18.33";

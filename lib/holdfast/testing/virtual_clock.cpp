@@ -1,11 +1,18 @@
 #include <holdfast/testing/virtual_clock.hpp>
 
+#include <holdfast/runtime/context_bound.hpp>
+
 #include <boost/asio/associated_cancellation_slot.hpp>
 #include <boost/asio/error.hpp>
+#include <boost/asio/execution/context.hpp>
+#include <boost/asio/execution_context.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/asio/query.hpp>
 
 #include <cstdint>
 #include <map>
+#include <memory>
+#include <stdexcept>
 #include <utility>
 
 namespace holdfast::testing {
@@ -13,7 +20,7 @@ namespace holdfast::testing {
 using handler_type = net::any_completion_handler<void(boost::system::error_code)>;
 
 // Pending waits by expiry; equal times keep the order in which they began.
-struct virtual_clock::state {
+struct virtual_clock::state : std::enable_shared_from_this<virtual_clock::state> {
     struct key {
         time_point expiry;
         std::uint64_t order = 0;
@@ -29,6 +36,39 @@ struct virtual_clock::state {
     wall_time wall_start;
     std::map<key, wait> pending;
     std::uint64_t next = 1;
+
+    // Waits are held here, and not by their context: they must not outlive it.
+    class of_context final : holdfast::detail::context_bound {
+    public:
+        of_context(state& world, const net::any_io_executor& executor)
+            : context_bound(executor), world_(world), where_(net::query(executor, net::execution::context)) {}
+        ~of_context() override { leave(); }
+
+    private:
+        void release() noexcept override { world_.context_ends(where_); }
+
+        state& world_;
+        net::execution_context& where_;
+    };
+    std::map<const net::execution_context*, std::unique_ptr<of_context>> contexts;
+
+    void bind(const net::any_io_executor& executor) {
+        auto& bound = contexts[&net::query(executor, net::execution::context)];
+        if (!bound)
+            bound = std::make_unique<of_context>(*this, executor);
+    }
+
+    // Handlers may own what holds this state, and timers that look into it as they go.
+    void context_ends(const net::execution_context& which) {
+        const auto self = shared_from_this();
+        std::map<key, wait> abandoned;
+        for (auto each = pending.begin(); each != pending.end();) {
+            const auto at = each++;
+            if (&net::query(at->second.executor, net::execution::context) == &which)
+                abandoned.insert(pending.extract(at));
+        }
+        const auto ended = contexts.extract(&which);
+    }
 
     // Ends one wait, if it is still there: never inline, the completion is posted.
     void finish(const key& which, boost::system::error_code ec) {
@@ -106,6 +146,9 @@ wall_time virtual_clock::wall_now() const {
 }
 
 std::unique_ptr<timer_base> virtual_clock::make_timer(net::any_io_executor executor) {
+    if (!executor)
+        throw std::logic_error("its io_context was destroyed");
+    state_->bind(executor);
     return std::make_unique<virtual_timer>(state_, std::move(executor));
 }
 
