@@ -1,0 +1,393 @@
+// What a server that lies, lists without end or sends more than anybody can hold does to us: it is refused, or bounded,
+// and the loop goes on.
+#define BOOST_TEST_MODULE hostile_server
+#include <boost/test/unit_test.hpp>
+
+#include "support/coroutine.hpp"
+#include "support/scripted_server.hpp"
+
+#include <holdfast/opencode/server.hpp>
+#include <holdfast/runtime/task_scope.hpp>
+
+#include <algorithm>
+#include <functional>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+using namespace holdfast;
+using opencode::follow_by;
+
+namespace {
+
+const endpoint here{"http", "127.0.0.1", 4096};
+
+/// Answers each path as it is told, and anything else with 404.
+class hostile_server final : public testing::simulated_server {
+public:
+    using answer = std::function<std::string(const std::string& target)>;
+
+    explicit hostile_server(testing::world& world) : world_(world) { world_.net().listen(here, *this); }
+    ~hostile_server() override { world_.net().stop_listening(here); }
+
+    /// `path` without what is asked for after it.
+    void on(std::string path, answer how) { answers_[std::move(path)] = std::move(how); }
+    void json(std::string path, std::string body) {
+        on(std::move(path), [body](const std::string&) { return test::response(200, "application/json", body); });
+    }
+    /// Never answers there.
+    void hangs(std::string path) {
+        on(std::move(path), [](const std::string&) { return std::string(); });
+    }
+
+    std::size_t asked(std::string_view path) const {
+        return static_cast<std::size_t>(std::count(targets.begin(), targets.end(), path));
+    }
+    /// Targets that begin so.
+    std::vector<std::string> asked_below(std::string_view path) const {
+        std::vector<std::string> all;
+        std::copy_if(targets.begin(), targets.end(), std::back_inserter(all),
+                     [&](const std::string& each) { return each.starts_with(path); });
+        return all;
+    }
+
+    void accepted(testing::wire_id wire) override {
+        open.emplace(wire, std::string());
+        most_at_once = std::max(most_at_once, open.size());
+    }
+    void received(testing::wire_id wire, std::string_view bytes) override {
+        auto& request = open.at(wire);
+        const bool was_whole = request.find("\r\n\r\n") != std::string::npos;
+        request += bytes;
+        if (was_whole || request.find("\r\n\r\n") == std::string::npos)
+            return;
+        const auto begin = request.find(' ') + 1;
+        auto target = request.substr(begin, request.find(' ', begin) - begin);
+        targets.push_back(target);
+        const auto found = answers_.find(target.substr(0, target.find('?')));
+        const auto text = found != answers_.end() ? found->second(target)
+                          : fallback              ? fallback(target)
+                                                  : test::response(404, "application/json", "{}");
+        if (!text.empty())
+            world_.net().send(wire, text);
+    }
+    void closed(testing::wire_id wire) override { open.erase(wire); }
+
+    std::vector<std::string> targets;
+    std::map<testing::wire_id, std::string> open; ///< with what was asked there
+    std::size_t most_at_once = 0;
+    answer fallback;
+
+private:
+    testing::world& world_;
+    std::map<std::string, answer> answers_;
+};
+
+std::string quoted(std::string_view text) {
+    return '"' + std::string(text) + '"';
+}
+
+std::string session(std::string_view id, std::string_view parent = {}, std::string_view directory = "/d") {
+    std::string text = R"({"id":)" + quoted(id) + R"(,"directory":)" + quoted(directory);
+    if (!parent.empty())
+        text += R"(,"parentID":)" + quoted(parent);
+    return text + R"(,"title":"t","version":"1"})";
+}
+
+std::string user_message(std::string_view id, std::string_view session_id, std::string_view more_parts = {}) {
+    return R"({"info":{"id":)" + quoted(id) + R"(,"sessionID":)" + quoted(session_id) +
+           R"(,"role":"user","time":{"created":1}},"parts":[{"id":"prt_)" + std::string(id) + R"(","messageID":)" +
+           quoted(id) + R"(,"sessionID":)" + quoted(session_id) + R"(,"type":"text","text":"hi"})" +
+           std::string(more_parts) + "]}";
+}
+
+std::string list(std::size_t n, const std::function<std::string(std::size_t)>& item) {
+    std::string text = "[";
+    for (std::size_t i = 0; i < n; ++i)
+        text += (i == 0 ? "" : ",") + item(i);
+    return text + ']';
+}
+
+struct a_hostile_server : test::in_simulated_world {
+    hostile_server there{world};
+    opencode::client_config how;
+    opencode::client rest() { return opencode::client(world.rt(), *http::parse_url(to_string(here)), how); }
+
+    /// How often others at the loop come to their turn.
+    struct bystander {
+        explicit bystander(testing::world& world) : world_(world) {
+            world_.on_handler([this] { ++handlers; });
+        }
+        ~bystander() { world_.on_handler({}); }
+        testing::world& world_;
+        std::size_t handlers = 0;
+    };
+
+    template <class T>
+    static void check_refused(const result<T>& got, errc code, std::string_view part_of_message) {
+        BOOST_TEST_REQUIRE(got.has_error());
+        BOOST_TEST((got.error().code == code), got.error().message);
+        BOOST_TEST(got.error().message.find(part_of_message) != std::string::npos, got.error().message);
+    }
+};
+
+struct a_followed_hostile_server : a_hostile_server {
+    opencode::server_config config;
+    std::optional<opencode::server> server;
+    std::optional<task_scope> tasks;
+
+    a_followed_hostile_server() {
+        there.json("/global/health", R"({"healthy":true,"version":"1.18.33"})");
+        there.json("/permission", "[]");
+        there.json("/question", "[]");
+        there.json("/session/status", "{}");
+    }
+
+    /// A session that is at work, with an open turn.
+    void is_at_work(const std::string& id, std::string_view directory = "/d") {
+        there.json("/session/" + id, session(id, {}, directory));
+        there.json("/session/" + id + "/message", '[' + user_message("msg_1", id) + ']');
+        there.json("/session/" + id + "/children", "[]");
+    }
+
+    void start() {
+        server.emplace(world.rt(), *http::parse_url(to_string(here)), config);
+        tasks.emplace(world.rt(), [](std::exception_ptr e) { std::rethrow_exception(e); });
+        tasks->spawn(server->run());
+    }
+    net::awaitable<void> end() {
+        server->stop();
+        co_await tasks->join();
+    }
+    void finish() {
+        server.reset();
+        world.settle();
+    }
+};
+
+} // namespace
+
+// --- ids
+
+CO_TEST_CASE(an_id_that_would_lead_elsewhere_is_not_asked_for, a_hostile_server) {
+    auto server = rest();
+    const std::vector<std::string> ids{"", ".", "..", std::string(257, 'x')};
+    for (const auto& id : ids) {
+        const auto got = co_await server.get_session(id);
+        check_refused(got, errc::invalid_request, "a session id");
+        check_refused(co_await server.children(id), errc::invalid_request, "a session id");
+        check_refused(co_await server.messages(id, 1, {}), errc::invalid_request, "a session id");
+        check_refused(co_await server.get_message("ses_1", id), errc::invalid_request, "a message id");
+        check_refused(co_await server.abort(id), errc::invalid_request, "a session id");
+        check_refused(co_await server.delete_session(id), errc::invalid_request, "a session id");
+        check_refused(co_await server.reply_permission(id, "once", {}, {}), errc::invalid_request, "a permission id");
+        check_refused(co_await server.reject_question(id, {}), errc::invalid_request, "a question id");
+    }
+    BOOST_TEST(there.targets.empty());
+}
+
+CO_TEST_CASE(an_odd_id_is_one_segment_of_a_path, a_hostile_server) {
+    auto server = rest();
+    const std::string odd("a/../b%2f\0\n\xf0\x9f\x98\x80", 15);
+    const auto got = co_await server.get_session(odd);
+    BOOST_TEST(got.has_error());
+    BOOST_TEST(there.asked("/session/a%2F..%2Fb%252f%00%0A%F0%9F%98%80") == 1u);
+}
+
+CO_TEST_CASE(an_answer_about_another_session_is_refused, a_hostile_server) {
+    auto server = rest();
+    there.json("/session/ses_1", session("ses_2"));
+    check_refused(co_await server.get_session("ses_1"), errc::missing_field, "'ses_2', and 'ses_1' was asked for");
+    there.json("/session/ses_1/message", '[' + user_message("msg_1", "ses_2") + ']');
+    check_refused(co_await server.messages("ses_1", 5, {}), errc::missing_field, "message[0].info.sessionID");
+    there.json("/session/ses_1/message/msg_1", user_message("msg_2", "ses_1"));
+    check_refused(co_await server.get_message("ses_1", "msg_1"), errc::missing_field, "message.info.id");
+    there.json("/session/ses_1/message/msg_1", user_message("msg_1", "ses_2"));
+    check_refused(co_await server.get_message("ses_1", "msg_1"), errc::missing_field, "message.info.sessionID");
+    there.json("/session/ses_1/children", '[' + session("ses_3", "ses_2") + ']');
+    check_refused(co_await server.children("ses_1"), errc::missing_field, "children[0].parentID");
+}
+
+CO_TEST_CASE(a_list_with_an_id_that_is_none_is_refused, a_hostile_server) {
+    auto server = rest();
+    for (const auto& id : {std::string(), std::string(".."), std::string(257, 'x')}) {
+        there.json("/session", '[' + session("ses_1") + ',' + session(id) + ']');
+        const auto listed = co_await server.list_sessions(std::string());
+        check_refused(listed, errc::missing_field, "session[1].id");
+        there.json("/permission", R"([{"id":)" + quoted(id) + R"(,"sessionID":"ses_1","permission":"bash"}])");
+        const auto asked = co_await server.permissions({});
+        check_refused(asked, errc::missing_field, "permission[0].id");
+        there.json("/session/ses_1/children", '[' + session("ses_2", id.empty() ? "." : id) + ']');
+        const auto children = co_await server.children("ses_1");
+        check_refused(children, errc::missing_field, "children[0].parentID");
+    }
+}
+
+// --- bodies
+
+CO_TEST_CASE(each_kind_of_answer_has_a_limit_that_is_named, a_hostile_server) {
+    how.bodies.status = 1000;
+    how.bodies.list = 2000;
+    how.bodies.messages = 3000;
+    auto server = rest();
+    there.json("/session/status", '{' + std::string(1000, ' ') + '}');
+    there.json("/session", '[' + std::string(2000, ' ') + ']');
+    there.json("/session/ses_1/message", '[' + std::string(3000, ' ') + ']');
+    check_refused(co_await server.status({}), errc::body_too_large, "/session/status: more than 1000 bytes");
+    check_refused(co_await server.list_sessions(std::string()), errc::body_too_large,
+                  "a list of sessions: more than 2000 bytes");
+    check_refused(co_await server.messages("ses_1", 1, {}), errc::body_too_large,
+                  "a page of messages: more than 3000 bytes");
+    there.json("/session", '[' + std::string(1998, ' ') + ']');
+    BOOST_TEST((co_await server.list_sessions(std::string())).has_value());
+}
+
+CO_TEST_CASE(messages_that_are_too_many_bytes_are_asked_for_in_smaller_pages, a_hostile_server) {
+    how.bodies.messages = 10'000;
+    auto server = rest();
+    const auto long_text = R"(,{"id":"prt_x","messageID":"msg","sessionID":"ses_1","type":"text","text":")" +
+                           std::string(4000, 'x') + R"("})";
+    there.on("/session/ses_1/message", [&](const std::string& target) {
+        const auto asked = target.find("limit=");
+        const auto limit = asked == std::string::npos ? 200 : std::stoul(target.substr(asked + 6));
+        return test::response(200, "application/json", list(limit, [&](std::size_t i) {
+                                  return user_message("msg_" + std::to_string(i), "ses_1", long_text);
+                              }));
+    });
+    const auto some = co_await server.messages("ses_1", 20, {});
+    BOOST_TEST_REQUIRE(some.has_value());
+    BOOST_TEST(some->messages.size() == 1u);
+    const std::vector<std::string> wanted{"/session/ses_1/message?limit=20", "/session/ses_1/message?limit=5",
+                                          "/session/ses_1/message?limit=1"};
+    BOOST_TEST(there.targets == wanted, boost::test_tools::per_element());
+
+    there.targets.clear();
+    how.bodies.messages = 1000;
+    auto stricter = rest();
+    check_refused(co_await stricter.messages("ses_1", 0, {}), errc::body_too_large, "more than 1000 bytes");
+    BOOST_TEST(there.targets.size() <= 5u);
+}
+
+CO_TEST_CASE(a_server_that_gives_more_messages_than_asked_for_is_believed_the_latest, a_hostile_server) {
+    there.json("/session/ses_1/message",
+               list(1000, [](std::size_t i) { return user_message("msg_" + std::to_string(i), "ses_1"); }));
+    auto server = rest();
+    const auto page = co_await server.messages("ses_1", 3, {});
+    BOOST_TEST_REQUIRE(page.has_value());
+    BOOST_TEST_REQUIRE(page->messages.size() == 3u);
+    BOOST_TEST(page->messages.back().info.id == "msg_999");
+}
+
+CO_TEST_CASE(an_error_whose_body_never_ends_is_told_by_its_status, a_hostile_server) {
+    const auto begin = world.time().now();
+    there.on("/session/ses_1", [](const std::string&) {
+        return "HTTP/1.1 500 No\r\nTransfer-Encoding: chunked\r\n\r\n" + test::chunk(std::string(100'000, 'x'));
+    });
+    auto server = rest();
+    const auto got = co_await server.get_session("ses_1");
+    BOOST_TEST_REQUIRE(got.has_error());
+    BOOST_TEST(got.error().status == 500);
+    BOOST_TEST((got.error().code == errc::bad_status), got.error().message);
+    BOOST_TEST((world.time().now() - begin == duration::zero()));
+}
+
+CO_TEST_CASE(all_answers_to_one_look_have_a_limit_together, a_hostile_server) {
+    auto server = rest();
+    server.allow_in_all(5000);
+    there.json("/session/ses_1/message", '[' + std::string(1998, ' ') + ']');
+    BOOST_TEST((co_await server.messages("ses_1", 1, {})).has_value());
+    BOOST_TEST((co_await server.messages("ses_1", 1, {})).has_value());
+    check_refused(co_await server.messages("ses_1", 1, {}), errc::body_too_large, "together");
+    BOOST_TEST((co_await rest().messages("ses_1", 1, {})).has_value());
+}
+
+CO_TEST_CASE(a_list_of_more_entries_than_anybody_needs_is_refused, a_hostile_server) {
+    how.bodies.items = 100;
+    auto server = rest();
+    there.json("/permission", list(101, [](std::size_t i) {
+                   return R"({"id":"per_)" + std::to_string(i) + R"(","sessionID":"ses_1","permission":"bash"})";
+               }));
+    check_refused(co_await server.permissions({}), errc::body_too_large, "permission: more than 100 entries");
+    there.json("/session", list(150, [](std::size_t i) { return session("ses_" + std::to_string(i)); }));
+    opencode::session_query which;
+    const auto some = co_await server.list_sessions(which);
+    BOOST_TEST_REQUIRE(some.has_value());
+    BOOST_TEST(some->sessions.size() == 100u);
+    BOOST_TEST(some->left_out == 50u);
+}
+
+// --- the loop goes on
+
+namespace {
+
+std::string large_list_of_sessions(std::size_t bytes) {
+    const auto one = session("ses_" + std::string(100, 'x'));
+    return list(bytes / one.size(), [&](std::size_t) { return one; });
+}
+
+} // namespace
+
+CO_TEST_CASE(a_large_answer_is_worked_through_while_others_have_their_turns, a_hostile_server) {
+    constexpr std::size_t size = 8u << 20;
+    std::map<std::string, std::string> bodies;
+    bodies["sessions"] = large_list_of_sessions(size);
+    bodies["one string"] = R"([{"id":"ses_1","directory":"/d","title":")" + std::string(size, 'x') + "\"}]";
+    bodies["escapes"] = R"([{"id":"ses_1","directory":"/d","title":")" + std::string(size / 2, '\\') +
+                        std::string(size / 2, 'x') + "\"}]";
+    bodies["no value"] = '[' + std::string(size, ' ') + ']';
+    bodies["not JSON"] = '[' + std::string(size, ' ') + 'x';
+    how.bodies.items = 0;
+    auto server = rest();
+    for (const auto& [name, body] : bodies) {
+        there.json("/session", body);
+        bystander others(world);
+        const auto got = co_await server.list_sessions(std::string());
+        BOOST_TEST_CONTEXT(name) {
+            BOOST_TEST(got.has_value() == (name != "not JSON"));
+            BOOST_TEST(others.handlers >= body.size() / (64u << 10));
+        }
+    }
+}
+
+CO_TEST_CASE(values_without_end_are_refused_before_they_take_memory, a_hostile_server) {
+    auto server = rest();
+    std::string nulls = "[";
+    for (int i = 0; i < 1'100'000; ++i)
+        nulls += "null,";
+    there.json("/session", nulls + "null]");
+    check_refused(co_await server.list_sessions(std::string()), errc::body_too_large, "more than 1000000 values");
+    there.json("/session/status", [] {
+        std::string all = "{";
+        for (int i = 0; i < 60'000; ++i)
+            all += (i == 0 ? "\"" : ",\"") + std::to_string(i) + "\":1";
+        return all + '}';
+    }());
+    check_refused(co_await server.status({}), errc::body_too_large, "members of one object");
+}
+
+CO_TEST_CASE(json_that_is_nested_without_end_is_refused, a_hostile_server) {
+    auto server = rest();
+    there.json("/session", std::string(1'000'000, '['));
+    check_refused(co_await server.list_sessions(std::string()), errc::bad_json, "");
+    std::string objects;
+    for (int i = 0; i < 100'000; ++i)
+        objects += R"({"id":)";
+    there.json("/session/ses_1", objects);
+    check_refused(co_await server.get_session("ses_1"), errc::bad_json, "");
+}
+
+// Where the pieces of an answer meet, what is mended is not cut in two.
+CO_TEST_CASE(what_is_mended_is_mended_wherever_the_pieces_meet, a_hostile_server) {
+    auto server = rest();
+    for (std::size_t before = (64u << 10) - 80; before < (64u << 10) + 4; ++before) {
+        const auto text = R"([{"id":"ses_1","directory":"/d","x":")" + std::string(before - 30, 'x') +
+                          R"(","y":[1e99999999999,"e1\"e9",-2E-77777777777],"title":"\ud83d\ude00\ud83d\\\udc00"}])" +
+                          std::string(100, ' ');
+        there.json("/session", text);
+        const auto got = co_await server.list_sessions(std::string());
+        BOOST_TEST_REQUIRE(got.has_value(), got.error().message << " at " << before);
+        BOOST_TEST_REQUIRE(got->front().title == "\xf0\x9f\x98\x80\xef\xbf\xbd\\\xef\xbf\xbd");
+    }
+}
+
