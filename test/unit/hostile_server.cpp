@@ -391,3 +391,130 @@ CO_TEST_CASE(what_is_mended_is_mended_wherever_the_pieces_meet, a_hostile_server
     }
 }
 
+// --- turns and asks without end
+
+namespace {
+
+opencode::message message_of(std::string id, std::string answered, std::int64_t at) {
+    opencode::message m;
+    m.info.id = std::move(id);
+    m.info.session_id = "ses_1";
+    m.info.created_ms = at;
+    m.info.assistant = !answered.empty();
+    m.info.parent_id = std::move(answered);
+    if (m.info.assistant) {
+        m.info.completed_ms = at;
+        m.info.finish = "stop";
+    }
+    opencode::part text;
+    text.id = "prt_" + m.info.id;
+    text.message_id = m.info.id;
+    text.session_id = "ses_1";
+    text.type = "text";
+    text.text = m.info.id;
+    text.ended = true;
+    m.parts.push_back(std::move(text));
+    return m;
+}
+
+} // namespace
+
+BOOST_AUTO_TEST_CASE(more_turns_than_can_be_told_at_once_are_told_one_look_after_the_other) {
+    opencode::tracker_options options;
+    options.max_turns = 3;
+    opencode::turn_tracker tracker("ses_1", options);
+    tracker.follow();
+    opencode::snapshot seen;
+    time_point now{};
+    BOOST_TEST(tracker.on_capture(seen, tracker.begin_snapshot(), now));
+    for (int i = 0; i < 8; ++i) {
+        seen.messages.push_back(message_of("msg_u" + std::to_string(i), {}, 2 * i));
+        seen.messages.push_back(message_of("msg_a" + std::to_string(i), "msg_u" + std::to_string(i), 2 * i + 1));
+    }
+    std::vector<std::string> settled;
+    for (int look = 0; look < 3; ++look) {
+        BOOST_TEST(tracker.on_capture(seen, tracker.begin_snapshot(), now += seconds(5)));
+        BOOST_TEST(tracker.left_turns_out() == (look < 2));
+        for (const auto& each : tracker.take_outputs())
+            if (const auto* how = std::get_if<opencode::settlement>(&each.event)) {
+                settled.push_back(each.message);
+                BOOST_TEST(how->text == "msg_a" + each.message.substr(5));
+            }
+    }
+    const std::vector<std::string> all{"msg_u0", "msg_u1", "msg_u2", "msg_u3", "msg_u4", "msg_u5", "msg_u6", "msg_u7"};
+    BOOST_TEST(settled == all, boost::test_tools::per_element());
+}
+
+BOOST_AUTO_TEST_CASE(more_asks_than_can_be_told_at_once_are_told_when_others_are_answered) {
+    opencode::tracker_options options;
+    options.max_asks = 2;
+    options.max_children = 3;
+    opencode::turn_tracker tracker("ses_1", options);
+    time_point now{};
+    tracker.attached(now);
+    tracker.adopt("msg_u", now);
+    opencode::snapshot seen;
+    seen.status.state = opencode::session_status::kind::busy;
+    seen.messages.push_back(message_of("msg_u", {}, 1));
+    for (int i = 0; i < 5; ++i) {
+        opencode::permission_request asks;
+        asks.id = "per_" + std::to_string(i);
+        asks.session_id = "ses_1";
+        asks.permission = "bash";
+        seen.permissions.push_back(asks);
+        opencode::session_info child;
+        child.id = "ses_c" + std::to_string(i);
+        child.parent_id = "ses_c" + std::to_string((i + 1) % 5); // in a circle
+        seen.children.push_back(child);
+    }
+    BOOST_TEST(tracker.on_snapshot(seen, tracker.begin_snapshot(), now));
+    const auto asked = [&] {
+        std::string ids;
+        for (const auto& each : tracker.take_outputs())
+            if (const auto* ask = std::get_if<opencode::permission_event>(&each.event); ask && !ask->reply)
+                ids += ask->request.id + ' ';
+        return ids;
+    };
+    BOOST_TEST(asked() == "per_0 per_1 ");
+    BOOST_TEST(tracker.owns_session("ses_c2"));
+    BOOST_TEST(!tracker.owns_session("ses_c3"));
+    BOOST_TEST(!tracker.depth_of("ses_c1").has_value()); // in no end of time
+    BOOST_TEST(!tracker.wants_snapshot());
+
+    opencode::permission_replied replied;
+    replied.session_id = "ses_1";
+    replied.request_id = "per_0";
+    replied.reply = "once";
+    tracker.on_event(replied, now);
+    static_cast<void>(asked());
+    BOOST_TEST(tracker.wants_snapshot());
+    seen.permissions.erase(seen.permissions.begin());
+    BOOST_TEST(tracker.on_snapshot(seen, tracker.begin_snapshot(), now));
+    BOOST_TEST(asked() == "per_2 ");
+}
+
+BOOST_AUTO_TEST_CASE(parts_listed_twice_are_one_and_those_of_the_last_look_are_found_at_once) {
+    opencode::turn_tracker tracker("ses_1");
+    time_point now{};
+    tracker.attached(now);
+    tracker.adopt("msg_u", now);
+    opencode::snapshot seen;
+    seen.status.state = opencode::session_status::kind::busy;
+    seen.messages.push_back(message_of("msg_u", {}, 1));
+    auto answer = message_of("msg_a", "msg_u", 2);
+    answer.info.completed_ms.reset();
+    answer.info.finish.clear();
+    const auto part = answer.parts.front();
+    answer.parts.clear();
+    for (int i = 0; i < 5000; ++i) {
+        answer.parts.push_back(part);
+        answer.parts.back().id = i < 2500 ? "prt_" + std::to_string(i) : "prt_twice";
+    }
+    seen.messages.push_back(answer);
+    BOOST_TEST(tracker.on_snapshot(seen, tracker.begin_snapshot(), now));
+    BOOST_TEST(tracker.take_outputs().size() == 2501u);
+    std::reverse(seen.messages.back().parts.begin(), seen.messages.back().parts.end());
+    BOOST_TEST(tracker.on_snapshot(seen, tracker.begin_snapshot(), now));
+    BOOST_TEST(tracker.take_outputs().empty());
+}
+
