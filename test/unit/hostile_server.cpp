@@ -391,6 +391,114 @@ CO_TEST_CASE(what_is_mended_is_mended_wherever_the_pieces_meet, a_hostile_server
     }
 }
 
+// --- walks
+
+CO_TEST_CASE(children_in_a_circle_are_asked_for_once_each, a_followed_hostile_server) {
+    is_at_work("ses_a");
+    there.json("/session/status", R"({"ses_a":{"type":"busy"},"ses_b":{"type":"busy"}})");
+    there.json("/session/ses_a/children", '[' + session("ses_b", "ses_a") + ',' + session("ses_a", "ses_a") + ']');
+    there.json("/session/ses_b/children", '[' + session("ses_a", "ses_b") + ',' + session("ses_b", "ses_b") + ']');
+    start();
+    auto feed = server->follow("ses_a", follow_by::capture);
+    co_await world.rt().sleep_for(seconds(2));
+    BOOST_TEST(feed.view().seen.has_value());
+    BOOST_TEST(there.asked("/session/ses_a/children") == 1u);
+    BOOST_TEST(there.asked("/session/ses_b/children") == 1u);
+    co_await end();
+}
+
+CO_TEST_CASE(children_are_looked_at_to_a_depth_and_a_number, a_followed_hostile_server) {
+    is_at_work("ses_0");
+    config.turns.max_children = 50;
+    std::string status = R"({"ses_0":{"type":"busy"})";
+    for (int i = 1; i < 100; ++i)
+        status += R"(,"ses_)" + std::to_string(i) + R"(":{"type":"busy"})";
+    there.json("/session/status", status + '}');
+    there.fallback = [](const std::string& target) { // each has one child, for ever
+        const auto id = std::stoi(target.substr(std::string("/session/ses_").size()));
+        return test::response(200, "application/json",
+                              '[' + session("ses_" + std::to_string(id + 1), "ses_" + std::to_string(id)) + ']');
+    };
+    there.on("/session/ses_0/children", there.fallback);
+    start();
+    auto feed = server->follow("ses_0", follow_by::capture);
+    co_await world.rt().sleep_for(seconds(2));
+    BOOST_TEST(feed.view().seen.has_value());
+    BOOST_TEST(there.asked_below("/session/ses_15/children").size() == 1u);
+    BOOST_TEST(there.asked_below("/session/ses_16/children").empty());
+
+    there.json("/session/ses_0/children",
+               list(1000, [](std::size_t i) { return session("ses_c" + std::to_string(i), "ses_0"); }));
+    co_await world.rt().sleep_for(seconds(20));
+    BOOST_TEST(feed.view().captured);
+    BOOST_TEST(!feed.view().trouble.has_value());
+    const auto told = std::count_if(world.logs().begin(), world.logs().end(),
+                                    [](const log_record& r) { return r.event == "session.too_many_children"; });
+    BOOST_TEST(told <= 1);
+    co_await end();
+}
+
+CO_TEST_CASE(pages_that_repeat_their_cursor_are_not_asked_for_for_ever, a_followed_hostile_server) {
+    is_at_work("ses_1");
+    there.json("/session/status", R"({"ses_1":{"type":"busy"}})");
+    // The last answer answers a prompt that no page has: it is reached back for.
+    const std::string page =
+        R"([{"info":{"id":"msg_9","sessionID":"ses_1","role":"assistant","parentID":"msg_0","time":{"created":2}},"parts":[]}])";
+    there.json("/session/ses_1/message/msg_0", user_message("msg_0", "ses_1"));
+    there.on("/session/ses_1/message", [&](const std::string&) {
+        return test::response(200, "application/json", page, "X-Next-Cursor: again\r\n");
+    });
+    start();
+    auto feed = server->follow("ses_1", follow_by::capture);
+    co_await world.rt().sleep_for(seconds(1));
+    BOOST_TEST(feed.view().seen.has_value());
+    BOOST_TEST(there.asked_below("/session/ses_1/message?limit=100").size() <= 3u);
+    co_await end();
+}
+
+CO_TEST_CASE(sessions_that_ask_are_looked_up_so_many_at_a_time_and_once, a_followed_hostile_server) {
+    is_at_work("ses_1");
+    there.json("/session/status", R"({"ses_1":{"type":"busy"}})");
+    there.json("/permission", list(500, [](std::size_t i) {
+                   return R"({"id":"per_)" + std::to_string(i) + R"(","sessionID":"ses_x)" + std::to_string(i) +
+                          R"(","permission":"bash"})";
+               }));
+    start();
+    auto feed = server->follow("ses_1", follow_by::capture);
+    co_await world.rt().sleep_for(seconds(4));
+    const auto asked_at_first = there.asked_below("/session/ses_x").size();
+    BOOST_TEST(asked_at_first > 0u);
+    BOOST_TEST(asked_at_first <= 64u);
+    co_await world.rt().sleep_for(seconds(60));
+    auto all = there.asked_below("/session/ses_x");
+    BOOST_TEST(all.size() == 500u);
+    std::sort(all.begin(), all.end());
+    BOOST_TEST((std::adjacent_find(all.begin(), all.end()) == all.end()));
+    co_await end();
+}
+
+// A page of one message with more parts than a person ever saw is no answer; one with fewer is asked for in its place.
+CO_TEST_CASE(parts_without_end_are_refused, a_hostile_server) {
+    how.bodies.parts = 100;
+    auto server = rest();
+    std::string parts;
+    for (int i = 0; i < 30; ++i)
+        parts += R"(,{"id":"prt_)" + std::to_string(i) +
+                 R"(","messageID":"msg","sessionID":"ses_1","type":"text","text":"x"})";
+    there.on("/session/ses_1/message", [&](const std::string& target) {
+        const auto limit = std::stoul(target.substr(target.find("limit=") + 6));
+        return test::response(200, "application/json", list(limit, [&](std::size_t i) {
+                                  return user_message("msg_" + std::to_string(i), "ses_1", parts);
+                              }));
+    });
+    const auto some = co_await server.messages("ses_1", 10, {});
+    BOOST_TEST_REQUIRE(some.has_value());
+    BOOST_TEST(some->messages.size() == 2u);
+    how.bodies.parts = 10;
+    auto stricter = rest();
+    check_refused(co_await stricter.messages("ses_1", 10, {}), errc::body_too_large, "more than 10 parts");
+}
+
 // --- turns and asks without end
 
 namespace {
@@ -518,3 +626,79 @@ BOOST_AUTO_TEST_CASE(parts_listed_twice_are_one_and_those_of_the_last_look_are_f
     BOOST_TEST(tracker.take_outputs().empty());
 }
 
+// --- streams and connections
+
+CO_TEST_CASE(following_alone_opens_so_many_streams_and_looks_at_the_rest, a_followed_hostile_server) {
+    config.max_streams = 5;
+    there.on("/event", [](const std::string&) {
+        return test::sse_response("data: {\"type\":\"server.connected\",\"properties\":{}}\n\n");
+    });
+    for (int i = 0; i < 40; ++i)
+        is_at_work("ses_" + std::to_string(i), "/d" + std::to_string(i));
+    start();
+    std::vector<opencode::feed> feeds;
+    for (int i = 0; i < 40; ++i)
+        feeds.push_back(server->follow("ses_" + std::to_string(i), follow_by::stream));
+    co_await world.rt().sleep_for(seconds(12));
+    const auto streamed = std::count_if(feeds.begin(), feeds.end(), [](const auto& f) { return f.view().streamed; });
+    const auto captured = std::count_if(feeds.begin(), feeds.end(), [](const auto& f) { return f.view().captured; });
+    BOOST_TEST(streamed == 5);
+    BOOST_TEST(captured == 35);
+    BOOST_TEST(there.asked_below("/event").size() == 5u);
+
+    // A session that is held gets its own.
+    auto held = (co_await server->open_session("ses_39")).value();
+    there.json("/session/ses_39/prompt_async", "{}");
+    auto turn = co_await held.prompt("hello");
+    BOOST_TEST(turn.posted());
+    BOOST_TEST(there.asked_below("/event").size() == 6u);
+    turn.detach();
+    feeds.clear();
+    co_await end();
+}
+
+CO_TEST_CASE(a_server_that_answers_nothing_holds_so_many_connections, a_followed_hostile_server) {
+    config.max_reads = 8;
+    config.capture.concurrent = 100;
+    there.fallback = [](const std::string&) { return std::string(); };
+    start();
+    std::vector<opencode::feed> feeds;
+    for (int i = 0; i < 100; ++i)
+        feeds.push_back(server->follow("ses_" + std::to_string(i), follow_by::capture));
+    co_await world.rt().sleep_for(seconds(3));
+    BOOST_TEST(there.open.size() == 8u);
+    // A prompt is not one of those.
+    there.json("/session/ses_1/abort", "true");
+    auto server_calls = server->rest();
+    const auto aborted = co_await server_calls.abort("ses_1");
+    BOOST_TEST(aborted.has_value());
+    BOOST_TEST(there.most_at_once == 9u);
+    co_await end();
+}
+
+CO_TEST_CASE(few_large_answers_are_taken_at_once, a_hostile_server) {
+    how.places = std::make_shared<opencode::call_places>(world.rt(), 10, 2);
+    const auto large = large_list_of_sessions(3u << 20);
+    there.json("/session", large);
+    task_scope tasks(world.rt(), [](std::exception_ptr e) { std::rethrow_exception(e); });
+    std::size_t most_unread = 0;
+    std::size_t done = 0;
+    const auto call = [&]() -> net::awaitable<void> {
+        auto server = rest();
+        opencode::session_query which;
+        which.keep = 1;
+        const auto got = co_await server.list_sessions(which);
+        BOOST_TEST(got.has_value());
+        ++done;
+    };
+    for (int i = 0; i < 6; ++i)
+        tasks.spawn(call());
+    // Who waits for its turn reads no more: what it was sent stays where it is.
+    world.on_handler([&] { most_unread = std::max(most_unread, world.net().unread()); });
+    while (done < 2)
+        co_await world.rt().sleep_for(milliseconds(0));
+    BOOST_TEST(world.net().unread() >= 4 * (large.size() - (2u << 20)));
+    co_await tasks.join();
+    world.on_handler({});
+    BOOST_TEST(done == 6u);
+}

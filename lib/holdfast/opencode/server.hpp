@@ -55,6 +55,13 @@ struct server_config {
     /// What belongs to no session held here: heartbeats aside, every other event. May be empty.
     std::function<void(std::string_view data)> observe;
     std::string tag; ///< the caller's name for this server, in log records
+
+    // What keeps one server, whatever it lists and however slowly it answers, from using up what others need, too.
+    /// Streams of directories, beyond which a session that is only followed gets none and is looked at instead (see
+    /// follow_by); a prompt always gets one.
+    std::size_t max_streams = 64;
+    std::size_t max_reads = 32; ///< calls at once that only ask; prompts, aborts and replies never wait
+    std::size_t snapshot_bytes = 128u << 20; ///< of all answers to one look at a session together
 };
 
 namespace detail {
