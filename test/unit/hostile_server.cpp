@@ -353,10 +353,10 @@ CO_TEST_CASE(a_large_answer_is_worked_through_while_others_have_their_turns, a_h
 CO_TEST_CASE(values_without_end_are_refused_before_they_take_memory, a_hostile_server) {
     auto server = rest();
     std::string nulls = "[";
-    for (int i = 0; i < 1'100'000; ++i)
+    for (int i = 0; i < 300'001; ++i)
         nulls += "null,";
     there.json("/session", nulls + "null]");
-    check_refused(co_await server.list_sessions(std::string()), errc::body_too_large, "more than 1000000 values");
+    check_refused(co_await server.list_sessions(std::string()), errc::body_too_large, "more than 300000 values");
     there.json("/session/status", [] {
         std::string all = "{";
         for (int i = 0; i < 60'000; ++i)

@@ -16,7 +16,7 @@
 namespace holdfast::opencode {
 
 /// What one document may hold: "[0,0,0,...]" takes 12 times its size in memory.
-inline constexpr std::size_t max_json_values = 1'000'000;
+inline constexpr std::size_t max_json_values = 300'000;
 inline constexpr std::size_t max_json_members = 50'000; ///< of one object
 
 /// Puts U+FFFD where the escape of a surrogate has no partner.
