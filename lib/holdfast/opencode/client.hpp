@@ -21,7 +21,7 @@ namespace holdfast::opencode {
 
 /// What is taken of one answer, in bytes of its body unless it says otherwise. Over it: body_too_large, in words that say
 /// which limit; asked for messages, the server is asked again for fewer, down to one. 0 is no limit, but for
-/// `client_config::limits` and for max_json_values.
+/// `client_config::limits` and for the values that parse_json() takes.
 struct body_limits {
     body_limits() = default;
 

@@ -143,7 +143,7 @@ private:
 
 /// By what a session is followed.
 enum class follow_by {
-    stream,   ///< its directory's event stream; captures while that is down though the server answers
+    stream,   ///< its directory's event stream; captures while that is down, or where there are max_streams already
     capture,  ///< captures alone: a snapshot each `capture_config::tick`
     activity, ///< captures, and the stream while a turn is at work in it
 };

@@ -161,7 +161,7 @@ struct question_request {
 [[nodiscard]] api_error parse_api_error(const boost::json::value& v);
 [[nodiscard]] api_error parse_error_body(std::string_view body);
 
-/// Parses JSON text with the library's limits (depth 512, a million values, 50,000 members of one object) and mends lone
+/// Parses JSON text with the library's limits (depth 512, 300,000 values, 50,000 members of one object) and mends lone
 /// surrogate escapes ("\ud800" becomes U+FFFD), which Boost.JSON would refuse. Errors: bad_json, body_too_large.
 [[nodiscard]] result<boost::json::value> parse_json(std::string_view text);
 
