@@ -258,7 +258,8 @@ net::awaitable<made_connection> secure(runtime& world, std::unique_ptr<connectio
     co_return why;
 }
 
-// open(), which must be done by `until` as a whole.
+} // namespace
+
 net::awaitable<result<body_stream>> open_until(runtime world, url where, request what, transport how,
                                                response_limits bounds, time_point until) {
     const bool is_secure = where.where.scheme == "https";
@@ -291,8 +292,6 @@ net::awaitable<result<body_stream>> open_until(runtime world, url where, request
         co_return co_await refusal(world, std::move(stream), *proxy, what.method, answered_by);
     co_return std::move(stream);
 }
-
-} // namespace
 
 result<void> see_to_trust(transport& how, const endpoint& origin) {
     if (origin.scheme != "https" || how.tls)

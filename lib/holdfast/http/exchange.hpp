@@ -100,6 +100,10 @@ private:
 [[nodiscard]] net::awaitable<result<body_stream>> open(runtime world, url where, request what, transport how,
                                                        response_limits bounds);
 
+/// The same, which must be done by `until` as a whole.
+[[nodiscard]] net::awaitable<result<body_stream>> open_until(runtime world, url where, request what, transport how,
+                                                             response_limits bounds, time_point until);
+
 /// A whole exchange. Errors: those of open(), exchange_timeout, body_too_large. Any status is a success here.
 /// `bounds.body` bounds the body. Cancellation (terminal): at once, operation_aborted.
 [[nodiscard]] net::awaitable<result<response>> fetch(runtime world, url where, request what, transport how,

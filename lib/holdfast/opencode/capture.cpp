@@ -11,6 +11,7 @@ namespace {
 
 constexpr std::size_t max_known_sessions = 4096;
 constexpr std::size_t max_depth = 16;
+constexpr unsigned max_lookups = 64; // of who asks, in one view of a directory
 
 } // namespace
 
@@ -79,11 +80,15 @@ time_point captures::begin_looks() {
     if (server_.is_gone())
         end_all();
     auto next = server_.config.locate ? next_tick() : time_point::max();
+    if (begin_waiting())
+        return next;
     std::multimap<time_point, std::shared_ptr<session_core>> due; // in a turn that all get, also where there are too many
     auto all = server_.captured();
+    by_directory_.clear();
     server_.world.uncount(metric::sessions_captured, std::exchange(counted_, all.size()));
     server_.world.count(metric::sessions_captured, counted_);
     for (auto& session : all) {
+        by_directory_[session->info().directory].push_back(session);
         const auto at = session->next_look();
         if (at <= server_.world.now())
             due.emplace(at, std::move(session));
@@ -99,9 +104,23 @@ time_point captures::begin_looks() {
         return std::min(next, next_tick());
     }
     for (const auto& [at, session] : due)
-        if (!is_full())
-            begin_look(session);
+        waiting_.push_back(session);
+    static_cast<void>(begin_waiting());
     return next;
+}
+
+/// Goes on with those that were due at the last count: to count all again for each that can begin would take longer than
+/// the looks. True: not all could begin.
+bool captures::begin_waiting() {
+    if (server_.streams_probe() || !server_.is_up())
+        waiting_.clear(); // who is due is put off
+    while (!waiting_.empty() && !is_full()) {
+        const auto session = waiting_.front().lock();
+        waiting_.pop_front();
+        if (session && session->next_look() <= server_.world.now())
+            begin_look(session);
+    }
+    return !waiting_.empty();
 }
 
 bool captures::is_usable(const place& where, const session_core& session) const {
@@ -128,9 +147,11 @@ void captures::begin_view(place& where, const std::string& directory) {
     where.asking = true;
     where.at = server_.world.now();
     where.number = ++views_;
-    for (const auto& session : server_.captured())
-        if (session->info().directory == directory && session->next_look() != time_point::max())
+    for (const auto& each : by_directory_[directory]) {
+        const auto session = each.lock();
+        if (session && session->info().directory == directory && session->next_look() != time_point::max())
             session->mark_look(where.number);
+    }
     scope_.spawn(view(directory, std::make_shared<slot>(*this)));
 }
 
@@ -200,25 +221,29 @@ net::awaitable<result<std::shared_ptr<const directory_view>>> captures::fetch_vi
         askers.insert(each.session_id);
     for (const auto& each : view->questions)
         askers.insert(each.session_id);
+    unsigned lookups = 0;
     for (const auto& asker : askers) {
-        step = co_await find_descent(asker, *view);
+        step = co_await find_descent(asker, *view, lookups);
         if (!step)
             co_return step.error();
     }
     co_return std::shared_ptr<const directory_view>(view);
 }
 
-// What a session is below is told by itself alone. One that is not known any more asks nobody.
-net::awaitable<result<void>> captures::find_descent(std::string session, directory_view& into) {
+// What a session is below is told by itself alone. One that is not known any more asks nobody. Of very many, the others
+// are found at the next look.
+net::awaitable<result<void>> captures::find_descent(std::string session, directory_view& into, unsigned& lookups) {
     auto rest = server_.rest_for_looks();
     std::vector<session_info> descent;
     std::string above = session;
     while (!above.empty() && descent.size() < max_depth) {
         auto found = known_.find(above);
         if (found == known_.end()) {
+            if (strangers_.contains(above) || lookups++ >= max_lookups)
+                co_return result<void>();
             auto told = co_await rest.get_session(above);
             if (!told && told.error().code == errc::not_found)
-                co_return result<void>();
+                co_return remember_stranger(above);
             if (!told)
                 co_return told.error();
             if (known_.size() >= max_known_sessions)
@@ -233,6 +258,13 @@ net::awaitable<result<void>> captures::find_descent(std::string session, directo
     if (!descent.empty())
         into.descents.emplace(std::move(session), std::move(descent));
     co_return result<void>();
+}
+
+result<void> captures::remember_stranger(const std::string& session) {
+    if (strangers_.size() >= max_known_sessions)
+        strangers_.clear();
+    strangers_.insert(session);
+    return {};
 }
 
 // Where nothing answered for a while, another server may answer now.
@@ -282,6 +314,7 @@ void captures::on_failure(const sessions& looked_at, const failure& why) {
 void captures::on_answer() {
     if (std::exchange(answers_, true))
         return;
+    strangers_.clear(); // another server may know them
     for (const auto& session : server_.captured())
         session->endpoint_answers();
     look_soon();

@@ -7,9 +7,11 @@
 #include <holdfast/runtime/task_scope.hpp>
 
 #include <cstddef>
+#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -56,6 +58,7 @@ private:
     };
 
     [[nodiscard]] time_point begin_looks();
+    [[nodiscard]] bool begin_waiting();
     void begin_look(const std::shared_ptr<session_core>& session);
     void begin_view(place& where, const std::string& directory);
     void notice_a_move();
@@ -69,7 +72,9 @@ private:
                                                std::shared_ptr<const directory_view> seen, std::shared_ptr<slot> mine);
     [[nodiscard]] net::awaitable<void> view(std::string directory, std::shared_ptr<slot> mine);
     [[nodiscard]] net::awaitable<result<std::shared_ptr<const directory_view>>> fetch_view(std::string directory);
-    [[nodiscard]] net::awaitable<result<void>> find_descent(std::string session, directory_view& into);
+    [[nodiscard]] net::awaitable<result<void>> find_descent(std::string session, directory_view& into,
+                                                            unsigned& lookups);
+    [[nodiscard]] result<void> remember_stranger(const std::string& session);
     [[nodiscard]] net::awaitable<result<void>> check_who_answers();
     void on_failure(const sessions& looked_at, const failure& why);
     void on_answer();
@@ -87,6 +92,9 @@ private:
     time_point failed_at_{};  ///< when it last did not
     std::uint64_t random_ = 0; ///< of that failure: who fails together waits together
     std::string version_;     ///< of the server, as it was told last
+    std::deque<std::weak_ptr<session_core>> waiting_; ///< those that are due and could not begin yet
+    std::map<std::string, std::vector<std::weak_ptr<session_core>>> by_directory_; ///< as they were counted last
+    std::set<std::string> strangers_;           ///< sessions that ask, and that the server does not know
     std::map<std::string, session_info> known_; ///< sessions that once asked, and those above them
 };
 

@@ -1,6 +1,7 @@
 #include <holdfast/opencode/client.hpp>
 
 #include <holdfast/http/fields.hpp>
+#include <holdfast/opencode/json_slices.hpp>
 #include <holdfast/sse/utf8.hpp>
 
 #include <boost/json/array.hpp>
@@ -10,6 +11,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <limits>
 #include <optional>
 #include <utility>
 
@@ -18,30 +20,100 @@ namespace {
 
 namespace json = boost::json;
 
-std::string with_directory(std::string path, std::string_view directory) {
-    if (directory.empty())
+failure not_an_id(std::string_view what, std::string_view id) {
+    std::string why(what);
+    if (id.empty())
+        why += " id is empty";
+    else if (id.size() > max_id_size)
+        why += " id has more than " + std::to_string(max_id_size) + " bytes";
+    else
+        why += " id '" + std::string(id) + "' would lead elsewhere";
+    return retry::make_failure(errc::invalid_request, std::move(why));
+}
+
+result<std::string> with_directory(result<std::string> path, std::string_view directory) {
+    if (!path || directory.empty())
         return path;
-    path += path.find('?') == std::string::npos ? '?' : '&';
-    return path + "directory=" + http::percent_encode(directory);
+    *path += path->find('?') == std::string::npos ? '?' : '&';
+    return *path + "directory=" + http::percent_encode(directory);
 }
 
-std::string session_path(std::string_view session, std::string_view rest = {}) {
-    return "/session/" + http::percent_encode(session) + std::string(rest);
+/// A path with an id in it, as the one segment that it is.
+result<std::string> id_path(std::string_view before, std::string_view what, std::string_view id,
+                            std::string_view rest = {}) {
+    if (!is_usable_id(id))
+        return not_an_id(what, id);
+    return std::string(before) + http::percent_encode(id) + std::string(rest);
 }
 
-template <class T, class Parse>
-result<std::vector<T>> parse_list(const json::value& v, std::string_view path, Parse parse) {
+result<std::string> session_path(std::string_view session, std::string_view rest = {}) {
+    return id_path("/session/", "a session", session, rest);
+}
+
+/// The answer is about something else than was asked for.
+failure of_another(std::string_view path, std::string_view told, std::string_view asked) {
+    return retry::make_failure(errc::missing_field,
+                               std::string(path) + " is '" + std::string(told.substr(0, max_id_size)) + "', and '" +
+                                   std::string(asked) + "' was asked for",
+                               true);
+}
+
+failure too_large(std::string_view what, std::size_t limit, std::string_view unit) {
+    return retry::make_failure(errc::body_too_large,
+                               std::string(what) + ": more than " + std::to_string(limit) + ' ' + std::string(unit), true);
+}
+
+std::string indexed(std::string_view path, std::size_t i) {
+    return std::string(path) + '[' + std::to_string(i) + ']';
+}
+
+/// What the parsing of one value is counted as by a breather.
+constexpr std::size_t effort = 256;
+
+/// Errors beside those of `parse`: missing_field for what is no array, body_too_large for more than `most` entries.
+template <class T>
+net::awaitable<result<std::vector<T>>> parse_list(runtime& world, const json::value& v, std::string path,
+                                                  std::size_t most, result<T> (*parse)(const json::value&, std::string_view)) {
     const auto* list = v.if_array();
     if (!list)
-        return retry::make_failure(errc::missing_field, std::string(path) + " is not an array", true);
+        co_return retry::make_failure(errc::missing_field, path + " is not an array", true);
+    if (most != 0 && list->size() > most)
+        co_return too_large(path, most, "entries");
+    breather breath(world);
     std::vector<T> all;
     for (std::size_t i = 0; i < list->size(); ++i) {
-        auto one = parse((*list)[i], std::string(path) + '[' + std::to_string(i) + ']');
+        auto one = parse((*list)[i], indexed(path, i));
         if (!one)
-            return one.error();
+            co_return one.error();
         all.push_back(std::move(*one));
+        if (breath.spent(effort))
+            co_await breath.pause();
     }
-    return all;
+    co_return all;
+}
+
+/// As parse_message(). Adds its parts to `parts_in_all`; body_too_large when those are more than `most`.
+net::awaitable<result<message>> parse_message_in_slices(breather& breath, const json::value& v, std::string path,
+                                                        std::size_t& parts_in_all, std::size_t most) {
+    const json::array* parts = nullptr;
+    auto m = parse_message_head(v, path, parts);
+    if (!m)
+        co_return m;
+    parts_in_all += parts->size();
+    if (most != 0 && parts_in_all > most)
+        co_return too_large("a page of messages", most, "parts");
+    for (std::size_t i = 0; i < parts->size(); ++i) {
+        auto one = parse_part((*parts)[i], indexed(path + ".parts", i));
+        if (!one)
+            co_return one.error();
+        const auto size = one->text.size();
+        m->parts.push_back(std::move(*one));
+        if (breath.spent(effort + size))
+            co_await breath.pause();
+    }
+    if (breath.spent(effort))
+        co_await breath.pause();
+    co_return m;
 }
 
 json::object part_json(const prompt_part& part) {
@@ -154,8 +226,40 @@ std::string id_maker::make(std::string_view prefix) {
 client::client(const runtime& world, http::url base, client_config config)
     : world_(world), base_(std::move(base)), config_(std::move(config)) {}
 
-net::awaitable<result<http::response>> client::exchange(http::request what) {
+/// A request, and what its answer may be.
+struct client::asked {
+    asked() = default;
+
+    http::request request;
+    std::string target; ///< without what the base adds
+    std::size_t limit = 0;
+    std::string_view kind = "an answer"; ///< in words
+};
+
+/// A JSON document, and what came with it.
+struct client::answer {
+    answer() = default;
+
+    std::shared_ptr<const json_document> json;
+    http::response_head head;
+    place_pool::place large; ///< held as long as the document is
+
+    [[nodiscard]] const json::value& root() const noexcept { return json->root(); }
+};
+
+std::size_t client::limit_of(const asked& what, bool is_error) const {
+    auto least = std::numeric_limits<std::size_t>::max();
+    for (const auto each : {is_error ? config_.bodies.error : what.limit, config_.limits.body})
+        if (each != 0)
+            least = std::min(least, each);
+    return least;
+}
+
+net::awaitable<result<http::response>> client::exchange(asked what, place_pool::place& large) {
     auto world = world_;
+    place_pool::place mine;
+    if (config_.places && what.request.method == "GET")
+        mine = co_await config_.places->reads->take();
     auto pass = co_await world.pass_gate(base_.where, retry::gate::kind::call, world.now(), false);
     if (pass.ridden()) {
         auto why = *pass.ridden();
@@ -163,9 +267,9 @@ net::awaitable<result<http::response>> client::exchange(http::request what) {
         co_return why;
     }
     for (auto& each : credentials())
-        what.headers.push_back(std::move(each));
+        what.request.headers.push_back(std::move(each));
     world.count(metric::requests);
-    auto got = co_await http::fetch(world, base_, std::move(what), config_.transport, config_.limits);
+    auto got = co_await receive(std::move(what), large);
     if (!got) {
         world.count(metric::requests_failed);
         pass.failed(got.error());
@@ -180,38 +284,111 @@ net::awaitable<result<http::response>> client::exchange(http::request what) {
     co_return std::move(*got);
 }
 
-net::awaitable<result<json::value>> client::call(std::string method, std::string target, std::string body) {
-    http::request what;
-    what.method = std::move(method);
-    what.target = base_.with_path(target).target;
-    what.headers.push_back({"Accept", "application/json"});
-    if (!body.empty())
-        what.headers.push_back({"Content-Type", "application/json"});
-    what.body = std::move(body);
-    auto got = co_await exchange(std::move(what));
-    if (!got)
-        co_return got.error();
-    if (got->head.status >= 400 || (got->head.status >= 300 && got->head.status < 400))
-        co_return make_api_failure(*got, world_.wall_now());
-    if (got->head.status == 204)
-        co_return json::value();
-    if (auto why = unreadable(*got, target))
-        co_return *std::move(why);
-    auto value = parse_json(got->body);
-    if (!value)
-        co_return value.error();
-    co_return std::move(*value);
+// As http::fetch(), with the bounds of what was asked for. Where much comes, others that bring much are waited for; the
+// server waits as long.
+net::awaitable<result<http::response>> client::receive(asked what, place_pool::place& large) {
+    auto world = world_;
+    const auto longest = config_.transport.deadlines.exchange;
+    auto until = longest == duration::zero() ? time_point::max() : later(world.now(), longest);
+    auto opened =
+        co_await http::open_until(world, base_, std::move(what.request), config_.transport, config_.limits, until);
+    if (!opened)
+        co_return opened.error();
+    http::response whole;
+    whole.head = opened->head();
+    const bool is_error = whole.head.status >= 300;
+    const auto most = limit_of(what, is_error);
+    const auto in_all = allowance_ ? *allowance_ : std::numeric_limits<std::size_t>::max();
+    for (;;) {
+        const auto pieces = co_await opened->read(until);
+        if (!pieces) {
+            auto why = pieces.error();
+            if (why.code == errc::stalled) {
+                why = retry::make_failure(errc::exchange_timeout, {}, true);
+                why.status = whole.head.status; // the head had come: the endpoint lives
+            }
+            co_return why;
+        }
+        for (const auto piece : *pieces) {
+            whole.body.append(piece);
+            if (allowance_)
+                *allowance_ -= std::min(*allowance_, piece.size());
+        }
+        if (is_error && whole.body.size() >= most)
+            whole.body.resize(most);
+        if (pieces->empty() || (is_error && whole.body.size() == most))
+            co_return std::move(whole);
+        if (whole.body.size() > most)
+            co_return too_large(what.kind, most, "bytes");
+        if (whole.body.size() > in_all)
+            co_return too_large("the answers to one look together", in_all, "bytes");
+        if (whole.body.size() <= large_answer || !config_.places || large.held())
+            continue;
+        const auto since = world.now();
+        large = co_await config_.places->large->take();
+        until = until == time_point::max() ? until : later(until, world.now() - since);
+    }
 }
 
-net::awaitable<result<void>> client::command(std::string method, std::string target, std::string body) {
-    auto done = co_await call(std::move(method), std::move(target), std::move(body));
+net::awaitable<result<client::answer>> client::call(asked what) {
+    auto world = world_;
+    const auto target = what.target;
+    what.request.target = base_.with_path(target).target;
+    what.request.headers.push_back({"Accept", "application/json"});
+    answer told;
+    auto got = co_await exchange(std::move(what), told.large);
+    if (!got)
+        co_return got.error();
+    if (got->head.status >= 300)
+        co_return make_api_failure(*got, world.wall_now());
+    told.head = std::move(got->head);
+    if (told.head.status == 204) {
+        told.json = std::make_shared<json_document>();
+        co_return std::move(told);
+    }
+    got->head = told.head;
+    if (auto why = unreadable(*got, target))
+        co_return *std::move(why);
+    auto document = co_await parse_json_in_slices(world, std::move(got->body));
+    if (!document)
+        co_return document.error();
+    told.json = std::move(*document);
+    co_return std::move(told);
+}
+
+net::awaitable<result<client::answer>> client::get(result<std::string> target, std::size_t limit, std::string_view kind) {
+    if (!target)
+        co_return target.error();
+    asked what;
+    what.target = std::move(*target);
+    what.limit = limit;
+    what.kind = kind;
+    co_return co_await call(std::move(what));
+}
+
+net::awaitable<result<client::answer>> client::post(std::string method, result<std::string> target, std::string body) {
+    if (!target)
+        co_return target.error();
+    asked what;
+    what.request.method = std::move(method);
+    what.target = std::move(*target);
+    what.limit = config_.bodies.status;
+    if (!body.empty())
+        what.request.headers.push_back({"Content-Type", "application/json"});
+    what.request.body = std::move(body);
+    co_return co_await call(std::move(what));
+}
+
+net::awaitable<result<void>> client::command(std::string method, result<std::string> target, std::string body) {
+    auto done = co_await post(std::move(method), std::move(target), std::move(body));
     if (!done)
         co_return done.error();
     co_return result<void>();
 }
 
 net::awaitable<result<server_info>> client::health() {
-    auto got = co_await call("GET", "/global/health", {});
+    constexpr std::size_t longest_version = 64;
+    auto got = co_await get(std::string("/global/health"), config_.bodies.status, "/global/health");
     if (!got) {
         auto why = got.error();
         if (why.status == 404 || why.status == 405) {
@@ -223,11 +400,11 @@ net::awaitable<result<server_info>> client::health() {
         }
         co_return why;
     }
-    const auto* object = got->if_object();
+    const auto* object = got->root().if_object();
     const auto* version = object ? object->if_contains("version") : nullptr;
     if (!version || !version->is_string())
         co_return retry::make_failure(errc::not_opencode, "/global/health told no version", true);
-    server_info info(std::string(version->get_string()));
+    server_info info(std::string(version->get_string()).substr(0, longest_version));
     if (!info.version.starts_with("1."))
         co_return retry::make_failure(errc::unsupported_version, "it says version " + info.version + ", and this speaks 1.x",
                                       true);
@@ -243,31 +420,70 @@ net::awaitable<result<session_info>> client::create_session(session_request what
     if (!what.agent.empty())
         body["agent"] = what.agent;
     auto text = body_text(body);
-    auto got = co_await call("POST", with_directory("/session", directory), std::move(text));
+    auto got = co_await post("POST", with_directory(std::string("/session"), directory), std::move(text));
     if (!got)
         co_return got.error();
-    co_return parse_session(*got, "session");
+    co_return parse_session(got->root(), "session");
 }
 
 net::awaitable<result<session_info>> client::get_session(std::string session) {
-    auto got = co_await call("GET", session_path(session), {});
+    auto got = co_await get(session_path(session), config_.bodies.status, "a session");
     if (!got)
         co_return got.error();
-    co_return parse_session(*got, "session");
+    auto told = parse_session(got->root(), "session");
+    if (told && told->id != session)
+        co_return of_another("session.id", told->id, session);
+    co_return told;
+}
+
+net::awaitable<result<session_list>> client::list_sessions(session_query which) {
+    std::string target = "/session";
+    if (which.roots)
+        target += "?roots=true";
+    if (which.limit != 0)
+        target += (which.roots ? "&limit=" : "?limit=") + std::to_string(which.limit);
+    auto got = co_await get(with_directory(std::move(target), which.directory), config_.bodies.list, "a list of sessions");
+    if (!got)
+        co_return got.error();
+    const auto* list = got->root().if_array();
+    if (!list)
+        co_return retry::make_failure(errc::missing_field, "session is not an array", true);
+    const auto asked_for = which.keep != 0 ? which.keep : which.limit;
+    const auto keep = std::min(list->size(), asked_for != 0 ? asked_for : config_.bodies.items);
+    breather breath(world_);
+    session_list all;
+    all.left_out = list->size() - keep;
+    for (std::size_t i = 0; i < keep; ++i) {
+        auto one = parse_session((*list)[i], indexed("session", i));
+        if (!one)
+            co_return one.error();
+        all.sessions.push_back(std::move(*one));
+        if (breath.spent(effort))
+            co_await breath.pause();
+    }
+    co_return all;
 }
 
 net::awaitable<result<std::vector<session_info>>> client::list_sessions(std::string directory) {
-    auto got = co_await call("GET", with_directory("/session", directory), {});
-    if (!got)
-        co_return got.error();
-    co_return parse_list<session_info>(*got, "session", parse_session);
+    session_query which;
+    which.directory = std::move(directory);
+    auto listed = co_await list_sessions(std::move(which));
+    if (!listed)
+        co_return listed.error();
+    co_return std::move(listed->sessions);
 }
 
 net::awaitable<result<std::vector<session_info>>> client::children(std::string session) {
-    auto got = co_await call("GET", session_path(session, "/children"), {});
+    auto got = co_await get(session_path(session, "/children"), config_.bodies.list, "a list of children");
     if (!got)
         co_return got.error();
-    co_return parse_list<session_info>(*got, "children", parse_session);
+    auto all = co_await parse_list<session_info>(world_, got->root(), "children", config_.bodies.items, parse_session);
+    if (!all)
+        co_return all;
+    for (std::size_t i = 0; i < all->size(); ++i)
+        if (const auto& parent = (*all)[i].parent_id; !parent.empty() && parent != session)
+            co_return of_another(indexed("children", i) + ".parentID", parent, session);
+    co_return all;
 }
 
 net::awaitable<result<void>> client::delete_session(std::string session) {
@@ -275,55 +491,85 @@ net::awaitable<result<void>> client::delete_session(std::string session) {
 }
 
 net::awaitable<result<std::map<std::string, session_status>>> client::status(std::string directory) {
-    auto got = co_await call("GET", with_directory("/session/status", directory), {});
+    auto got = co_await get(with_directory(std::string("/session/status"), directory), config_.bodies.status,
+                            "/session/status");
     if (!got)
         co_return got.error();
-    const auto* object = got->if_object();
+    const auto* object = got->root().if_object();
     if (!object)
         co_return retry::make_failure(errc::missing_field, "status is not an object", true);
+    breather breath(world_);
     std::map<std::string, session_status> all;
     for (const auto& [id, value] : *object) {
+        if (!is_usable_id(id))
+            continue; // no session that anybody could ask for
         auto one = parse_status(value, "status." + std::string(id));
         if (!one)
             co_return one.error();
         all.emplace(id, std::move(*one));
+        if (breath.spent(effort))
+            co_await breath.pause();
     }
     co_return all;
 }
 
+// What is too large in all may be had in smaller pages.
 net::awaitable<result<message_page>> client::messages(std::string session, unsigned limit, std::string before) {
-    std::string target = session_path(session, "/message");
-    if (limit != 0)
-        target += "?limit=" + std::to_string(limit);
-    if (!before.empty())
-        target += (limit != 0 ? "&before=" : "?before=") + http::percent_encode(before);
-    http::request what;
-    what.target = base_.with_path(target).target;
-    what.headers.push_back({"Accept", "application/json"});
-    auto got = co_await exchange(std::move(what));
+    constexpr unsigned first_try = 100;
+    constexpr unsigned fewer = 4;
+    for (unsigned ask = limit;;) {
+        auto got = co_await one_page(session, ask, before);
+        if (got || got.error().code != errc::body_too_large || ask == 1)
+            co_return got;
+        ask = ask == 0 ? first_try : std::max(ask / fewer, 1u);
+    }
+}
+
+net::awaitable<result<message_page>> client::one_page(std::string session, unsigned limit, std::string before) {
+    auto target = session_path(session, "/message");
+    if (target && limit != 0)
+        *target += "?limit=" + std::to_string(limit);
+    if (target && !before.empty())
+        *target += (limit != 0 ? "&before=" : "?before=") + http::percent_encode(before);
+    const auto most = config_.bodies.parts;
+    auto got = co_await get(std::move(target), config_.bodies.messages, "a page of messages");
     if (!got)
         co_return got.error();
-    if (got->head.status >= 300)
-        co_return make_api_failure(*got, world_.wall_now());
-    if (auto why = unreadable(*got, target))
-        co_return *std::move(why);
-    const auto value = parse_json(got->body);
-    if (!value)
-        co_return value.error();
-    auto list = parse_list<message>(*value, "message", parse_message);
+    const auto* list = got->root().if_array();
     if (!list)
-        co_return list.error();
+        co_return retry::make_failure(errc::missing_field, "message is not an array", true);
+    breather breath(world_);
     message_page page;
-    page.messages = std::move(*list);
+    std::size_t parts = 0;
+    // A server that gives more than it was asked for: the latest, as it was asked.
+    for (std::size_t i = limit != 0 && list->size() > limit ? list->size() - limit : 0; i < list->size(); ++i) {
+        auto path = indexed("message", i);
+        auto one = co_await parse_message_in_slices(breath, (*list)[i], path, parts, most);
+        if (!one)
+            co_return one.error();
+        if (one->info.session_id != session)
+            co_return of_another(path + ".info.sessionID", one->info.session_id, session);
+        page.messages.push_back(std::move(*one));
+    }
     page.before = got->head.find("X-Next-Cursor");
     co_return page;
 }
 
 net::awaitable<result<message>> client::get_message(std::string session, std::string id) {
-    auto got = co_await call("GET", session_path(session, "/message/") + http::percent_encode(id), {});
+    auto target = session_path(session, "/message/");
+    if (target)
+        target = id_path(*target, "a message", id);
+    auto got = co_await get(std::move(target), config_.bodies.messages, "a message");
     if (!got)
         co_return got.error();
-    co_return parse_message(*got, "message");
+    breather breath(world_);
+    std::size_t parts = 0;
+    auto told = co_await parse_message_in_slices(breath, got->root(), "message", parts, config_.bodies.parts);
+    if (told && told->info.id != id)
+        co_return of_another("message.info.id", told->info.id, id);
+    if (told && told->info.session_id != session)
+        co_return of_another("message.info.sessionID", told->info.session_id, session);
+    co_return told;
 }
 
 net::awaitable<result<void>> client::prompt_async(std::string session, prompt what) {
@@ -338,10 +584,12 @@ net::awaitable<result<void>> client::abort(std::string session) {
 }
 
 net::awaitable<result<std::vector<permission_request>>> client::permissions(std::string directory) {
-    auto got = co_await call("GET", with_directory("/permission", directory), {});
+    auto got = co_await get(with_directory(std::string("/permission"), directory), config_.bodies.list,
+                            "a list of permissions");
     if (!got)
         co_return got.error();
-    co_return parse_list<permission_request>(*got, "permission", parse_permission);
+    co_return co_await parse_list<permission_request>(world_, got->root(), "permission", config_.bodies.items,
+                                                      parse_permission);
 }
 
 net::awaitable<result<void>> client::reply_permission(std::string id, std::string reply, std::string message,
@@ -349,15 +597,17 @@ net::awaitable<result<void>> client::reply_permission(std::string id, std::strin
     json::object body{{"reply", reply}};
     if (!message.empty())
         body["message"] = message;
-    return command("POST", with_directory("/permission/" + http::percent_encode(id) + "/reply", directory),
+    return command("POST", with_directory(id_path("/permission/", "a permission", id, "/reply"), directory),
                    body_text(body));
 }
 
 net::awaitable<result<std::vector<question_request>>> client::questions(std::string directory) {
-    auto got = co_await call("GET", with_directory("/question", directory), {});
+    auto got = co_await get(with_directory(std::string("/question"), directory), config_.bodies.list,
+                            "a list of questions");
     if (!got)
         co_return got.error();
-    co_return parse_list<question_request>(*got, "question", parse_question);
+    co_return co_await parse_list<question_request>(world_, got->root(), "question", config_.bodies.items,
+                                                    parse_question);
 }
 
 net::awaitable<result<void>> client::reply_question(std::string id, std::vector<std::vector<std::string>> answers,
@@ -371,16 +621,16 @@ net::awaitable<result<void>> client::reply_question(std::string id, std::vector<
     }
     json::object body;
     body["answers"] = std::move(list);
-    return command("POST", with_directory("/question/" + http::percent_encode(id) + "/reply", directory),
+    return command("POST", with_directory(id_path("/question/", "a question", id, "/reply"), directory),
                    body_text(body));
 }
 
 net::awaitable<result<void>> client::reject_question(std::string id, std::string directory) {
-    return command("POST", with_directory("/question/" + http::percent_encode(id) + "/reject", directory), "{}");
+    return command("POST", with_directory(id_path("/question/", "a question", id, "/reject"), directory), "{}");
 }
 
 net::awaitable<result<void>> client::dispose(std::string directory) {
-    return command("POST", with_directory("/instance/dispose", directory), {});
+    return command("POST", with_directory(std::string("/instance/dispose"), directory), {});
 }
 
 std::vector<http::header> client::credentials() const {
@@ -391,7 +641,7 @@ std::vector<http::header> client::credentials() const {
 }
 
 http::url client::event_url(std::string_view directory) const {
-    return base_.with_path(with_directory("/event", directory));
+    return base_.with_path(with_directory(std::string("/event"), directory).value());
 }
 
 http::url client::global_event_url() const {

@@ -2,12 +2,14 @@
 #pragma once
 
 #include <holdfast/http/exchange.hpp>
+#include <holdfast/opencode/call_places.hpp>
 #include <holdfast/opencode/turn_tracker.hpp>
 #include <holdfast/opencode/types.hpp>
 #include <holdfast/runtime/runtime.hpp>
 
 #include <boost/json/fwd.hpp>
 
+#include <cstddef>
 #include <map>
 #include <memory>
 #include <optional>
@@ -18,12 +20,29 @@
 
 namespace holdfast::opencode {
 
+/// What is taken of one answer, in bytes of its body unless it says otherwise. Over it: body_too_large, in words that say
+/// which limit; asked for messages, the server is asked again for fewer, down to one. 0 is no limit, but for
+/// `client_config::limits` and for the values that parse_json() takes.
+struct body_limits {
+    body_limits() = default;
+
+    std::size_t status = 1u << 20;    ///< GET /session/status, and every answer that tells of one thing
+    std::size_t list = 16u << 20;     ///< of sessions, children, permissions, questions
+    std::size_t messages = 32u << 20; ///< one page of messages, or one message
+    std::size_t error = 64u << 10;    ///< of an answer with an error status: what comes beyond is left unread
+    std::size_t items = 20'000;       ///< entries of a list: a number, not bytes
+    std::size_t parts = 5'000;        ///< in a page of messages, or one message: a number, not bytes
+};
+
 struct client_config {
     client_config() = default; // no aggregate, see header
 
     http::transport transport; ///< deadlines, TLS and proxies: of calls, and of the server's event streams
     http::response_limits limits;
+    body_limits bodies;
     std::string bearer; ///< a token for Authorization, instead of the URL's user and password
+    /// Where calls to the same server wait for their turn; those of a `server` share one. None: no call waits.
+    std::shared_ptr<call_places> places;
 };
 
 /// What GET /global/health tells.
@@ -32,6 +51,24 @@ struct server_info {
     explicit server_info(std::string v) : version(std::move(v)) {}
 
     std::string version;
+};
+
+/// Which sessions GET /session is asked for.
+struct session_query {
+    session_query() = default;
+
+    std::string directory; ///< empty: the server's own
+    bool roots = false;    ///< no children
+    std::size_t limit = 0; ///< the newest so many; 0: as many as the server lists by itself (100 of 1.18)
+    /// At most so many of the answer are kept, whatever was asked for; 0: `limit`, where that is set. The others are
+    /// counted without being looked at.
+    std::size_t keep = 0;
+};
+
+/// Some of a server's sessions.
+struct session_list {
+    std::vector<session_info> sessions; ///< the newest first, as the server lists them
+    std::size_t left_out = 0;           ///< those that the answer had beyond what is kept
 };
 
 /// How POST /session makes a session. Empty members are left out.
@@ -95,14 +132,20 @@ struct message_page {
 ///
 /// Each call: cancellable at once (terminal, operation_aborted); passes the endpoint's gate, so that a dead server
 /// is not hammered; errors are values: those of http::fetch, http_status with the server's own words, not_found,
-/// bad_json, missing_field (naming the path), not_opencode. `directory` empty: the server's own.
-/// A client must outlive its calls, also those that have not begun: co_spawn(executor, server.rest().health(), token)
-/// is a misuse. Thread safety: confined to its runtime's executor.
+/// bad_json, missing_field (naming the path; also where an answer is about another session or message than was asked
+/// for, or names an id that is none), not_opencode, body_too_large (see body_limits); invalid_request, with nothing sent,
+/// for an id that cannot be one (see is_usable_id()). `directory` empty: the server's own.
+/// However large an answer is, it is worked through in pieces, with all else that is ready at the loop in between.
+/// Thread safety: confined to its runtime's executor.
 class client {
 public:
     client(const runtime& world, http::url base, client_config config = {});
 
     [[nodiscard]] const http::url& base() const noexcept { return base_; }
+
+    /// All answers from here on, to this client and its copies, may have no more bytes together; those over it fail with
+    /// body_too_large.
+    void allow_in_all(std::size_t bytes) { allowance_ = std::make_shared<std::size_t>(bytes); }
 
     /// Also the check that this is an OpenCode server of major version 1: else not_opencode or
     /// unsupported_version, in words that name what was found.
@@ -110,6 +153,8 @@ public:
 
     [[nodiscard]] net::awaitable<result<session_info>> create_session(session_request what, std::string directory);
     [[nodiscard]] net::awaitable<result<session_info>> get_session(std::string session);
+    [[nodiscard]] net::awaitable<result<session_list>> list_sessions(session_query which);
+    /// As many as the server lists by itself.
     [[nodiscard]] net::awaitable<result<std::vector<session_info>>> list_sessions(std::string directory);
     [[nodiscard]] net::awaitable<result<std::vector<session_info>>> children(std::string session);
     [[nodiscard]] net::awaitable<result<void>> delete_session(std::string session);
@@ -146,14 +191,21 @@ public:
     [[nodiscard]] http::url global_event_url() const;
 
 private:
-    [[nodiscard]] net::awaitable<result<http::response>> exchange(http::request what);
-    [[nodiscard]] net::awaitable<result<boost::json::value>> call(std::string method, std::string target,
-                                                                  std::string body);
-    [[nodiscard]] net::awaitable<result<void>> command(std::string method, std::string target, std::string body);
+    struct answer; ///< a JSON document, and what came with it
+    struct asked;  ///< a request, and what its answer may be
+    [[nodiscard]] net::awaitable<result<http::response>> exchange(asked what, place_pool::place& large);
+    [[nodiscard]] net::awaitable<result<http::response>> receive(asked what, place_pool::place& large);
+    [[nodiscard]] net::awaitable<result<answer>> call(asked what);
+    [[nodiscard]] net::awaitable<result<answer>> get(result<std::string> target, std::size_t limit, std::string_view kind);
+    [[nodiscard]] net::awaitable<result<answer>> post(std::string method, result<std::string> target, std::string body);
+    [[nodiscard]] net::awaitable<result<void>> command(std::string method, result<std::string> target, std::string body);
+    [[nodiscard]] net::awaitable<result<message_page>> one_page(std::string session, unsigned limit, std::string before);
+    [[nodiscard]] std::size_t limit_of(const asked& what, bool is_error) const;
 
     runtime world_;
     http::url base_;
     client_config config_;
+    std::shared_ptr<std::size_t> allowance_; ///< bytes that may still come; none: any number
 };
 
 /// The server's answer to an error as a failure: its status, its own words, its body.

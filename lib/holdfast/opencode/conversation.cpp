@@ -3,6 +3,8 @@
 #include <holdfast/opencode/wire.hpp>
 
 #include <algorithm>
+#include <iterator>
+#include <utility>
 
 namespace holdfast::opencode {
 
@@ -13,10 +15,17 @@ bool message_record::is_summary() const noexcept {
 }
 
 part_record* message_record::find_part(std::string_view id) {
+    // A snapshot goes through them in order.
+    if (next_part < parts.size() && parts[next_part].id == id)
+        return &parts[next_part++];
+    if (next_part > 0 && next_part <= parts.size() && parts[next_part - 1].id == id)
+        return &parts[next_part - 1];
     // The part that is being written is nearly always the last.
-    for (auto p = parts.rbegin(); p != parts.rend(); ++p)
-        if (p->id == id)
-            return &*p;
+    for (std::size_t i = parts.size(); i-- > 0;)
+        if (parts[i].id == id) {
+            next_part = i + 1;
+            return &parts[i];
+        }
     return nullptr;
 }
 
@@ -25,21 +34,27 @@ part_record& message_record::part(std::string_view id) {
         return *p;
     parts.emplace_back();
     parts.back().id = id;
+    next_part = parts.size();
     return parts.back();
 }
 
 void message_record::arrange_as(const std::vector<opencode::part>& order) {
-    auto next = parts.begin();
+    next_part = 0;
+    std::unordered_map<std::string_view, std::size_t> places;
+    std::vector<part_record> arranged;
     for (const auto& p : order) {
-        const auto found = std::find_if(next, parts.end(), [&](const part_record& each) { return each.id == p.id; });
-        if (found != parts.end()) {
-            std::rotate(next, found, found + 1);
-        } else {
-            next = parts.emplace(next);
-            next->id = p.id;
-        }
-        ++next;
+        if (!places.emplace(p.id, arranged.size()).second)
+            continue; // listed twice
+        arranged.emplace_back();
+        arranged.back().id = p.id;
     }
+    std::vector<part_record> others;
+    for (auto& p : parts) {
+        const auto place = places.find(p.id);
+        (place == places.end() ? others.emplace_back() : arranged[place->second]) = std::move(p);
+    }
+    std::move(others.begin(), others.end(), std::back_inserter(arranged));
+    parts = std::move(arranged);
 }
 
 namespace {

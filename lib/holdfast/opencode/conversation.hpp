@@ -71,6 +71,8 @@ struct message_record {
 
     [[nodiscard]] bool answers() const noexcept { return known && info.assistant; }
     [[nodiscard]] bool is_summary() const noexcept;
+    std::size_t next_part = 0; ///< where the one probably is that is looked for next
+
     [[nodiscard]] part_record* find_part(std::string_view id);
     [[nodiscard]] part_record& part(std::string_view id);
     /// Brings the parts into this order, with a place for each that is not known yet; others stay last.

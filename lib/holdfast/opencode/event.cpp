@@ -528,18 +528,18 @@ parsed_event parse_message_event(std::string_view type, json_reader& in) {
     if (type == wire::type::part_updated)
         return as<part_updated>(parse_part(at(in, field::part), in.path_of(field::part)));
     if (type == wire::type::message_removed) {
-        message_removed e{session_id_in(in), in.required_string(field::message_id)};
+        message_removed e{session_id_in(in), in.required_id(field::message_id)};
         return in.finish(event(std::move(e)));
     }
     if (type == wire::type::part_removed) {
-        part_removed e{session_id_in(in), in.required_string(field::message_id),
-                       in.required_string(field::part_id)};
+        part_removed e{session_id_in(in), in.required_id(field::message_id),
+                       in.required_id(field::part_id)};
         return in.finish(event(std::move(e)));
     }
     part_delta e;
     e.session_id = session_id_in(in);
-    e.message_id = in.required_string(field::message_id);
-    e.part_id = in.required_string(field::part_id);
+    e.message_id = in.required_id(field::message_id);
+    e.part_id = in.required_id(field::part_id);
     e.field = in.string("field");
     e.delta = in.required_string("delta");
     return in.finish(event(std::move(e)));

@@ -2,6 +2,7 @@
 // there. Used by the .cpp files of this room only.
 #pragma once
 
+#include <holdfast/opencode/types.hpp>
 #include <holdfast/retry/failure.hpp>
 
 #include <boost/json/value.hpp>
@@ -86,6 +87,20 @@ public:
         if (!v || !v->is_string())
             missing(name);
         return string(name);
+    }
+    /// An id, which will be a path segment: see is_usable_id().
+    [[nodiscard]] std::string required_id(std::string_view name) {
+        auto id = required_string(name);
+        if (!is_usable_id(id))
+            missing(name);
+        return id;
+    }
+    /// The same where it may be absent or empty.
+    [[nodiscard]] std::string id(std::string_view name) {
+        auto id = string(name);
+        if (!id.empty() && !is_usable_id(id))
+            missing(name);
+        return id;
     }
     [[nodiscard]] bool boolean(std::string_view name) const {
         const auto* v = find(name);

@@ -27,6 +27,8 @@ namespace detail {
 namespace {
 
 constexpr unsigned first_minor_with_event_streams = 15;
+constexpr std::size_t max_children_of_a_stream = 64u << 10;
+constexpr std::size_t large_at_once = 2; // answers of megabytes, of one server: each takes several times its size
 
 } // namespace
 
@@ -50,7 +52,7 @@ stream::routing directory_stream::route(std::string_view data) {
             const auto parent = roots.find(created->info.parent_id);
             const auto& root = parent == roots.end() ? created->info.parent_id : parent->second;
             if (hub->has(root))
-                roots[head.session_id] = root;
+                learn(head.session_id, root);
         }
     }
     const auto root = roots.find(head.session_id);
@@ -58,6 +60,11 @@ stream::routing directory_stream::route(std::string_view data) {
     if (head.type == wire::type::session_deleted && root != roots.end())
         roots.erase(root);
     return to;
+}
+
+void directory_stream::learn(const std::string& child, const std::string& root) {
+    if (roots.size() < max_children_of_a_stream || roots.contains(child))
+        roots[child] = root;
 }
 
 // --- server_core
@@ -70,10 +77,16 @@ server_config with_trust(server_config config, const http::url& base) {
     return config;
 }
 
+server_config with_places(server_config config, const runtime& world) {
+    if (!config.rest.places)
+        config.rest.places = std::make_shared<call_places>(world, config.max_reads, large_at_once);
+    return config;
+}
+
 } // namespace
 
 server_core::server_core(const runtime& w, http::url b, server_config c)
-    : world(w), base(std::move(b)), config(with_trust(std::move(c), base)), ids(w),
+    : world(w), base(std::move(b)), config(with_places(with_trust(std::move(c), base), w)), ids(w),
       scope_(w,
              [this](std::exception_ptr error) {
                  log_record record;
@@ -330,6 +343,10 @@ bool server_core::streams_to(const std::string& directory, const std::string& se
     return found != streams_.end() && found->second->hub->has(session);
 }
 
+bool server_core::has_room_for(const std::string& directory) const {
+    return streams_.contains(stream_key(directory)) || streams_.size() < config.max_streams;
+}
+
 void server_core::release(const std::shared_ptr<session_core>& session) {
     const auto found = sessions_.find(session->info().id);
     if (found == sessions_.end() || found->second != session)
@@ -422,7 +439,7 @@ void server_core::unfollow(const std::string& directory, const std::string& sess
 
 void server_core::learn_child(const std::string& directory, const std::string& child, const std::string& root) {
     if (const auto found = streams_.find(stream_key(directory)); found != streams_.end())
-        found->second->roots[child] = root;
+        found->second->learn(child, root);
 }
 
 void server_core::wake() {

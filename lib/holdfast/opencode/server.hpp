@@ -59,6 +59,13 @@ struct server_config {
     /// What belongs to no session held here: heartbeats aside, every other event. May be empty.
     std::function<void(std::string_view data)> observe;
     std::string tag; ///< the caller's name for this server, in log records
+
+    // What keeps one server, whatever it lists and however slowly it answers, from using up what others need, too.
+    /// Streams of directories, beyond which a session that is only followed gets none and is looked at instead (see
+    /// follow_by); a prompt always gets one.
+    std::size_t max_streams = 64;
+    std::size_t max_reads = 32; ///< calls at once that only ask; prompts, aborts and replies never wait
+    std::size_t snapshot_bytes = 128u << 20; ///< of all answers to one look at a session together
 };
 
 namespace detail {
@@ -147,7 +154,7 @@ private:
 
 /// By what a session is followed.
 enum class follow_by {
-    stream,   ///< its directory's event stream; captures while that is down though the server answers
+    stream,   ///< its directory's event stream; captures while that is down, or where there are max_streams already
     capture,  ///< captures alone: a snapshot each `capture_config::tick`
     activity, ///< captures, and the stream while a turn is at work in it
 };

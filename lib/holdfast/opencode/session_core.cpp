@@ -13,6 +13,8 @@ namespace {
 
 constexpr unsigned page_size = 100;
 constexpr unsigned max_pages = 20;
+constexpr std::size_t max_snapshot_parts = 20'000;
+constexpr unsigned max_child_depth = 16;
 constexpr unsigned max_snapshot_tries = 5;
 constexpr std::size_t max_former_directories = 4;
 constexpr duration snapshot_pause = seconds(1); // after one that failed, or was void too often
@@ -267,6 +269,12 @@ void session_core::move_to(const std::string& directory) {
     const bool only_looked_at = is_followed() && !wants_stream() && !server_->streams_to(left, info_.id);
     if (config().global_stream || only_looked_at)
         return;
+    if (is_only_followed() && !server_->has_room_for(info_.directory)) { // a look takes it up where there is room
+        server_->unfollow(left, info_.id);
+        live_ = repairing_ = false;
+        server_->look_soon();
+        return;
+    }
     left_ = left;
     live_ = repairing_ = false;
     server_->follow(info_.directory, shared_from_this());
@@ -385,6 +393,7 @@ void session_core::on_attached() {
     if (const auto left = std::exchange(left_, {}); !left.empty())
         server_->unfollow(left, info_.id);
     repairing_ = true;
+    unreadable_told_ = false;
     tracker_.attached(world().now());
 }
 
@@ -397,6 +406,8 @@ net::awaitable<void> session_core::repair() {
 void session_core::on_event(std::string_view data) {
     const auto event = parse_event(peek(data).body);
     seen_ = world().now();
+    if (!event && std::exchange(unreadable_told_, true))
+        return;
     if (!event) {
         log_record record;
         record.level = log_level::warn;
@@ -852,7 +863,7 @@ bool session_core::merge(const snapshot& seen, turn_tracker::mark taken, bool by
     if (seen.status.state != session_status::kind::idle || tracker_.has_open_turns())
         active_at_ = now;
     pump();
-    latest_ = seen.messages.empty() ? std::string() : seen.messages.back().info.id;
+    latest_ = seen.messages.empty() || tracker_.left_turns_out() ? std::string() : seen.messages.back().info.id;
     if (!knew_history && tracker_.knows_history())
         log_followed();
     if (!seen.session_known)
@@ -885,6 +896,7 @@ net::awaitable<void> session_core::post_again() {
 net::awaitable<result<snapshot>> session_core::fetch_snapshot() {
     snapshot seen;
     auto server = rest();
+    server.allow_in_all(config().snapshot_bytes);
     std::map<std::string, session_status> at_work;
     const auto directories = ask_directories();
     for (const auto& directory : directories) {
@@ -895,11 +907,11 @@ net::awaitable<result<snapshot>> session_core::fetch_snapshot() {
     }
     if (const auto mine = at_work.find(info_.id); mine != at_work.end())
         seen.status = mine->second;
-    auto step = co_await fetch_messages(seen);
+    auto step = co_await fetch_messages(server, seen);
     if (step && seen.session_known)
-        step = co_await fetch_children(seen, at_work);
+        step = co_await fetch_children(server, seen, at_work);
     if (step && seen.session_known)
-        step = co_await fetch_asks(seen);
+        step = co_await fetch_asks(server, seen);
     if (step && seen.session_known) // moved meanwhile, it was asked in the wrong place
         step = co_await read_directory_again();
     if (!step)
@@ -922,24 +934,30 @@ const std::string* unknown_prompt(const std::vector<message>& messages) {
 
 } // namespace
 
-// The latest page, and as many before it as the open turns reach back.
-net::awaitable<result<void>> session_core::fetch_messages(snapshot& into) {
-    auto server = rest();
+// The latest page, and as many before it as the open turns reach back: no further than the limits allow, and not where
+// the server's cursors go in a circle.
+net::awaitable<result<void>> session_core::fetch_messages(client server, snapshot& into) {
     std::string before;
+    std::set<std::string> asked_before;
+    std::size_t parts = 0;
     std::vector<std::string> wanted;
     for (const auto& [message, used] : open_)
         if (tracker_.is_open(message))
             wanted.push_back(message);
     for (unsigned page = 0; page < max_pages; ++page) {
         auto got = co_await server.messages(info_.id, page_size, before);
+        if (!got && page != 0 && got.error().code == errc::body_too_large)
+            break;
         if (!got) {
             if (got.error().code != errc::not_found)
                 co_return got.error();
             into.session_known = false;
             co_return result<void>();
         }
-        for (const auto& each : got->messages)
+        for (const auto& each : got->messages) {
             std::erase(wanted, each.info.id);
+            parts += 1 + each.parts.size();
+        }
         into.messages.insert(into.messages.begin(), std::make_move_iterator(got->messages.begin()),
                              std::make_move_iterator(got->messages.end()));
         // What runs when a session begins to be followed is told from its prompt on.
@@ -947,7 +965,7 @@ net::awaitable<result<void>> session_core::fetch_messages(snapshot& into) {
             if (const auto* prompt = unknown_prompt(into.messages))
                 wanted.push_back(*prompt);
         before = got->before;
-        if (wanted.empty() || before.empty())
+        if (wanted.empty() || before.empty() || parts > max_snapshot_parts || !asked_before.insert(before).second)
             break;
         if (page != 0)
             continue;
@@ -963,32 +981,42 @@ net::awaitable<result<void>> session_core::fetch_messages(snapshot& into) {
     co_return result<void>();
 }
 
-// All children, and what is below those that are at work: the others ask for nothing.
-net::awaitable<result<void>> session_core::fetch_children(snapshot& into,
+// All children, and what is below those that are at work: the others ask for nothing. Each once, whoever is said to be
+// above it, and not for ever.
+net::awaitable<result<void>> session_core::fetch_children(client server, snapshot& into,
                                                           const std::map<std::string, session_status>& at_work) {
-    auto server = rest();
-    std::vector<std::string> to_ask{info_.id};
+    std::vector<std::pair<std::string, unsigned>> to_ask;
+    to_ask.emplace_back(info_.id, 0);
+    std::set<std::string> seen;
+    seen.insert(info_.id);
     while (!to_ask.empty()) {
-        const auto parent = std::move(to_ask.back());
+        const auto [parent, depth] = std::move(to_ask.back());
         to_ask.pop_back();
         auto got = co_await server.children(parent);
         if (!got)
             co_return got.error();
         for (auto& child : *got) {
+            if (!seen.insert(child.id).second)
+                continue;
+            if (into.children.size() >= config().turns.max_children) {
+                log_unseen_children();
+                co_return result<void>();
+            }
             server_->learn_child(info_.directory, child.id, info_.id);
-            if (at_work.contains(child.id))
-                to_ask.push_back(child.id);
+            if (at_work.contains(child.id) && depth + 1 < max_child_depth)
+                to_ask.emplace_back(child.id, depth + 1);
             into.children.push_back(std::move(child));
         }
     }
     co_return result<void>();
 }
 
-net::awaitable<result<void>> session_core::fetch_asks(snapshot& into) {
-    auto server = rest();
+net::awaitable<result<void>> session_core::fetch_asks(client server, snapshot& into) {
+    std::set<std::string> below;
+    for (const auto& child : into.children)
+        below.insert(child.id);
     const auto ours = [&](const std::string& session) {
-        return session == info_.id || tracker_.owns_session(session) ||
-               std::any_of(into.children.begin(), into.children.end(), [&](const auto& c) { return c.id == session; });
+        return session == info_.id || tracker_.owns_session(session) || below.contains(session);
     };
     const auto directories = ask_directories();
     for (const auto& directory : directories) {
@@ -1059,6 +1087,19 @@ void session_core::on_settled(const std::string& message, settlement& how) {
     world().uncount(metric::asks_waiting,
                     std::erase_if(asks_, [&](const auto& each) { return each.second.message == message; }));
     log_settlement(message, how);
+}
+
+// Told once: it will have as many at the next look.
+void session_core::log_unseen_children() {
+    if (std::exchange(children_told_, true))
+        return;
+    log_record record;
+    record.level = log_level::warn;
+    record.event = "session.too_many_children";
+    record.session = info_.id;
+    record.tag = tag();
+    record.error_message = "more than " + std::to_string(config().turns.max_children) + ": the others are not looked at";
+    world().log(record);
 }
 
 void session_core::log_followed() const {

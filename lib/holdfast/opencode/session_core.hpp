@@ -204,10 +204,10 @@ private:
     void leave_stream();
     [[nodiscard]] net::awaitable<void> post_again();
     [[nodiscard]] net::awaitable<result<snapshot>> fetch_snapshot();
-    [[nodiscard]] net::awaitable<result<void>> fetch_messages(snapshot& into);
-    [[nodiscard]] net::awaitable<result<void>> fetch_children(snapshot& into,
+    [[nodiscard]] net::awaitable<result<void>> fetch_messages(client server, snapshot& into);
+    [[nodiscard]] net::awaitable<result<void>> fetch_children(client server, snapshot& into,
                                                               const std::map<std::string, session_status>& at_work);
-    [[nodiscard]] net::awaitable<result<void>> fetch_asks(snapshot& into);
+    [[nodiscard]] net::awaitable<result<void>> fetch_asks(client server, snapshot& into);
     [[nodiscard]] static net::awaitable<result<void>> reply_of_owner(std::shared_ptr<session_core> self, std::string id,
                                                                      std::string reply);
     [[nodiscard]] net::awaitable<result<void>> answer_permission(std::string id, std::string reply);
@@ -227,6 +227,7 @@ private:
     void hand_out(turn_tracker::output out);
     void on_opened(const std::string& message);
     void on_settled(const std::string& message, settlement& how);
+    void log_unseen_children();
     void log_followed() const;
     void log_settlement(const std::string& message, const settlement& how) const;
 
@@ -286,6 +287,8 @@ private:
     std::uint64_t marked_ = 0;
     turn_tracker::mark mark_;
     bool contact_lost_ = false; ///< something failed since the server last showed that it knows the session
+    bool unreadable_told_ = false; ///< that an event of this stream could not be read
+    bool children_told_ = false; ///< that there are too many of them
     bool stranger_ = false;     ///< what answers there does not know it
     std::string latest_;        ///< the last message that a snapshot had
     time_point located_at_{};   ///< when the server last told its directory
@@ -328,6 +331,7 @@ struct directory_stream {
     std::map<std::string, std::string, std::less<>> roots; ///< child session -> root session
 
     [[nodiscard]] stream::routing route(std::string_view data);
+    void learn(const std::string& child, const std::string& root);
 };
 
 class server_core : public std::enable_shared_from_this<server_core> {
@@ -349,6 +353,8 @@ public:
     /// The directory's stream, started if none runs, with `who` subscribed to it.
     void follow(const std::string& directory, const std::shared_ptr<session_core>& who);
     [[nodiscard]] bool streams_to(const std::string& directory, const std::string& session) const;
+    /// A session that is only followed may be told to this directory's stream.
+    [[nodiscard]] bool has_room_for(const std::string& directory) const;
     [[nodiscard]] feed follow(std::string id, follow_by how);
     /// A session is to be looked at, or sooner.
     void look_soon();

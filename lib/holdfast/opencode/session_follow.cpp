@@ -249,7 +249,7 @@ void session_core::look_succeeded() {
         recovered();
     capture_.succeeded();
     const bool no_stream = gave_up_ && !retry::blames_endpoint(*gave_up_); // not before a wake
-    if (is_followed() && wants_stream() && is_located() && !no_stream)
+    if (is_followed() && wants_stream() && is_located() && !no_stream && server_->has_room_for(info_.directory))
         server_->follow(info_.directory, shared_from_this());
     changed_.notify_all();
 }

@@ -139,6 +139,8 @@ struct turn_tracker::state {
     conversation said;
     std::optional<session_status> status; ///< empty: not known
     std::vector<ask> asks;                ///< told and not answered
+    bool turns_left_out = false;          ///< there were more prompts of others than may be turns at once
+    bool asks_left_out = false;           ///< there were more than may be told at once
     std::set<std::string> answered_asks;  ///< told and answered, while turns are open
     std::set<std::string> closed_messages; ///< of turns that were settled: heard of again, they are no news
     std::deque<std::string> closed_order; ///< the same, oldest first
@@ -366,6 +368,10 @@ struct turn_tracker::state {
     void tell_ask(const Request& r) {
         if (is_told(r.id) || answered_asks.contains(r.id))
             return;
+        if (asks.size() >= options.max_asks) {
+            asks_left_out = true;
+            return;
+        }
         auto* t = turn_of_ask(r.session_id, r.call_id);
         if (!t)
             return;
@@ -598,6 +604,7 @@ struct turn_tracker::state {
                 remember_closed(m->info.id);
         said.clear();
         asks.clear();
+        asks_left_out = false;
         answered_asks.clear();
         left_unseen.clear();
         explained.clear();
@@ -903,8 +910,13 @@ struct turn_tracker::state {
     }
 
     void adopt_child(const session_info& s) {
-        if (!s.parent_id.empty() && s.id != root && owns(s.parent_id))
-            children.emplace(s.id, s.parent_id);
+        if (!s.parent_id.empty() && owns(s.parent_id))
+            know_child(s.id, s.parent_id);
+    }
+
+    /// False: it is known already, or there are too many.
+    bool know_child(const std::string& id, const std::string& parent) {
+        return id != root && children.size() < options.max_children && children.emplace(id, parent).second;
     }
 
     void on_event(const event& e, time_point now) {
@@ -1265,12 +1277,20 @@ struct turn_tracker::state {
             return;
         const ask a = std::move(*found);
         asks.erase(found);
-        answered_asks.insert(id_of(a));
+        remember_answered(id_of(a));
+        unseen = unseen || (std::exchange(asks_left_out, false) && attached); // a snapshot tells the others
         tell_reply(a, reply);
         const auto call = std::visit([](const auto& r) { return r.session_id + '/' + r.call_id; }, a.request);
         auto* t = find_turn(a.turn);
         if (rejected && t && call.starts_with(root + '/'))
             t->rejected_calls.insert(call.substr(root.size() + 1));
+    }
+
+    void remember_answered(const std::string& id) {
+        constexpr std::size_t enough = 4096;
+        if (answered_asks.size() >= enough)
+            answered_asks.clear();
+        answered_asks.insert(id);
     }
 
     // messages and parts, from the stream and from snapshots
@@ -1359,6 +1379,12 @@ struct turn_tracker::state {
 
     /// A prompt of somebody else's, which is told only where all are, and once.
     void become_prompt(message_record& m, time_point now) {
+        if (turns.size() >= options.max_turns) {
+            turns_left_out = true;
+            m.kind = user_kind::unclassed; // until it is looked at once more
+            m.parted = false;
+            return;
+        }
         m.kind = user_kind::prompt;
         const bool silent = !options.adopt_prompts && (!following || closed_messages.contains(m.info.id));
         auto& t = open(m.info.id, now, silent);
@@ -1412,9 +1438,9 @@ struct turn_tracker::state {
     }
 
     void merge_tool(part_record& record, const part& p) {
-        if (!p.child_session.empty() && p.child_session != root) {
+        if (is_usable_id(p.child_session) && p.child_session != root) {
             record.child_session = p.child_session;
-            children.emplace(p.child_session, root);
+            know_child(p.child_session, root);
         }
         if (progress_of(p.state) < progress_of(record.tool.state))
             return;
@@ -1542,7 +1568,7 @@ struct turn_tracker::state {
         const bool was_quiet = quiet_due;
         const auto news_before = news;
         for (const auto& child : s.children)
-            if (child.id != root && children.emplace(child.id, child.parent_id).second)
+            if (know_child(child.id, child.parent_id))
                 ++news;
         merge_messages(s, now);
         if (attached && taken.epoch == seen.epoch) {
@@ -1581,6 +1607,7 @@ struct turn_tracker::state {
         });
         if (following && !std::exchange(history_known, true))
             remember_history(sorted, s.status);
+        turns_left_out = false;
         const auto first = std::find_if(sorted.begin(), sorted.end(), [&](const message* m) {
             return find_turn(m->info.id) || find_turn(m->info.parent_id) || said.find(m->info.id) ||
                    (following && is_new_prompt(*m));
@@ -1765,7 +1792,8 @@ struct turn_tracker::state {
     bool wants_snapshot() const {
         if (!attached || no_snapshot_before)
             return false;
-        return quiet_due || unseen || std::any_of(turns.begin(), turns.end(), [](const turn& t) {
+        const bool may_have_more = turns_left_out && turns.size() < options.max_turns;
+        return quiet_due || unseen || may_have_more || std::any_of(turns.begin(), turns.end(), [](const turn& t) {
                    return t.grace_over || t.doubt || (!t.silent && !t.trusted);
                });
     }
@@ -1978,6 +2006,10 @@ std::vector<turn_tracker::output> turn_tracker::told_so_far() const {
 
 bool turn_tracker::knows_history() const noexcept {
     return state_->history_known;
+}
+
+bool turn_tracker::left_turns_out() const noexcept {
+    return state_->turns_left_out;
 }
 
 std::optional<session_status> turn_tracker::status() const {

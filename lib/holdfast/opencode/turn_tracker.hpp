@@ -6,6 +6,7 @@
 #include <holdfast/opencode/event.hpp>
 #include <holdfast/time.hpp>
 
+#include <cstddef>
 #include <map>
 #include <memory>
 #include <optional>
@@ -31,6 +32,9 @@ struct tracker_options {
     duration start_grace = seconds(5);    ///< how long an unfinished or missing answer of a session that is not busy is waited for
     duration abort_grace = seconds(1);    ///< the same once we have asked the server to abort: it answers such turns no more
     duration quiet_after = seconds(30);   ///< no progress for so long: ask the server; again after each further such time. Zero: never
+    std::size_t max_children = 1000;      ///< of one root session, all levels: what else is said to be one is none
+    std::size_t max_asks = 256;           ///< permissions and questions that wait at once: others are told when these are answered
+    std::size_t max_turns = 128;          ///< of others' prompts at once: later ones are turns when those are over
     bool adopt_prompts = false;           ///< open a turn for each prompt that appears on the stream (for recordings)
 };
 
@@ -125,6 +129,8 @@ public:
     [[nodiscard]] bool owns_session(std::string_view session_id) const noexcept; ///< the root or a known child
     /// What was over when the following began has been told apart.
     [[nodiscard]] bool knows_history() const noexcept;
+    /// Prompts of others are not turns yet, as there were too many at once: the next snapshot should have them again.
+    [[nodiscard]] bool left_turns_out() const noexcept;
     /// The session's own, as it was told last; nothing: not known.
     [[nodiscard]] std::optional<session_status> status() const;
     /// 0: the root itself, 1: one of its children, ...; nothing: none of them.

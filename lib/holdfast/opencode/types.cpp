@@ -3,12 +3,9 @@
 #include <holdfast/opencode/json_reader.hpp>
 #include <holdfast/opencode/wire.hpp>
 
-#include <boost/json/error.hpp>
-#include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 
 #include <algorithm>
-#include <cctype>
 
 namespace holdfast::opencode {
 
@@ -17,97 +14,11 @@ namespace field = wire::field;
 
 namespace {
 
-constexpr std::size_t max_depth = 512;
-constexpr std::size_t max_exponent_digits = 9; // Boost.JSON refuses exponents that do not fit an int
+/// Nobody can decide on more than so many patterns, questions or options at once.
+constexpr std::size_t max_answers = 1000;
 
-bool is_digit(char c) {
-    return c >= '0' && c <= '9';
-}
-
-/// The code unit of the "\uXXXX" at `at`, if there is one.
-std::optional<unsigned> escaped_unit(std::string_view text, std::size_t at) {
-    if (at + 6 > text.size() || text[at] != '\\' || text[at + 1] != 'u')
-        return std::nullopt;
-    unsigned unit = 0;
-    for (const char c : text.substr(at + 2, 4)) {
-        if (!std::isxdigit(static_cast<unsigned char>(c)))
-            return std::nullopt;
-        unit = unit * 16 + static_cast<unsigned>(is_digit(c) ? c - '0' : (c | 0x20) - 'a' + 10);
-    }
-    return unit;
-}
-
-bool is_high_surrogate(unsigned unit) {
-    return unit >= 0xd800 && unit <= 0xdbff;
-}
-bool is_low_surrogate(unsigned unit) {
-    return unit >= 0xdc00 && unit <= 0xdfff;
-}
-
-bool may_hold_surrogates(std::string_view text) {
-    return text.find("\\ud") != std::string_view::npos || text.find("\\uD") != std::string_view::npos;
-}
-
-/// Puts U+FFFD where a surrogate has no partner.
-std::string mend_surrogates(std::string_view text) {
-    std::string mended(text);
-    for (std::size_t at = mended.find('\\'); at != std::string::npos; at = mended.find('\\', at)) {
-        const auto unit = escaped_unit(mended, at);
-        if (!unit) {
-            at += 2;
-            if (at >= mended.size())
-                break;
-            continue;
-        }
-        if (is_high_surrogate(*unit)) {
-            const auto next = escaped_unit(mended, at + 6);
-            if (next && is_low_surrogate(*next)) {
-                at += 12;
-                continue;
-            }
-        }
-        if (is_high_surrogate(*unit) || is_low_surrogate(*unit))
-            mended.replace(at + 2, 4, "fffd");
-        at += 6;
-    }
-    return mended;
-}
-
-/// Shortens exponents that Boost.JSON refuses. They occur only in what a model wrote, which nobody reads
-/// here.
-std::string mend_exponents(std::string_view text) {
-    std::string mended;
-    mended.reserve(text.size());
-    bool in_string = false;
-    for (std::size_t i = 0; i < text.size(); ++i) {
-        const char c = text[i];
-        mended += c;
-        if (in_string) {
-            if (c == '\\' && i + 1 < text.size())
-                mended += text[++i];
-            else if (c == '"')
-                in_string = false;
-            continue;
-        }
-        if (c == '"')
-            in_string = true;
-        if ((c != 'e' && c != 'E') || i == 0 || !is_digit(text[i - 1]))
-            continue;
-        if (i + 1 < text.size() && (text[i + 1] == '+' || text[i + 1] == '-'))
-            mended += text[++i];
-        std::size_t digits = 0;
-        for (; i + 1 < text.size() && is_digit(text[i + 1]); ++i, ++digits)
-            if (digits < max_exponent_digits)
-                mended += text[i + 1];
-    }
-    return mended;
-}
-
-json::parse_options options() {
-    json::parse_options o;
-    o.max_depth = max_depth;
-    o.allow_invalid_utf8 = true; // what is printed is sanitised; an ill-formed byte must not cost an event
-    return o;
+std::string too_many(std::string_view name) {
+    return std::string(name) + ", of which it has more than " + std::to_string(max_answers);
 }
 
 std::vector<std::string> strings_of(const json::value* v) {
@@ -151,7 +62,10 @@ question parse_one_question(json_reader& in) {
     q.text = in.required_string("question");
     q.header = in.string("header");
     q.multiple = in.boolean("multiple");
-    if (const auto* options = in.array("options"))
+    const auto* options = in.array("options");
+    if (options && options->size() > max_answers)
+        in.missing(too_many("options"));
+    else if (options)
         for (const auto& option : *options) {
             const json_reader each(option, {});
             q.options.push_back({each.string("label"), each.string("description")});
@@ -172,8 +86,8 @@ api_error unreadable(std::string_view text) {
 result<session_info> parse_session(const json::value& v, std::string_view path) {
     json_reader in(v, path);
     session_info s;
-    s.id = in.required_string(field::id);
-    s.parent_id = in.string(field::parent_id);
+    s.id = in.required_id(field::id);
+    s.parent_id = in.id(field::parent_id);
     s.directory = in.required_string(field::directory);
     s.title = in.string(field::title);
     s.version = in.string("version");
@@ -199,8 +113,8 @@ result<session_status> parse_status(const json::value& v, std::string_view path)
 result<message_info> parse_message_info(const json::value& v, std::string_view path) {
     json_reader in(v, path);
     message_info m;
-    m.id = in.required_string(field::id);
-    m.session_id = in.required_string(field::session_id);
+    m.id = in.required_id(field::id);
+    m.session_id = in.required_id(field::session_id);
     m.assistant = in.required_string("role") == wire::role_assistant;
     const auto time = in.nested(field::time);
     if (const auto created = time.integer("created"))
@@ -224,9 +138,9 @@ result<message_info> parse_message_info(const json::value& v, std::string_view p
 result<part> parse_part(const json::value& v, std::string_view path) {
     json_reader in(v, path);
     part p;
-    p.id = in.required_string(field::id);
-    p.message_id = in.required_string(field::message_id);
-    p.session_id = in.required_string(field::session_id);
+    p.id = in.required_id(field::id);
+    p.message_id = in.required_id(field::message_id);
+    p.session_id = in.required_id(field::session_id);
     p.type = in.required_string(field::type);
     p.text = in.string(field::text);
     p.ended = in.nested(field::time).integer("end").has_value();
@@ -237,7 +151,7 @@ result<part> parse_part(const json::value& v, std::string_view path) {
     return in.finish(std::move(p));
 }
 
-result<message> parse_message(const json::value& v, std::string_view path) {
+result<message> parse_message_head(const json::value& v, std::string_view path, const json::array*& parts) {
     const json_reader in(v, path);
     if (!in.ok())
         return in.error();
@@ -248,14 +162,23 @@ result<message> parse_message(const json::value& v, std::string_view path) {
         return parsed.error();
     message m;
     m.info = std::move(*parsed);
-    const auto* parts = in.array(field::parts);
+    parts = in.array(field::parts);
     if (!parts)
         return retry::make_failure(errc::missing_field, in.path_of(field::parts));
+    return m;
+}
+
+result<message> parse_message(const json::value& v, std::string_view path) {
+    const json::array* parts = nullptr;
+    auto m = parse_message_head(v, path, parts);
+    if (!m)
+        return m;
+    const auto parts_path = json_reader(v, path).path_of(field::parts);
     for (std::size_t i = 0; i < parts->size(); ++i) {
-        auto p = parse_part((*parts)[i], indexed(in.path_of(field::parts), i));
+        auto p = parse_part((*parts)[i], indexed(parts_path, i));
         if (!p)
             return p.error();
-        m.parts.push_back(std::move(*p));
+        m->parts.push_back(std::move(*p));
     }
     return m;
 }
@@ -263,13 +186,15 @@ result<message> parse_message(const json::value& v, std::string_view path) {
 result<permission_request> parse_permission(const json::value& v, std::string_view path) {
     json_reader in(v, path);
     permission_request r;
-    r.id = in.required_string(field::id);
-    r.session_id = in.required_string(field::session_id);
+    r.id = in.required_id(field::id);
+    r.session_id = in.required_id(field::session_id);
     // Older servers: "type" and "pattern" (one or several), and the call's id at the top.
     r.permission = in.find("permission") ? in.string("permission") : in.string(field::type);
     if (r.permission.empty())
         in.missing("permission");
     r.patterns = strings_of(in.find("patterns") ? in.find("patterns") : in.find("pattern"));
+    if (r.patterns.size() > max_answers)
+        in.missing(too_many("patterns"));
     r.call_id =
         in.object(field::tool) ? in.nested(field::tool).string(field::call_id) : in.string(field::call_id);
     return in.finish(std::move(r));
@@ -278,13 +203,17 @@ result<permission_request> parse_permission(const json::value& v, std::string_vi
 result<question_request> parse_question(const json::value& v, std::string_view path) {
     json_reader in(v, path);
     question_request r;
-    r.id = in.required_string(field::id);
-    r.session_id = in.required_string(field::session_id);
+    r.id = in.required_id(field::id);
+    r.session_id = in.required_id(field::session_id);
     r.call_id = in.nested(field::tool).string(field::call_id);
     const auto* questions = in.array(field::questions);
     if (!questions)
         in.missing(field::questions);
-    for (std::size_t i = 0; questions && i < questions->size(); ++i) {
+    else if (questions->size() > max_answers)
+        in.missing(too_many(field::questions));
+    if (!in.ok())
+        return in.error();
+    for (std::size_t i = 0; i < questions->size(); ++i) {
         json_reader each((*questions)[i], indexed(in.path_of(field::questions), i));
         r.questions.push_back(parse_one_question(each));
         if (!each.ok())
@@ -339,21 +268,6 @@ api_error parse_error_body(std::string_view body) {
     if (parsed->is_object() && e == unreadable(json::serialize(*parsed)))
         e.message = body;
     return e;
-}
-
-result<json::value> parse_json(std::string_view text) {
-    std::string mended;
-    if (may_hold_surrogates(text))
-        text = mended = mend_surrogates(text);
-    error_code ec;
-    auto v = json::parse(text, ec, {}, options());
-    if (ec == json::error::exponent_overflow) {
-        ec.clear();
-        v = json::parse(mend_exponents(text), ec, {}, options());
-    }
-    if (ec)
-        return retry::make_failure(errc::bad_json, ec.message());
-    return v;
 }
 
 } // namespace holdfast::opencode

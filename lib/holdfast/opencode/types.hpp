@@ -6,6 +6,7 @@
 
 #include <boost/json/fwd.hpp>
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -13,6 +14,15 @@
 #include <vector>
 
 namespace holdfast::opencode {
+
+/// Bytes of an id; those of OpenCode have about thirty.
+inline constexpr std::size_t max_id_size = 256;
+
+/// Whether this may be the id of a session, message or request: not empty, not longer than max_id_size, and not "." or
+/// "..", which would make a path lead elsewhere. What a server tells of anything else is refused.
+[[nodiscard]] constexpr bool is_usable_id(std::string_view id) noexcept {
+    return !id.empty() && id.size() <= max_id_size && id != "." && id != "..";
+}
 
 /// An error as a message, an event or an error body carries it.
 struct api_error {
@@ -140,6 +150,9 @@ struct question_request {
 [[nodiscard]] result<session_status> parse_status(const boost::json::value& v, std::string_view path);
 [[nodiscard]] result<message_info> parse_message_info(const boost::json::value& v, std::string_view path);
 [[nodiscard]] result<part> parse_part(const boost::json::value& v, std::string_view path);
+/// A message with its info alone; null `parts`: it has none, which is an error for parse_message().
+[[nodiscard]] result<message> parse_message_head(const boost::json::value& v, std::string_view path,
+                                                 const boost::json::array*& parts);
 [[nodiscard]] result<message> parse_message(const boost::json::value& v, std::string_view path);
 [[nodiscard]] result<permission_request> parse_permission(const boost::json::value& v, std::string_view path);
 [[nodiscard]] result<question_request> parse_question(const boost::json::value& v, std::string_view path);
@@ -148,8 +161,8 @@ struct question_request {
 [[nodiscard]] api_error parse_api_error(const boost::json::value& v);
 [[nodiscard]] api_error parse_error_body(std::string_view body);
 
-/// Parses JSON text with the library's limits (depth 512) and mends lone surrogate escapes ("\ud800" becomes
-/// U+FFFD), which Boost.JSON would refuse.
+/// Parses JSON text with the library's limits (depth 512, 300,000 values, 50,000 members of one object) and mends lone
+/// surrogate escapes ("\ud800" becomes U+FFFD), which Boost.JSON would refuse. Errors: bad_json, body_too_large.
 [[nodiscard]] result<boost::json::value> parse_json(std::string_view text);
 
 } // namespace holdfast::opencode

@@ -507,10 +507,6 @@ void event_source::note_progress() noexcept {
     core_->note_progress();
 }
 
-void event_source::note_progress() noexcept {
-    core_->note_progress();
-}
-
 const source_statistics& event_source::statistics() const noexcept {
     return core_->statistics();
 }
