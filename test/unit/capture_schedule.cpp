@@ -307,7 +307,7 @@ BOOST_AUTO_TEST_CASE(jitter_is_an_option_and_only_shortens) {
 // --- long outages
 
 BOOST_AUTO_TEST_CASE(doubling_waits_as_long_again_as_it_has_failed_up_to_24_minutes) {
-    const auto policy = stretched(retry::doubling_stretches());
+    const auto policy = stretched(retry::long_outage_stretches());
     check(captured(policy).delays(refused, 10), {20, 40, 60, 120, 240, 480, 960, 1440, 1440, 1440});
     check(captured(policy).delays(timed_out, 11), {10, 20, 40, 60, 120, 240, 480, 960, 1440, 1440, 1440});
 }
@@ -332,7 +332,7 @@ BOOST_AUTO_TEST_CASE(a_success_a_wake_and_a_move_end_the_stretch) {
                          +[](capture_state& state) {
                              state.at(endpoint("http", "b.test", 1));
                          }};
-    for (const auto& stretches : {retry::doubling_stretches(), retry::hourly_stretches()})
+    for (const auto& stretches : {retry::long_outage_stretches(), retry::hourly_stretches()})
         for (const auto end : end_it) {
             captured run(stretched(stretches));
             run.attempts_within(7 * hour, refused);
@@ -353,7 +353,7 @@ BOOST_AUTO_TEST_CASE(a_day_of_a_thousand_dead_ports_makes_at_most_80_probes_of_e
     for (const auto jitter : {retry::jitter::none, retry::jitter::equal})
         for (const auto& f : {refused, timed_out})
             for (std::uint64_t seed = 0; seed < 1000; ++seed) {
-                captured run(stretched(retry::doubling_stretches(), jitter));
+                captured run(stretched(retry::long_outage_stretches(), jitter));
                 run.random.seed(seed);
                 BOOST_TEST_REQUIRE(run.attempts_within(day, f) <= 80u, f.message);
             }
@@ -361,7 +361,7 @@ BOOST_AUTO_TEST_CASE(a_day_of_a_thousand_dead_ports_makes_at_most_80_probes_of_e
 
 BOOST_AUTO_TEST_CASE(not_even_the_shortest_delays_that_jitter_can_draw_make_more_than_80_probes) {
     for (const auto& f : {refused, timed_out}) {
-        capture_state state(stretched(retry::doubling_stretches(), retry::jitter::equal));
+        capture_state state(stretched(retry::long_outage_stretches(), retry::jitter::equal));
         std::size_t attempts = 0;
         for (auto now = t0; now < t0 + day; now = state.next_try(), ++attempts)
             state.failed(f, now, 0);
@@ -375,7 +375,7 @@ BOOST_AUTO_TEST_CASE(how_many_probes_a_day_takes_by_policy) {
         std::size_t refused, timed_out;
     };
     for (const auto& each : {row{{}, 1441, 1442}, row{retry::hourly_stretches(), 175, 176},
-                             row{retry::doubling_stretches(), 66, 67}}) {
+                             row{retry::long_outage_stretches(), 66, 67}}) {
         BOOST_TEST(captured(stretched(each.stretches)).attempts_within(day, refused) == each.refused);
         BOOST_TEST(captured(stretched(each.stretches)).attempts_within(day, timed_out) == each.timed_out);
     }

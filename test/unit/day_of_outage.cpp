@@ -38,10 +38,10 @@ opencode::server_config patient() {
     opencode::server_config config;
     config.policy.max_attempts = retry::unlimited;
     config.policy.jitter = retry::jitter::equal;
-    config.policy.stretches = retry::doubling_stretches();
+    config.policy.stretches = retry::long_outage_stretches();
     config.capture.tick = minutes(1); // what is well is not the matter here
     config.capture.retry.jitter = retry::jitter::equal;
-    config.capture.retry.stretches = retry::doubling_stretches();
+    config.capture.retry.stretches = retry::long_outage_stretches();
     return config;
 }
 

@@ -45,7 +45,7 @@ struct thousand_streams {
             stream::source_config config;
             config.policy.max_attempts = retry::unlimited;
             config.policy.jitter = retry::jitter::equal;
-            config.policy.stretches = retry::doubling_stretches();
+            config.policy.stretches = retry::long_outage_stretches();
             config.stall_timeout = duration::zero();
             config.locate = [url = http::parse_url(to_string(where) + "/event").value()] {
                 stream::location here;

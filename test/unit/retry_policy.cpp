@@ -456,7 +456,7 @@ BOOST_AUTO_TEST_CASE(no_preset_is_stretched) {
 }
 
 BOOST_AUTO_TEST_CASE(stretches_rise) {
-    for (const auto& all : {doubling_stretches(), hourly_stretches()})
+    for (const auto& all : {long_outage_stretches(), hourly_stretches()})
         BOOST_TEST(std::is_sorted(all.begin(), all.end(), [](const stretch& a, const stretch& b) {
             return a.from < b.from && a.every < b.every;
         }));
@@ -569,7 +569,7 @@ BOOST_AUTO_TEST_CASE(doubling_makes_at_most_80_attempts_in_a_day_even_with_the_s
     for (const auto& preset : {session_stream(), capture()})
         for (const auto kind : {jitter::none, jitter::equal})
             for (const auto& f : {refused, make_failure(errc::cut)}) {
-                const auto p = stretched(preset, doubling_stretches(), kind);
+                const auto p = stretched(preset, long_outage_stretches(), kind);
                 BOOST_TEST(attempts_in_a_day(p, f, shortest) <= 80u);
                 for (int i = 0; i < 1000; ++i)
                     BOOST_TEST_REQUIRE(attempts_in_a_day(p, f, std::ref(random)) <= 80u);
@@ -586,12 +586,12 @@ BOOST_AUTO_TEST_CASE(how_many_attempts_a_day_of_one_outage_takes) {
     const failure cut = make_failure(errc::cut);
     for (const row& each : std::vector<row>{{session_stream(), {}, cut, 2884},
                                             {session_stream(), hourly_stretches(), cut, 238},
-                                            {session_stream(), doubling_stretches(), cut, 70},
+                                            {session_stream(), long_outage_stretches(), cut, 70},
                                             {capture(), {}, cut, 1442},
                                             {capture(), hourly_stretches(), cut, 176},
                                             {capture(), hourly_stretches(), refused, 175},
-                                            {capture(), doubling_stretches(), cut, 67},
-                                            {capture(), doubling_stretches(), refused, 66}})
+                                            {capture(), long_outage_stretches(), cut, 67},
+                                            {capture(), long_outage_stretches(), refused, 66}})
         BOOST_TEST(attempts_in_a_day(stretched(each.preset, each.stretches), each.f, std::mt19937_64()) ==
                    each.attempts);
 }

@@ -394,8 +394,8 @@ CO_TEST_CASE(a_server_that_is_not_there_yet_is_waited_for, a_followed_server) {
 
 CO_TEST_CASE(many_sessions_of_one_dead_server_make_one_probe_at_a_time_and_at_most_80_a_day, a_followed_server) {
     config.capture.retry.jitter = retry::jitter::equal;
-    config.capture.retry.stretches = retry::doubling_stretches();
-    config.policy.stretches = retry::doubling_stretches();
+    config.capture.retry.stretches = retry::long_outage_stretches();
+    config.policy.stretches = retry::long_outage_stretches();
     config.policy.jitter = retry::jitter::equal;
     start();
     std::vector<std::string> ids;
@@ -625,6 +625,44 @@ CO_TEST_CASE(what_many_short_turns_said_between_two_looks_is_told_though_another
     co_await somebody_prompts(id, "msg_long", "#slow:4000");
     co_await pass(seconds(70));
     BOOST_TEST(told[id]->all<settlement>().size() == 15u);
+    co_await end();
+}
+
+CO_TEST_CASE(a_stream_that_is_had_again_ends_the_wait_of_all_looks, a_followed_server) {
+    config.policy.max_delay = seconds(30);
+    start();
+    const auto streamed = co_await new_session();
+    const auto captured = co_await new_session("/elsewhere");
+    const auto stream = follow(streamed, follow_by::stream);
+    const auto looks = follow(captured, follow_by::capture);
+    co_await pass(seconds(10));
+    world.net().outage(here, memory_network::behaviour::refuse);
+    host->model().cut_streams(world.time().now());
+    host->pump();
+    co_await pass(seconds(150));
+    world.net().outage(here, std::nullopt);
+    while (!stream.view().streamed)
+        co_await pass(milliseconds(100));
+    co_await pass(milliseconds(500));
+    BOOST_TEST(!looks.view().trouble.has_value());
+    co_await end();
+}
+
+CO_TEST_CASE(in_the_first_hour_a_server_that_is_back_is_noticed_within_the_longest_delay, a_followed_server) {
+    config.policy.stretches = config.capture.retry.stretches = retry::long_outage_stretches();
+    start();
+    const auto id = co_await new_session();
+    const auto feed = follow(id, follow_by::stream);
+    for (const auto away : {seconds(150), seconds(1500), seconds(3400)}) {
+        co_await pass(seconds(70));
+        world.net().outage(here, memory_network::behaviour::refuse);
+        host->model().cut_streams(world.time().now());
+        host->pump();
+        co_await pass(away);
+        world.net().outage(here, std::nullopt);
+        co_await pass(seconds(31));
+        BOOST_TEST(feed.view().streamed, "after " << away.count() << " s");
+    }
     co_await end();
 }
 

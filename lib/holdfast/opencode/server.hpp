@@ -150,7 +150,7 @@ struct session_view {
     std::optional<time_point> seen;       ///< when the server last told anything of it, by stream or snapshot
     std::optional<retry::failure> trouble; ///< why neither is had just now
     unsigned failures = 0;                ///< consecutive, of what is in trouble
-    std::optional<time_point> next_try;   ///< while in trouble
+    std::optional<time_point> next_try;   ///< while in trouble; nothing: not before a wake(), see retry::is_final()
 };
 
 /// A session followed: the turns of whoever prompts it. A cheap handle; what is not taken waits, bounded as the queue

@@ -409,6 +409,8 @@ void session_core::on_live() {
     live_ = true;
     repairing_ = false;
     stream_trouble_.reset();
+    if (world().in_trouble())
+        server_->endpoint_answers();
     if (!stranger_) {
         contact_lost_ = false;
         capture_.succeeded();
@@ -421,7 +423,9 @@ void session_core::on_live() {
 void session_core::on_interrupted(const stream::item& why) {
     live_ = repairing_ = false;
     contact_lost_ = true;
-    stream_trouble_ = {why.failure, why.attempt > 0 ? why.attempt - 1 : 0, later(world().now(), why.retry_in)};
+    stream_trouble_ = {why.failure, why.attempt > 0 ? why.attempt - 1 : 0, std::nullopt};
+    if (why.what != stream::item::kind::gave_up)
+        stream_trouble_->next_try = later(world().now(), why.retry_in);
     server_->look_soon();
     if (why.what == stream::item::kind::gave_up) // on_give_up() asks, and the settlement tells it
         return tracker_.broken_off(why.failure, world().now());

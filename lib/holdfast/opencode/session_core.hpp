@@ -248,7 +248,7 @@ private:
     struct stream_trouble {
         failure why;
         unsigned failures = 0;
-        time_point next_try;
+        std::optional<time_point> next_try;
     };
 
     std::shared_ptr<server_core> server_;
@@ -339,6 +339,8 @@ public:
     [[nodiscard]] feed follow(std::string id, follow_by how);
     /// A session is to be looked at, or sooner.
     void look_soon();
+    /// A stream is had again: who waits to look at the endpoint need not.
+    void endpoint_answers() { captures_.endpoint_answers(); }
     [[nodiscard]] std::vector<std::shared_ptr<session_core>> captured() const;
     /// A stream of ours sees to the endpoint, which does not answer.
     [[nodiscard]] bool streams_probe() const;

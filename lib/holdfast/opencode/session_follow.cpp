@@ -64,7 +64,8 @@ session_view session_core::view() const {
     if (capture_.last()) {
         shown.trouble = capture_.last()->why;
         shown.failures = capture_.failures();
-        shown.next_try = capture_.next_try();
+        if (capture_.next_try() != time_point::max())
+            shown.next_try = std::max(capture_.next_try(), world().now());
     } else if (stream_trouble_) {
         shown.trouble = stream_trouble_->why;
         shown.failures = stream_trouble_->failures;
