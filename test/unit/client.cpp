@@ -8,7 +8,11 @@
 #include <holdfast/opencode/server.hpp>
 #include <holdfast/runtime/task_scope.hpp>
 
+#include <map>
+#include <memory>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 using namespace holdfast;
@@ -77,3 +81,31 @@ CO_TEST_CASE(calls_go_by_the_proxy_that_the_transport_names, asked_server) {
     BOOST_TEST(seen.has_value());
     BOOST_TEST(answers.requests().back().target() == "http://far.test/global/health");
 }
+
+CO_TEST_CASE(a_directory_is_told_in_a_field_encoded_once, asked_server) {
+    opencode::client server(world.rt(), http::parse_url("http://127.0.0.1:4096").value(), {});
+    answers.play_ever_after({test::send(test::response(200, "application/json", "{}"))});
+    struct row {
+        const char* directory;
+        const char* sent;
+    };
+    for (const auto& each : {row{"/p%41", "%2Fp%2541"}, row{"/a b", "%2Fa%20b"},
+                             row{"/caf\xc3\xa9\r\n", "%2Fcaf%C3%A9%0D%0A"}, row{"", ""}}) {
+        const auto seen = co_await server.status(each.directory);
+        BOOST_TEST(seen.has_value());
+        BOOST_TEST(answers.requests().back().header("x-opencode-directory") == each.sent);
+        BOOST_TEST(answers.requests().back().target() == "/session/status");
+    }
+}
+
+CO_TEST_CASE(sessions_of_a_directory_that_no_query_can_name_are_picked_here, asked_server) {
+    opencode::client server(world.rt(), http::parse_url("http://127.0.0.1:4096").value(), {});
+    answers.play_ever_after({test::send(test::response(
+        200, "application/json", R"([{"id":"ses_1","directory":"/pA"},{"id":"ses_2","directory":"/p%41"}])"))});
+    const auto listed = co_await server.list_sessions("/p%41");
+    BOOST_TEST_REQUIRE(listed.has_value());
+    BOOST_TEST_REQUIRE(listed->size() == 1u);
+    BOOST_TEST(listed->front().id == "ses_2");
+    BOOST_TEST(answers.requests().back().target() == "/session");
+}
+

@@ -838,3 +838,33 @@ CO_TEST_CASE(a_session_is_named_in_the_log_as_its_owner_calls_it, held_server) {
     BOOST_TEST(tags == (std::vector<std::string>{"run 17", "the server"}), boost::test_tools::per_element());
     co_await end();
 }
+// --- directories
+
+CO_TEST_CASE(a_session_in_a_directory_with_a_percent_sign_is_held_there, held_server) {
+    start();
+    auto made = co_await server->create_session({}, "/p%41");
+    BOOST_TEST_REQUIRE(made.has_value());
+    BOOST_TEST(made->directory() == "/p%41");
+    const auto all = co_await run_turn(*made, "#plain");
+    BOOST_TEST(to_string(all.end().outcome) == "completed", all.ending());
+    co_await end();
+}
+
+CO_TEST_CASE(a_session_that_the_server_makes_elsewhere_is_reported, held_server) {
+    start();
+    for (const char* const asked : {"/a/../b", "/b/"}) {
+        const auto made = co_await server->create_session({}, asked);
+        BOOST_TEST_REQUIRE(made.has_value());
+        BOOST_TEST(made->directory() == "/b");
+    }
+    const auto relative = co_await server->create_session({}, "c");
+    BOOST_TEST_REQUIRE(relative.has_value());
+    std::vector<std::string> told;
+    for (const auto& record : world.logs())
+        if (record.event == "session.elsewhere")
+            told.push_back(record.error_message);
+    BOOST_TEST(told == std::vector<std::string>{"the session is in directory /c, not in c as requested"},
+               boost::test_tools::per_element());
+    co_await end();
+}
+

@@ -18,11 +18,6 @@ namespace {
 
 namespace json = boost::json;
 
-std::string with_directory(std::string path, std::string_view directory) {
-    if (directory.empty())
-        return path;
-    path += path.find('?') == std::string::npos ? '?' : '&';
-    return path + "directory=" + http::percent_encode(directory);
 }
 
 std::string session_path(std::string_view session, std::string_view rest = {}) {
@@ -138,6 +133,13 @@ failure make_api_failure(const http::response& answer, wall_time now) {
     return why;
 }
 
+std::vector<http::header> directory_header(std::string_view directory) {
+    std::vector<http::header> headers;
+    if (!directory.empty())
+        headers.push_back({"x-opencode-directory", http::percent_encode(directory)});
+    return headers;
+}
+
 std::string id_maker::make(std::string_view prefix) {
     static constexpr std::string_view digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     const auto ms = std::chrono::duration_cast<milliseconds>(world_.wall_now().time_since_epoch()).count();
@@ -180,8 +182,10 @@ net::awaitable<result<http::response>> client::exchange(http::request what) {
     co_return std::move(*got);
 }
 
-net::awaitable<result<json::value>> client::call(std::string method, std::string target, std::string body) {
+net::awaitable<result<json::value>> client::call(std::string method, std::string target, std::string body,
+                                                  std::string directory) {
     http::request what;
+    what.headers = directory_header(directory);
     what.method = std::move(method);
     what.target = base_.with_path(target).target;
     what.headers.push_back({"Accept", "application/json"});
@@ -203,8 +207,9 @@ net::awaitable<result<json::value>> client::call(std::string method, std::string
     co_return std::move(*value);
 }
 
-net::awaitable<result<void>> client::command(std::string method, std::string target, std::string body) {
-    auto done = co_await call(std::move(method), std::move(target), std::move(body));
+net::awaitable<result<void>> client::command(std::string method, std::string target, std::string body,
+                                             std::string directory) {
+    auto done = co_await call(std::move(method), std::move(target), std::move(body), std::move(directory));
     if (!done)
         co_return done.error();
     co_return result<void>();
@@ -243,7 +248,7 @@ net::awaitable<result<session_info>> client::create_session(session_request what
     if (!what.agent.empty())
         body["agent"] = what.agent;
     auto text = body_text(body);
-    auto got = co_await call("POST", with_directory("/session", directory), std::move(text));
+    auto got = co_await call("POST", "/session", std::move(text), std::move(directory));
     if (!got)
         co_return got.error();
     co_return parse_session(*got, "session");
@@ -257,10 +262,19 @@ net::awaitable<result<session_info>> client::get_session(std::string session) {
 }
 
 net::awaitable<result<std::vector<session_info>>> client::list_sessions(std::string directory) {
-    auto got = co_await call("GET", with_directory("/session", directory), {});
+    // Only a query makes the server leave out the sessions of other directories; one that it would decode wrongly, twice,
+    // is done without.
+    const bool by_query = !directory.empty() && directory.find('%') == std::string::npos;
+    std::string target = "/session";
+    if (by_query)
+        target += "?directory=" + http::percent_encode(directory);
+    auto got = co_await call("GET", std::move(target), {}, directory);
     if (!got)
         co_return got.error();
-    co_return parse_list<session_info>(*got, "session", parse_session);
+    auto all = parse_list<session_info>(*got, "session", parse_session);
+    if (all && !directory.empty() && !by_query)
+        std::erase_if(*all, [&](const session_info& each) { return each.directory != directory; });
+    co_return all;
 }
 
 net::awaitable<result<std::vector<session_info>>> client::children(std::string session) {
@@ -275,7 +289,7 @@ net::awaitable<result<void>> client::delete_session(std::string session) {
 }
 
 net::awaitable<result<std::map<std::string, session_status>>> client::status(std::string directory) {
-    auto got = co_await call("GET", with_directory("/session/status", directory), {});
+    auto got = co_await call("GET", "/session/status", {}, std::move(directory));
     if (!got)
         co_return got.error();
     const auto* object = got->if_object();
@@ -338,7 +352,7 @@ net::awaitable<result<void>> client::abort(std::string session) {
 }
 
 net::awaitable<result<std::vector<permission_request>>> client::permissions(std::string directory) {
-    auto got = co_await call("GET", with_directory("/permission", directory), {});
+    auto got = co_await call("GET", "/permission", {}, std::move(directory));
     if (!got)
         co_return got.error();
     co_return parse_list<permission_request>(*got, "permission", parse_permission);
@@ -349,12 +363,11 @@ net::awaitable<result<void>> client::reply_permission(std::string id, std::strin
     json::object body{{"reply", reply}};
     if (!message.empty())
         body["message"] = message;
-    return command("POST", with_directory("/permission/" + http::percent_encode(id) + "/reply", directory),
-                   body_text(body));
+    return command("POST", "/permission/" + http::percent_encode(id) + "/reply", body_text(body), std::move(directory));
 }
 
 net::awaitable<result<std::vector<question_request>>> client::questions(std::string directory) {
-    auto got = co_await call("GET", with_directory("/question", directory), {});
+    auto got = co_await call("GET", "/question", {}, std::move(directory));
     if (!got)
         co_return got.error();
     co_return parse_list<question_request>(*got, "question", parse_question);
@@ -371,16 +384,15 @@ net::awaitable<result<void>> client::reply_question(std::string id, std::vector<
     }
     json::object body;
     body["answers"] = std::move(list);
-    return command("POST", with_directory("/question/" + http::percent_encode(id) + "/reply", directory),
-                   body_text(body));
+    return command("POST", "/question/" + http::percent_encode(id) + "/reply", body_text(body), std::move(directory));
 }
 
 net::awaitable<result<void>> client::reject_question(std::string id, std::string directory) {
-    return command("POST", with_directory("/question/" + http::percent_encode(id) + "/reject", directory), "{}");
+    return command("POST", "/question/" + http::percent_encode(id) + "/reject", "{}", std::move(directory));
 }
 
 net::awaitable<result<void>> client::dispose(std::string directory) {
-    return command("POST", with_directory("/instance/dispose", directory), {});
+    return command("POST", "/instance/dispose", {}, std::move(directory));
 }
 
 std::vector<http::header> client::credentials() const {
@@ -390,8 +402,8 @@ std::vector<http::header> client::credentials() const {
     return headers;
 }
 
-http::url client::event_url(std::string_view directory) const {
-    return base_.with_path(with_directory("/event", directory));
+http::url client::event_url() const {
+    return base_.with_path("/event");
 }
 
 http::url client::global_event_url() const {

@@ -134,21 +134,25 @@ public:
 
     /// What every request carries: the Authorization of a bearer token, or nothing (the URL's own is added later).
     [[nodiscard]] std::vector<http::header> credentials() const;
-    /// The URL of the directory's event stream.
-    [[nodiscard]] http::url event_url(std::string_view directory) const;
+    /// The URL of a directory's event stream, which the field of directory_header() chooses.
+    [[nodiscard]] http::url event_url() const;
     /// The URL of the stream of all directories.
     [[nodiscard]] http::url global_event_url() const;
 
 private:
     [[nodiscard]] net::awaitable<result<http::response>> exchange(http::request what);
-    [[nodiscard]] net::awaitable<result<boost::json::value>> call(std::string method, std::string target,
-                                                                  std::string body);
-    [[nodiscard]] net::awaitable<result<void>> command(std::string method, std::string target, std::string body);
+    [[nodiscard]] net::awaitable<result<boost::json::value>> call(std::string method, std::string target, std::string body,
+                                                                  std::string directory = {});
+    [[nodiscard]] net::awaitable<result<void>> command(std::string method, std::string target, std::string body,
+                                                       std::string directory = {});
 
     runtime* world_;
     http::url base_;
     client_config config_;
 };
+
+/// The field that tells a request's directory: a query is decoded twice by the server, this once. None for an empty one.
+[[nodiscard]] std::vector<http::header> directory_header(std::string_view directory);
 
 /// The server's answer to an error as a failure: its status, its own words, its body.
 [[nodiscard]] failure make_api_failure(const http::response& answer, wall_time now);

@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <charconv>
 #include <exception>
+#include <filesystem>
 #include <utility>
 
 namespace holdfast::opencode {
@@ -26,6 +27,17 @@ namespace detail {
 namespace {
 
 constexpr unsigned first_minor_with_event_streams = 15;
+
+/// Whether they name one directory, as far as names tell: the server resolves links too.
+bool is_same_directory(const std::string& asked, const std::string& made) {
+    const auto plain = [](const std::string& name) {
+        auto text = std::filesystem::path(name).lexically_normal().string();
+        if (text.size() > 1 && text.ends_with('/'))
+            text.pop_back();
+        return text;
+    };
+    return plain(asked) == plain(made);
+}
 
 } // namespace
 
@@ -218,10 +230,23 @@ net::awaitable<result<server_info>> server_core::ready() {
 net::awaitable<result<session>> server_core::create_session(session_request what, std::string directory) {
     const auto self = shared_from_this();
     auto server = rest();
-    auto made = co_await server.create_session(std::move(what), std::move(directory));
+    auto made = co_await server.create_session(std::move(what), directory);
     if (!made)
         co_return made.error();
+    if (!directory.empty() && !is_same_directory(directory, made->directory))
+        log_elsewhere(*made, directory);
     co_return session(hold(std::move(*made))->lease());
+}
+
+void server_core::log_elsewhere(const session_info& made, const std::string& asked) const {
+    log_record record;
+    record.level = log_level::warn;
+    record.event = "session.elsewhere";
+    record.endpoint = to_string(last_up_.where);
+    record.session = made.id;
+    record.tag = config.tag;
+    record.error_message = "the session is in directory " + made.directory + ", not in " + asked + " as requested";
+    world.log(record);
 }
 
 net::awaitable<result<session>> server_core::open_session(std::string id) {
@@ -323,13 +348,15 @@ std::shared_ptr<directory_stream> server_core::start_stream(const std::string& d
     held = std::make_shared<directory_stream>();
     held->key = stream_key(directory);
     stream::hub_config hub;
-    hub.source.locate = [this, key = held->key] { // the hub runs in our scope
+    hub.source.locate = [this] { // the hub runs in our scope
         auto where = locate();
         const client server(world, std::move(where.url));
-        where.url = config.global_stream ? server.global_event_url() : server.event_url(key);
+        where.url = config.global_stream ? server.global_event_url() : server.event_url();
         return where;
     };
     hub.source.headers = rest().credentials();
+    for (auto& each : directory_header(held->key))
+        hub.source.headers.push_back(std::move(each));
     hub.source.policy = config.policy;
     hub.source.transport = config.rest.transport;
     hub.source.stall_timeout = config.stall_timeout;

@@ -363,6 +363,7 @@ public:
 private:
     [[nodiscard]] stream::location locate() const;
     void move_to(const http::url& there) const;
+    void log_elsewhere(const session_info& made, const std::string& asked) const;
     [[nodiscard]] std::string stream_key(const std::string& directory) const;
     [[nodiscard]] std::shared_ptr<session_core> hold(session_info info);
     [[nodiscard]] net::awaitable<void> run_root();
