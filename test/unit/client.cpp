@@ -109,3 +109,90 @@ CO_TEST_CASE(sessions_of_a_directory_that_no_query_can_name_are_picked_here, ask
     BOOST_TEST(answers.requests().back().target() == "/session");
 }
 
+CO_TEST_CASE(a_rejected_password_is_said_in_words, asked_server) {
+    opencode::client server(world.rt(), http::parse_url("http://127.0.0.1:4096").value(), {});
+    answers.play_ever_after({test::send(test::response(401, "", "", "WWW-Authenticate: Basic realm=\"x\"\r\n"))});
+    const auto seen = co_await server.health();
+    BOOST_TEST_REQUIRE(seen.has_error());
+    BOOST_TEST(seen.error().status == 401);
+    BOOST_TEST(seen.error().message == "authentication failed: the server rejected the user name or password");
+}
+
+namespace {
+
+/// Answers each route with what is written for it, any other with the web app of 2.x.
+struct routes : test::in_simulated_world, testing::simulated_server {
+    const endpoint where{"http", "127.0.0.1", 4096};
+    std::map<std::string, std::string> answers;
+    std::string otherwise = test::response(200, "text/html", "<html>");
+    std::vector<std::string> asked;
+
+    routes() { world.net().listen(where, *this); }
+    void accepted(testing::wire_id) override {}
+    void closed(testing::wire_id) override {}
+    void received(testing::wire_id wire, std::string_view bytes) override {
+        const auto path = std::string(bytes.substr(4, bytes.find(" HTTP") - 4));
+        asked.push_back(path);
+        const auto found = answers.find(path);
+        world.net().send(wire, found == answers.end() ? otherwise : found->second);
+    }
+    net::awaitable<failure> why_not() {
+        opencode::client server(world.rt(), http::parse_url(to_string(where)).value(), {});
+        const auto seen = co_await server.health();
+        BOOST_TEST_REQUIRE(seen.has_error());
+        co_return seen.error();
+    }
+};
+
+} // namespace
+
+namespace {
+
+std::string json_answer(std::string_view body, int status = 200) {
+    return test::response(status, "application/json", body);
+}
+
+// What 2.x says where 1.x tells its version.
+const std::vector<std::string> no_version_1{test::response(200, "text/html", "<html>"), test::response(404, "", ""),
+                                            test::response(405, "", ""), json_answer(R"({"version":"2.0.1"})")};
+const std::vector<std::string> no_version_2{
+    test::response(404, "", ""), json_answer(R"({"version":"2.0.1"})", 503), json_answer(R"({"healthy":true})"),
+    json_answer("[2]"), test::response(200, "text/html", R"({"version":"2.0.1"})")};
+
+} // namespace
+
+CO_TEST_CASE(a_server_of_version_2_is_called_so_whichever_of_its_routes_tells_it, routes) {
+    for (const char* const route : {"/api/info", "/api/health"})
+        for (const auto& old : no_version_1) {
+            answers.clear();
+            answers["/global/health"] = old;
+            answers[route] = json_answer(R"({"version":"2.0.1","pid":7})");
+            const auto why = co_await why_not();
+            BOOST_TEST((why.code == errc::unsupported_version), why.message);
+            BOOST_TEST(why.message.ends_with(
+                "this is OpenCode 2.x (it says version 2.0.1), which this version does not speak yet"), why.message);
+        }
+}
+
+CO_TEST_CASE(what_is_no_opencode_is_not_called_one, routes) {
+    for (const auto& odd : no_version_2) {
+        answers.clear();
+        answers["/api/info"] = answers["/api/health"] = odd;
+        const auto why = co_await why_not();
+        BOOST_TEST((why.code == errc::not_opencode), why.message);
+    }
+}
+
+CO_TEST_CASE(version_2_with_another_password_says_that, routes) {
+    answers["/api/info"] = test::response(401, "", "");
+    const auto why = co_await why_not();
+    BOOST_TEST(why.status == 401);
+}
+
+CO_TEST_CASE(a_server_that_fails_is_not_asked_for_version_2, routes) {
+    otherwise = test::response(500, "application/json", "{}");
+    const auto why = co_await why_not();
+    BOOST_TEST(why.status == 500);
+    BOOST_TEST(asked.size() == 1u);
+}
+

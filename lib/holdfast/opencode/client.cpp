@@ -123,7 +123,7 @@ failure make_api_failure(const http::response& answer, wall_time now) {
     if (answer.head.status == 404)
         why.code = errc::not_found;
     if (answer.head.status == 401) {
-        why.message += ": it wants a user and a password, and not these";
+        why.message = "authentication failed: the server rejected the user name or password";
         return why;
     }
     if (answer.body.empty())
@@ -215,6 +215,30 @@ net::awaitable<result<void>> client::command(std::string method, std::string tar
     co_return result<void>();
 }
 
+namespace {
+
+std::optional<std::string> version_in(const json::value& told) {
+    const auto* object = told.if_object();
+    const auto* version = object ? object->if_contains("version") : nullptr;
+    if (!version || !version->is_string())
+        return std::nullopt;
+    return std::string(version->get_string());
+}
+
+failure speaks_another_version(const std::string& version) {
+    const std::string what = version.starts_with("2.") ? "OpenCode 2.x (it says version " + version + ")"
+                                                       : "an OpenCode server of version " + version;
+    return retry::make_failure(errc::unsupported_version, "this is " + what + ", which this version does not speak yet",
+                               true);
+}
+
+/// Whether the route of 1.x is not there: 2.x serves its web app in its place, or nothing.
+bool has_no_such_route(const failure& why) {
+    return why.status == 404 || why.status == 405 || (why.code == errc::not_opencode && why.status == 200);
+}
+
+} // namespace
+
 net::awaitable<result<server_info>> client::health() {
     auto got = co_await call("GET", "/global/health", {});
     if (!got) {
@@ -226,17 +250,33 @@ net::awaitable<result<server_info>> client::health() {
         } else if (why.code == errc::bad_json) {
             why = retry::make_failure(errc::not_opencode, "/global/health did not answer with JSON", true);
         }
+        if (has_no_such_route(why))
+            why = co_await find_version_2(std::move(why));
         co_return why;
     }
-    const auto* object = got->if_object();
-    const auto* version = object ? object->if_contains("version") : nullptr;
-    if (!version || !version->is_string())
+    const auto version = version_in(*got);
+    if (!version)
         co_return retry::make_failure(errc::not_opencode, "/global/health told no version", true);
-    server_info info{std::string(version->get_string())};
-    if (!info.version.starts_with("1."))
-        co_return retry::make_failure(errc::unsupported_version, "it says version " + info.version + ", and this speaks 1.x",
-                                      true);
+    if (!version->starts_with("1."))
+        co_return speaks_another_version(*version);
+    server_info info;
+    info.version = *version;
     co_return info;
+}
+
+// /api/info from 2.0.4 on, /api/health before it. That one is answered by 1.x too, without a version.
+net::awaitable<failure> client::find_version_2(failure seen) {
+    for (const char* const route : {"/api/info", "/api/health"}) {
+        const auto told = co_await call("GET", route, {});
+        if (!told && told.error().status == 401)
+            co_return told.error();
+        const auto version = told ? version_in(*told) : std::nullopt;
+        if (version && !version->starts_with("1."))
+            co_return speaks_another_version(*version);
+        if (!told && !told.error().connected)
+            break;
+    }
+    co_return seen;
 }
 
 net::awaitable<result<session_info>> client::create_session(session_request what, std::string directory) {

@@ -99,7 +99,7 @@ public:
     [[nodiscard]] const http::url& base() const noexcept { return base_; }
 
     /// Also the check that this is an OpenCode server of major version 1: else not_opencode or
-    /// unsupported_version, in words that name what was found.
+    /// unsupported_version, in words that name what was found. OpenCode 2.x is found by its own routes.
     [[nodiscard]] net::awaitable<result<server_info>> health();
 
     [[nodiscard]] net::awaitable<result<session_info>> create_session(session_request what, std::string directory);
@@ -145,6 +145,7 @@ private:
                                                                   std::string directory = {});
     [[nodiscard]] net::awaitable<result<void>> command(std::string method, std::string target, std::string body,
                                                        std::string directory = {});
+    [[nodiscard]] net::awaitable<failure> find_version_2(failure seen);
 
     runtime* world_;
     http::url base_;

@@ -28,6 +28,15 @@ namespace {
 
 constexpr unsigned first_minor_with_event_streams = 15;
 
+// A stream says in the same words as a call why it is not let in.
+result<void> rejected_credentials(const http::response_head& head) {
+    if (head.status != 401)
+        return result<void>();
+    http::response answer;
+    answer.head = head;
+    return make_api_failure(answer, wall_time());
+}
+
 /// Whether they name one directory, as far as names tell: the server resolves links too.
 bool is_same_directory(const std::string& asked, const std::string& made) {
     const auto plain = [](const std::string& name) {
@@ -357,6 +366,7 @@ std::shared_ptr<directory_stream> server_core::start_stream(const std::string& d
     hub.source.headers = rest().credentials();
     for (auto& each : directory_header(held->key))
         hub.source.headers.push_back(std::move(each));
+    hub.source.inspect = rejected_credentials;
     hub.source.policy = config.policy;
     hub.source.transport = config.rest.transport;
     hub.source.stall_timeout = config.stall_timeout;
