@@ -868,3 +868,27 @@ CO_TEST_CASE(a_session_that_the_server_makes_elsewhere_is_reported, held_server)
     co_await end();
 }
 
+CO_TEST_CASE(a_turn_that_dies_in_a_directory_that_cannot_be_read_says_so, held_server) {
+    model.unreadable = {"/gone"};
+    start();
+    auto made = co_await server->create_session({}, "/gone");
+    BOOST_TEST_REQUIRE(made.has_value());
+    const auto all = co_await run_turn(*made, "#plain");
+    BOOST_TEST(to_string(all.end().outcome) == "lost", all.ending());
+    BOOST_TEST_REQUIRE(all.end().error.has_value());
+    BOOST_TEST(all.end().error->message == "the server cannot read the directory /gone");
+    co_await end();
+}
+
+CO_TEST_CASE(a_turn_whose_directory_can_be_read_ends_as_before, held_server) {
+    start();
+    auto session = co_await new_session();
+    auto turn = co_await session.prompt("#slow:100");
+    co_await world.rt().sleep_for(milliseconds(500));
+    host->model().restart(world.time().now());
+    host->pump();
+    const auto all = co_await hear(turn);
+    BOOST_TEST((all.end().rule == rule::unfinished), all.ending());
+    BOOST_TEST(!all.end().error.has_value());
+    co_await end();
+}

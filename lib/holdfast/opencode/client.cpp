@@ -328,6 +328,10 @@ net::awaitable<result<void>> client::delete_session(std::string session) {
     return command("DELETE", session_path(session), {});
 }
 
+net::awaitable<result<void>> client::read_directory(std::string directory) {
+    return command("GET", "/file?path=.", {}, std::move(directory));
+}
+
 net::awaitable<result<std::map<std::string, session_status>>> client::status(std::string directory) {
     auto got = co_await call("GET", "/session/status", {}, std::move(directory));
     if (!got)

@@ -108,6 +108,9 @@ public:
     [[nodiscard]] net::awaitable<result<std::vector<session_info>>> children(std::string session);
     [[nodiscard]] net::awaitable<result<void>> delete_session(std::string session);
 
+    /// Whether the server can read the directory: it has status 500 where it cannot, by which nothing else tells.
+    [[nodiscard]] net::awaitable<result<void>> read_directory(std::string directory);
+
     /// Sessions that are not idle.
     [[nodiscard]] net::awaitable<result<std::map<std::string, session_status>>> status(std::string directory);
 

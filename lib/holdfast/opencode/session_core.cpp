@@ -205,6 +205,7 @@ void session_core::close_turn(const std::string& message, outcome o, rule r, std
 }
 
 void session_core::close_all(outcome o, rule r, std::optional<settlement_error> error, reprompt safe) {
+    deliver_unexplained();
     std::vector<std::string> open;
     for (const auto& [message, core] : turns_)
         if (tracker_.is_open(message))
@@ -515,6 +516,10 @@ net::awaitable<void> session_core::supervise() {
     for (;;) {
         tracker_.tick(world().now());
         pump();
+        if (!unexplained_.empty()) {
+            co_await explain_endings();
+            continue;
+        }
         if (next_overdue_ask() <= world().now()) {
             co_await answer_overdue_asks();
             continue;
@@ -962,7 +967,38 @@ void session_core::on_opened(const std::string& message) {
     changed_.notify_all();
 }
 
+// A server that cannot read a session's directory drops its prompts without a word (OpenCode #39471).
 void session_core::hand_out(turn_tracker::output out) {
+    const auto* how = std::get_if<settlement>(&out.event);
+    const bool ends_without_an_end =
+        how && (how->rule == rule::never_answered || how->rule == rule::unfinished) && !how->error;
+    if (!ends_without_an_end || info_.directory.empty() || server_->stopping().requested())
+        return deliver(std::move(out));
+    unexplained_.push_back(std::move(out));
+    changed_.notify_all();
+}
+
+net::awaitable<void> session_core::explain_endings() {
+    const auto self = shared_from_this();
+    const auto directory = info_.directory;
+    auto server = server_->rest_for_looks();
+    const auto read = co_await server.read_directory(directory);
+    if (read || read.error().status != 500)
+        co_return deliver_unexplained();
+    settlement_error error;
+    error.cls = "server";
+    error.message = "the server cannot read the directory " + directory;
+    for (auto& out : unexplained_)
+        std::get<settlement>(out.event).error = error;
+    deliver_unexplained();
+}
+
+void session_core::deliver_unexplained() {
+    for (auto& out : std::exchange(unexplained_, {}))
+        deliver(std::move(out));
+}
+
+void session_core::deliver(turn_tracker::output out) {
     note_ask(out.message, out.event);
     if (const auto mine = open_.find(out.message); mine != open_.end()) {
         mine->second.used.heard(out.event, world().now());

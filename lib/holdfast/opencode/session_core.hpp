@@ -205,6 +205,9 @@ private:
     [[nodiscard]] net::awaitable<void> end_what_passed_a_limit();
     void pump();
     void hand_out(turn_tracker::output out);
+    [[nodiscard]] net::awaitable<void> explain_endings();
+    void deliver_unexplained();
+    void deliver(turn_tracker::output out);
     void on_opened(const std::string& message);
     void on_settled(const std::string& message, settlement& how);
     void log_followed() const;
@@ -281,6 +284,7 @@ private:
     time_point active_at_{};    ///< when something was last at work in it
     std::optional<time_point> seen_;
     std::optional<stream_trouble> stream_trouble_;
+    std::vector<turn_tracker::output> unexplained_; ///< settlements about which the server is asked first
     std::list<std::string> posting_; ///< prompts on their way, in the order in which they were asked for
     abort_source::registration stopping_;
 };

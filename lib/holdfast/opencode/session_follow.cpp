@@ -48,6 +48,7 @@ bool session_core::is_followed() const {
 }
 
 void session_core::close_feeds() {
+    deliver_unexplained();
     for (const auto& each : feeds_)
         if (const auto feed = each.lock())
             feed->events.close();

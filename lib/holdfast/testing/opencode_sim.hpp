@@ -87,6 +87,7 @@ public:
         duration restart_down = milliseconds(500); ///< after a kill: connections are refused
         duration startup_hang = milliseconds(700); ///< then: accepted and never answered, the start-up trap
         duration heartbeat = seconds(10);
+        std::vector<std::string> unreadable; ///< directories where prompts are taken and dropped without a word
         bool titles =
             true; ///< a session's first turn also renames it, as the real server's title request does
 
