@@ -196,3 +196,54 @@ CO_TEST_CASE(a_server_that_fails_is_not_asked_for_version_2, routes) {
     BOOST_TEST(asked.size() == 1u);
 }
 
+// --- ids and the server's clock
+
+BOOST_AUTO_TEST_CASE(an_id_is_of_the_servers_time_or_next_to_the_newest_whichever_is_later) {
+    testing::world world;
+    const auto at = [](long long ms) { return wall_time(milliseconds(ms)); };
+    const auto number = [&](std::optional<wall_time> time, std::string_view newest) {
+        const auto id = opencode::make_id("msg", time, newest, world.rt());
+        BOOST_TEST(id.size() == 30u);
+        BOOST_TEST(id.starts_with("msg_"));
+        return id.substr(4, 12);
+    };
+    BOOST_TEST(number(at(0x100), {}) == "000000100000");
+    BOOST_TEST(number(at(0x100), "msg_0000000fffffabc") == "000000100000");
+    BOOST_TEST(number(at(0x100), "msg_000000100000abc") == "000000100001");
+    BOOST_TEST(number(at(0x100), "msg_0000ffffffffabc") == "000100000000");
+    BOOST_TEST(number(std::nullopt, "msg_000000100000abc") == "000000100001");
+    BOOST_TEST(number(std::nullopt, {}) == "000000000001");
+    for (const char* const odd : {"msg_1", "msg_", "msg", "msg_00000010000g", "msg_ 00000100000"})
+        BOOST_TEST(number(at(0x100), odd) == "000000100000", odd);
+    BOOST_TEST(number(at(1'796'047'489'201), {}) == "22cc5c8b1000");
+}
+
+BOOST_AUTO_TEST_CASE(ids_of_the_servers_form_are_compared_as_it_compares_them) {
+    using opencode::is_newer_id;
+    BOOST_TEST(is_newer_id("msg_000000000002a", "msg_000000000001z"));
+    BOOST_TEST(is_newer_id("msg_000000000001b", "msg_000000000001a"));
+    BOOST_TEST(!is_newer_id("msg_000000000001a", "msg_000000000001a"));
+    BOOST_TEST(!is_newer_id("msg_zz", "msg_000000000001a"));
+    BOOST_TEST(is_newer_id("msg_000000000001a", "msg_zz"));
+    BOOST_TEST(is_newer_id("msg_000000000001a", ""));
+}
+
+CO_TEST_CASE(the_servers_clock_is_what_its_last_answer_says_and_the_time_since, asked_server) {
+    const auto clock = std::make_shared<opencode::server_clock>();
+    opencode::client server(world.rt(), http::parse_url("http://127.0.0.1:4096").value(), {}, clock);
+    BOOST_TEST(!clock->at_least(world.time().now()).has_value());
+    for (const char* const odd : {"", "Date: yesterday\r\n"}) {
+        answers.play_ever_after({test::send(test::response(200, "application/json", "{}", odd))});
+        const auto seen = co_await server.status({});
+        BOOST_TEST(seen.has_value());
+        BOOST_TEST(!clock->at_least(world.time().now()).has_value());
+    }
+    answers.play_ever_after(
+        {test::send(test::response(200, "application/json", "{}", "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n"))});
+    const auto seen = co_await server.status({});
+    BOOST_TEST(seen.has_value());
+    co_await world.rt().sleep_for(seconds(5));
+    const auto told = clock->at_least(world.time().now());
+    BOOST_TEST_REQUIRE(told.has_value());
+    BOOST_TEST((*told == wall_time(seconds(784'111'777 + 5))));
+}

@@ -211,4 +211,10 @@ std::optional<duration> parse_retry_after(std::string_view value, wall_time now)
     return saturated(std::max(wait, std::chrono::seconds(0)));
 }
 
+std::optional<wall_time> parse_date(std::string_view value, wall_time now) noexcept {
+    const date today(std::chrono::floor<std::chrono::days>(now));
+    const auto when = parse_date(trim(value), today.year());
+    return when ? std::optional<wall_time>(*when) : std::nullopt;
+}
+
 } // namespace holdfast::http

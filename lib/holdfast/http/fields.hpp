@@ -25,4 +25,8 @@ namespace holdfast::http {
 /// for anything else: such a field is to be ignored.
 [[nodiscard]] std::optional<duration> parse_retry_after(std::string_view value, wall_time now) noexcept;
 
+/// A `Date` or another HTTP date in any of its three forms; `now` tells the century of the one with a two-digit year.
+/// Nothing for anything else.
+[[nodiscard]] std::optional<wall_time> parse_date(std::string_view value, wall_time now) noexcept;
+
 } // namespace holdfast::http

@@ -18,6 +18,21 @@ namespace {
 
 namespace json = boost::json;
 
+constexpr std::uint64_t id_numbers = std::uint64_t(1) << 48; // as many as 12 hex digits tell
+
+// The server's own ids: of their milliseconds times 4096 the lowest 48 bits.
+std::uint64_t id_number(wall_time at) {
+    const auto ms = std::chrono::duration_cast<milliseconds>(at.time_since_epoch()).count();
+    return static_cast<std::uint64_t>(ms) * 4096 % id_numbers;
+}
+
+/// The number in an id of the server's form; nothing: it has another form.
+std::optional<std::uint64_t> id_number(std::string_view id) {
+    const auto digits = id.substr(std::min(id.size(), id.find('_') + 1)).substr(0, 12);
+    std::uint64_t number = 0;
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), number, 16);
+    const bool whole = digits.size() == 12 && error == std::errc() && end == digits.data() + digits.size();
+    return whole ? std::optional(number) : std::nullopt;
 }
 
 std::string session_path(std::string_view session, std::string_view rest = {}) {
@@ -140,21 +155,36 @@ std::vector<http::header> directory_header(std::string_view directory) {
     return headers;
 }
 
-std::string id_maker::make(std::string_view prefix) {
+std::optional<wall_time> server_clock::at_least(time_point now) const noexcept {
+    if (!told_)
+        return std::nullopt;
+    return told_->date + std::chrono::duration_cast<wall_time::duration>(now - told_->received);
+}
+
+std::string make_id(std::string_view prefix, std::optional<wall_time> server_time, std::string_view newest,
+                    runtime& random) {
     static constexpr std::string_view digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-    const auto ms = std::chrono::duration_cast<milliseconds>(world_.wall_now().time_since_epoch()).count();
-    last_ = std::max(last_ + 1, static_cast<std::uint64_t>(ms) * 4096);
+    const auto behind = id_number(newest).value_or(0) + 1;
+    const auto number = std::max(server_time ? id_number(*server_time) : 0, behind);
     std::string id(prefix);
     id += '_';
     for (int shift = 44; shift >= 0; shift -= 4)
-        id += "0123456789abcdef"[(last_ >> shift) & 15];
+        id += "0123456789abcdef"[(number >> shift) & 15];
     for (int i = 0; i < 14; ++i)
-        id += digits[world_.random() % digits.size()];
+        id += digits[random.random() % digits.size()];
     return id;
 }
 
+bool is_newer_id(std::string_view id, std::string_view other) noexcept {
+    const auto number = id_number(id);
+    return number && (!id_number(other) || id > other);
+}
+
 client::client(runtime& world, http::url base, client_config config)
-    : world_(&world), base_(std::move(base)), config_(std::move(config)) {}
+    : client(world, std::move(base), std::move(config), nullptr) {}
+
+client::client(runtime& world, http::url base, client_config config, std::shared_ptr<server_clock> clock)
+    : world_(&world), base_(std::move(base)), config_(std::move(config)), clock_(std::move(clock)) {}
 
 net::awaitable<result<http::response>> client::exchange(http::request what) {
     const auto world = world_;
@@ -173,6 +203,8 @@ net::awaitable<result<http::response>> client::exchange(http::request what) {
         pass.failed(got.error());
         co_return got.error();
     }
+    if (const auto date = http::parse_date(got->head.find("Date"), world->wall_now()); date && clock_)
+        clock_->told(*date, world->now());
     if (got->head.status >= 400)
         world->count(metric::requests_failed);
     if (got->head.status >= 500)

@@ -68,17 +68,35 @@ struct prompt {
     std::string raw_json; ///< an object whose members are added to the body, replacing those of the same name
 };
 
-/// Makes the ids that clients may choose: a prefix, 12 hex digits of time and count, 14 random base-62 digits.
-/// They ascend within one maker. Thread safety: confined to its runtime's executor.
-class id_maker {
+/// What a server's clock shows, as far as the `Date` of its answers tells: never later than that clock.
+/// Thread safety: distinct objects safe, shared objects unsafe.
+class server_clock {
 public:
-    explicit id_maker(runtime& world) : world_(world) {}
-    [[nodiscard]] std::string make(std::string_view prefix);
+    /// An answer that was received at `now` had this date.
+    void told(wall_time date, time_point now) noexcept { told_ = reading{date, now}; }
+    /// By the answer told last; it is less than two seconds behind. Nothing: no answer had a date.
+    [[nodiscard]] std::optional<wall_time> at_least(time_point now) const noexcept;
 
 private:
-    runtime& world_;
-    std::uint64_t last_ = 0;
+    struct reading {
+        wall_time date;
+        time_point received;
+    };
+    std::optional<reading> told_;
 };
+
+/// Makes an id that a client may choose: a prefix, 12 hex digits of time and count, 14 digits of base 62 from `random`.
+///
+/// The server answers a prompt by the order of ids: one behind the newest message of its session is never answered,
+/// one ahead of the server's clock is answered again and again. So the id is of the server's time (`server_time`,
+/// see server_clock; nothing: not known) or next behind `newest`, whichever is later; `newest` is the newest id that
+/// is known there, or empty. The clock of this machine decides nothing.
+[[nodiscard]] std::string make_id(std::string_view prefix, std::optional<wall_time> server_time,
+                                  std::string_view newest, runtime& random);
+
+/// Whether `id` comes after `other` in the server's order. False when `id` has not the form of the server's ids; what
+/// has not comes first.
+[[nodiscard]] bool is_newer_id(std::string_view id, std::string_view other) noexcept;
 
 /// A page of messages, ascending.
 struct message_page {
@@ -95,6 +113,8 @@ struct message_page {
 class client {
 public:
     client(runtime& world, http::url base, client_config config = {});
+    /// One that tells `clock` the date of each answer.
+    client(runtime& world, http::url base, client_config config, std::shared_ptr<server_clock> clock);
 
     [[nodiscard]] const http::url& base() const noexcept { return base_; }
 
@@ -153,6 +173,7 @@ private:
     runtime* world_;
     http::url base_;
     client_config config_;
+    std::shared_ptr<server_clock> clock_; ///< may be null
 };
 
 /// The field that tells a request's directory: a query is decoded twice by the server, this once. None for an empty one.

@@ -93,7 +93,7 @@ server_config with_trust(server_config config, const http::url& base) {
 } // namespace
 
 server_core::server_core(runtime& w, http::url b, server_config c)
-    : world(w), base(std::move(b)), config(with_trust(std::move(c), base)), ids(w),
+    : world(w), base(std::move(b)), config(with_trust(std::move(c), base)),
       scope_(w,
              [this](std::exception_ptr error) {
                  log_record record;
@@ -144,7 +144,7 @@ std::string server_core::stream_key(const std::string& directory) const {
 // While it is down, calls go to where it was last, not to where it was first: another server may be there by now.
 client server_core::rest() const {
     const auto where = locate();
-    return client(world, where.what == stream::location::state::up ? where.url : last_up_, config.rest);
+    return client(world, where.what == stream::location::state::up ? where.url : last_up_, config.rest, server_time);
 }
 
 client server_core::rest_for_looks() const {
@@ -153,7 +153,7 @@ client server_core::rest_for_looks() const {
     auto& limits = how.transport.deadlines;
     limits.connect = std::min(limits.connect, config.capture.deadline);
     limits.exchange = std::min(limits.exchange, config.capture.deadline);
-    return client(world, where, std::move(how));
+    return client(world, where, std::move(how), server_time);
 }
 
 net::awaitable<void> server_core::pause(duration d) {

@@ -129,12 +129,63 @@ std::shared_ptr<turn_core> session_core::make_turn(std::string message) {
 }
 
 // Its own ids make a prompt harmless to repeat.
-void session_core::name(opencode::prompt& what) {
+void session_core::name(opencode::prompt& what) const {
+    const auto server_time = server_->server_time->at_least(world().now());
     if (what.message_id.empty())
-        what.message_id = server_->ids.make("msg");
-    for (auto& part : what.parts)
+        what.message_id = make_id("msg", server_time, newest_, world());
+    std::string before;
+    for (auto& part : what.parts) {
         if (part.id.empty())
-            part.id = server_->ids.make("prt");
+            part.id = make_id("prt", server_time, before, world());
+        before = part.id;
+    }
+}
+
+// The server answers by the order of ids: the id is made when nothing can come between it and the post.
+net::awaitable<result<void>> session_core::name_in_line(std::shared_ptr<turn_core> core, opencode::prompt& what) {
+    const auto self = shared_from_this();
+    while (posting_.front() != core.get() && !core->abort_asked && !server_->stopping().requested())
+        co_await changed_.wait();
+    if (!core->abort_asked && !knows_newest_) {
+        const auto known = co_await learn_newest();
+        if (!known)
+            co_return known;
+    }
+    if (server_->stopping().requested())
+        co_return retry::make_failure(errc::closed, "the server was stopped");
+    turns_.erase(core->message);
+    name(what);
+    core->message = what.message_id;
+    turns_[core->message] = core;
+    newest_ = core->message;
+    co_return result<void>();
+}
+
+net::awaitable<result<void>> session_core::learn_newest() {
+    const auto self = shared_from_this();
+    retry::schedule schedule(config().policy);
+    while (!server_->stopping().requested()) {
+        auto server = rest();
+        const auto latest = co_await server.messages(info_.id, 1, {});
+        if (latest) {
+            for (const auto& each : latest->messages)
+                note_newest(each.info);
+            knows_newest_ = live_;
+            break;
+        }
+        if (latest.error().code == errc::not_found)
+            break; // the post says the same
+        const auto next = schedule.on_end(latest.error(), duration::zero(), world().now(), world().random());
+        if (next.give_up)
+            co_return latest.error();
+        co_await server_->pause(next.delay);
+    }
+    co_return result<void>();
+}
+
+void session_core::note_newest(const message_info& seen) {
+    if (is_newer_id(seen.id, newest_))
+        newest_ = seen.id;
 }
 
 turn session_core::unposted(opencode::prompt what, const failure& why) {
@@ -146,16 +197,21 @@ turn session_core::unposted(opencode::prompt what, const failure& why) {
 }
 
 net::awaitable<turn> session_core::prompt(opencode::prompt what) {
-    name(what);
-    const auto core = make_turn(what.message_id);
+    const bool is_unnamed = what.message_id.empty();
+    const auto core =
+        make_turn(is_unnamed ? make_id("msg", std::nullopt, {}, world()) : what.message_id); // until its turn comes
+    if (!is_unnamed)
+        name(what);
     if (tracker_.is_open(core->message))
         co_return turn(core); // it is on its way already
-    const place_in_line place(*this, core->message);
+    const place_in_line place(*this, *core);
     auto there = co_await read_directory_again();
     // Whether a server that is out of reach stays so is the stream's to find out, and an answer that is damaged says
     // nothing.
     if (there || there.error().status < 400 || !retry::is_final(there.error()))
         there = co_await become_live();
+    if (there && is_unnamed)
+        there = co_await name_in_line(core, what);
     tracker_.open(core->message, world().now());
     if (there)
         co_await post_in_turn(core, std::move(what));
@@ -290,7 +346,7 @@ net::awaitable<result<void>> session_core::become_live() {
 // run a later one again.
 net::awaitable<void> session_core::post_in_turn(std::shared_ptr<turn_core> core, opencode::prompt what) {
     const auto self = shared_from_this();
-    while (posting_.front() != core->message && !core->abort_asked && tracker_.is_open(core->message))
+    while (posting_.front() != core.get() && !core->abort_asked && tracker_.is_open(core->message))
         co_await changed_.wait();
     co_await post_until_known(core, std::move(what));
 }
@@ -371,6 +427,7 @@ void session_core::settle_unposted(turn_core& core, const failure& why) {
 // --- session_core: what the stream does
 
 void session_core::on_attached() {
+    knows_newest_ = false;
     if (const auto left = std::exchange(left_, {}); !left.empty())
         server_->unfollow(left, info_.id);
     repairing_ = true;
@@ -398,6 +455,8 @@ void session_core::on_event(std::string_view data) {
     }
     if (const auto* told = std::get_if<session_updated>(&*event); told && told->info.id == info_.id)
         info_.title = told->info.title;
+    if (const auto* told = std::get_if<message_updated>(&*event); told && told->info.session_id == info_.id)
+        note_newest(told->info);
     tracker_.on_event(*event, *seen_);
     pump();
     if (const auto* gone = std::get_if<session_deleted>(&*event); gone && gone->session_id == info_.id)
@@ -793,6 +852,8 @@ bool session_core::merge(const snapshot& seen, turn_tracker::mark taken, bool by
         active_at_ = now;
     pump();
     latest_ = seen.messages.empty() ? std::string() : seen.messages.back().info.id;
+    for (const auto& each : seen.messages)
+        note_newest(each.info);
     if (!knew_history && tracker_.knows_history())
         log_followed();
     if (!seen.session_known)

@@ -43,7 +43,7 @@ public:
     void mute();
 
     const std::shared_ptr<session_core> owner;
-    const std::string message;
+    std::string message; ///< fixed once its prompt is posted
     std::optional<opencode::prompt> sent; ///< what was posted, to be posted again
     bool posted = false;     ///< the server has the prompt
     bool maybe_posted = false; ///< a POST is under way, or its answer was lost
@@ -160,7 +160,10 @@ public:
 private:
     struct open_turn;
 
-    void name(opencode::prompt& what);
+    void name(opencode::prompt& what) const;
+    [[nodiscard]] net::awaitable<result<void>> name_in_line(std::shared_ptr<turn_core> core, opencode::prompt& what);
+    [[nodiscard]] net::awaitable<result<void>> learn_newest();
+    void note_newest(const message_info& seen);
     [[nodiscard]] std::shared_ptr<turn_core> make_turn(std::string message);
     void move_to(const std::string& directory);
     [[nodiscard]] net::awaitable<result<void>> become_live();
@@ -216,8 +219,8 @@ private:
     /// Held while a prompt is on its way: the next one waits for it.
     class place_in_line {
     public:
-        place_in_line(session_core& of, std::string message)
-            : of_(of), at_(of.posting_.insert(of.posting_.end(), std::move(message))) {}
+        place_in_line(session_core& of, const turn_core& core)
+            : of_(of), at_(of.posting_.insert(of.posting_.end(), &core)) {}
         ~place_in_line() {
             of_.posting_.erase(at_);
             of_.changed_.notify_all();
@@ -227,7 +230,7 @@ private:
 
     private:
         session_core& of_;
-        std::list<std::string>::iterator at_;
+        std::list<const turn_core*>::iterator at_;
     };
 
     /// An ask that waits for its answer.
@@ -284,8 +287,10 @@ private:
     time_point active_at_{};    ///< when something was last at work in it
     std::optional<time_point> seen_;
     std::optional<stream_trouble> stream_trouble_;
+    std::list<const turn_core*> posting_; ///< prompts on their way, in the order in which they were asked for
+    std::string newest_;        ///< the id of the newest message that is known, when that has the server's form
+    bool knows_newest_ = false; ///< nothing can be newer: all since is told by the stream
     std::vector<turn_tracker::output> unexplained_; ///< settlements about which the server is asked first
-    std::list<std::string> posting_; ///< prompts on their way, in the order in which they were asked for
     abort_source::registration stopping_;
 };
 
@@ -362,7 +367,7 @@ public:
     runtime& world;
     const http::url base;
     const server_config config;
-    id_maker ids;
+    const std::shared_ptr<server_clock> server_time = std::make_shared<server_clock>();
 
 private:
     [[nodiscard]] stream::location locate() const;

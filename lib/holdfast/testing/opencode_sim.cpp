@@ -399,8 +399,10 @@ private:
         connection* c = find(id);
         if (!c)
             return; // the client left
-        send(id, detail::http_response(response.status, response.content_type, response.body,
-                                       response.headers, c->keep_alive));
+        auto headers = response.headers;
+        headers.emplace_back("Date", detail::http_date(engine_.wall_ms()));
+        send(id, detail::http_response(response.status, response.content_type, response.body, headers,
+                                       c->keep_alive));
         c->waiting = false;
         if (!c->keep_alive) {
             close(id);
