@@ -664,6 +664,60 @@ CO_TEST_CASE(in_the_first_hour_a_server_that_is_back_is_noticed_within_the_longe
     co_await end();
 }
 
+CO_TEST_CASE(a_turn_at_a_stream_that_brings_heartbeats_only_is_told_within_a_minute, a_followed_server) {
+    for (const bool global : {false, true}) {
+        config.global_stream = global;
+        start();
+        const auto id = co_await new_session();
+        const auto feed = follow(id, follow_by::stream);
+        co_await pass(seconds(5));
+        BOOST_TEST(feed.view().streamed);
+        host->model().set_mute(true);
+        struct row {
+            const char* message;
+            const char* text; // of 20 ms a word
+        };
+        for (const auto& each : {row{"msg_1", "#slow:1000"}, row{"msg_2", "#slow:4000"}}) {
+            co_await pass(seconds(17));
+            co_await somebody_prompts(id, each.message, each.text);
+            co_await pass(seconds(61));
+            const auto status = feed.view().status; // of one that is not over yet, a snapshot has no text
+            const bool works = status && status->state == opencode::session_status::kind::busy;
+            BOOST_TEST((works || !told[id]->text(each.message).empty()), each.message);
+        }
+        co_await pass(seconds(60));
+        BOOST_TEST(told[id]->endings() == "msg_1 completed msg_2 completed ");
+        BOOST_TEST(feed.view().streamed);
+        co_await end();
+        told.clear();
+        server.reset();
+        host->shut_down();
+    }
+}
+
+CO_TEST_CASE(a_quiet_session_at_a_stream_costs_one_request_a_minute, a_followed_server) {
+    start();
+    const auto id = co_await new_session();
+    const auto feed = follow(id, follow_by::stream);
+    co_await pass(minutes(2));
+    const auto before = host->model().stats().requests;
+    co_await pass(minutes(10));
+    BOOST_TEST(host->model().stats().requests - before <= 10u);
+    co_await end();
+}
+
+CO_TEST_CASE(that_a_session_was_archived_is_seen, a_followed_server) {
+    start();
+    const auto id = co_await new_session();
+    const auto feed = follow(id, follow_by::stream);
+    co_await pass(seconds(2));
+    BOOST_TEST(!feed.view().info.archived_ms.has_value());
+    host->model().archive_session(id);
+    co_await pass(seconds(61));
+    BOOST_TEST(feed.view().info.archived_ms.has_value());
+    co_await end();
+}
+
 // --- who answers
 
 CO_TEST_CASE(a_session_that_the_server_never_knew_ends_its_feed, a_followed_server) {

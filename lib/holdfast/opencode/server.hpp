@@ -136,7 +136,8 @@ private:
 
 /// By what a session is followed.
 enum class follow_by {
-    stream,   ///< its directory's event stream; captures while that is down though the server answers
+    stream,   ///< its directory's event stream; captures while that is down though the server answers. Once a
+              ///< minute the server is asked whether the session changed without an event
     capture,  ///< captures alone: a snapshot each `capture_config::tick`
     activity, ///< captures, and the stream while a turn is at work in it
 };

@@ -287,10 +287,13 @@ net::awaitable<result<void>> session_core::read_directory_again() {
     if (!now_told)
         co_return now_told.error();
     located_at_ = world().now();
-    if (is_located())
+    updated_ms_ = now_told->updated_ms;
+    if (is_located()) {
+        info_.archived_ms = now_told->archived_ms;
         move_to(now_told->directory);
-    else
+    } else {
         info_ = *now_told;
+    }
     co_return result<void>();
 }
 
@@ -453,8 +456,11 @@ void session_core::on_event(std::string_view data) {
         record.error_message = event.error().message;
         return world().log(record);
     }
-    if (const auto* told = std::get_if<session_updated>(&*event); told && told->info.id == info_.id)
+    if (const auto* told = std::get_if<session_updated>(&*event); told && told->info.id == info_.id) {
         info_.title = told->info.title;
+        info_.updated_ms = told->info.updated_ms;
+        info_.archived_ms = told->info.archived_ms;
+    }
     if (const auto* told = std::get_if<message_updated>(&*event); told && told->info.session_id == info_.id)
         note_newest(told->info);
     tracker_.on_event(*event, *seen_);

@@ -284,6 +284,7 @@ private:
     bool stranger_ = false;     ///< what answers there does not know it
     std::string latest_;        ///< the last message that a snapshot had
     time_point located_at_{};   ///< when the server last told its directory
+    std::int64_t updated_ms_ = 0; ///< as it was asked for then; that of info_ is what the stream told
     time_point active_at_{};    ///< when something was last at work in it
     std::optional<time_point> seen_;
     std::optional<stream_trouble> stream_trouble_;

@@ -102,18 +102,21 @@ time_point session_core::leave_stream_at() const {
     return later(active_at_, linger);
 }
 
-// Where it was, nobody tells that a session was moved.
+// Where it was, nobody tells that a session was moved; and a stream may be open and tell nothing (OpenCode #46733).
 time_point session_core::next_place_check() const {
-    if (!live_ || config().global_stream || !is_followed())
+    if (!live_ || !is_followed())
         return time_point::max();
-    return later(located_at_, place_check);
+    return later(config().global_stream ? std::max(located_at_, seen_.value_or(located_at_)) : located_at_, place_check);
 }
 
+// One request tells both: the server notes when a session is prompted.
 net::awaitable<void> session_core::check_place() {
     const auto self = shared_from_this();
     const auto there = co_await read_directory_again();
     located_at_ = world().now();
-    if (!there && there.error().code == errc::not_found)
+    const bool is_gone = !there && there.error().code == errc::not_found;
+    const bool is_untold = there && std::exchange(info_.updated_ms, updated_ms_) != updated_ms_;
+    if (is_gone || is_untold)
         co_await take_snapshot();
 }
 

@@ -175,6 +175,11 @@ public:
         }
     }
 
+    void archive_session(const std::string& id) {
+        if (auto* archived = engine_.find(id))
+            archived->info["time"].as_object()["archived"] = engine_.wall_ms();
+    }
+
     void inject(fault f) {
         faults_.push_back(f);
         if (!has_offset(f))
@@ -710,6 +715,9 @@ void opencode_sim::dispose_instance(std::string_view directory, time_point now) 
 }
 void opencode_sim::move_session(std::string_view session, std::string directory) {
     impl_->move_session(std::string(session), std::move(directory));
+}
+void opencode_sim::archive_session(std::string_view session) {
+    impl_->archive_session(std::string(session));
 }
 void opencode_sim::inject(fault f) {
     impl_->inject(f);

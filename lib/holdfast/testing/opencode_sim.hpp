@@ -168,6 +168,8 @@ public:
     /// A session is moved to another directory by somebody else: its events then belong to that one's
     /// streams.
     void move_session(std::string_view session, std::string directory);
+    /// A session is archived by somebody else. Its next session.updated tells it, and whoever asks for it.
+    void archive_session(std::string_view session);
     /// Adds a fault; the offsets of streams already open count.
     void inject(fault f);
     /// Forgets every fault that has not struck yet. What has struck stays: a muted stream stays mute.
