@@ -664,6 +664,63 @@ CO_TEST_CASE(in_the_first_hour_a_server_that_is_back_is_noticed_within_the_longe
     co_await end();
 }
 
+CO_TEST_CASE(who_looks_at_a_session_is_told_no_time_that_is_none, a_followed_server) {
+    start();
+    const auto id = co_await new_session();
+    const auto feed = follow(id, follow_by::capture);
+    co_await pass(seconds(6));
+    world.net().outage(here, memory_network::behaviour::refuse);
+    co_await pass(seconds(30));
+    const auto soon = [&](std::optional<time_point> at) {
+        return at && *at >= world.time().now() && *at - world.time().now() <= seconds(60);
+    };
+    BOOST_TEST(soon(feed.view().next_try));
+    server->wake();
+    BOOST_TEST(soon(feed.view().next_try));
+    co_await pass(seconds(5));
+    world.net().outage(here, std::nullopt);
+    host->model().set_password("another");
+    server->wake();
+    co_await pass(seconds(10));
+    BOOST_TEST_REQUIRE(feed.view().trouble.has_value());
+    BOOST_TEST(feed.view().trouble->status == 401);
+    BOOST_TEST(!feed.view().next_try.has_value()); // not before a wake
+    co_await end();
+}
+
+CO_TEST_CASE(a_server_that_restarts_with_another_password_settles_what_is_open_and_says_why, a_followed_server) {
+    for (const auto how : {follow_by::stream, follow_by::capture, follow_by::activity}) {
+        start();
+        const auto id = co_await new_session();
+        const auto feed = follow(id, how);
+        co_await pass(seconds(6));
+        co_await somebody_prompts(id, "msg_1", "#slow:4000");
+        co_await pass(seconds(7));
+        host->model().set_password("another");
+        host->model().restart(world.time().now());
+        host->pump();
+        co_await pass(seconds(61)); // captures, whom the restart refuses first, wait 20 s and then 40 s
+        BOOST_TEST(told[id]->endings() == "msg_1 lost ");
+        const auto settlements = told[id]->all<settlement>();
+        BOOST_TEST_REQUIRE(settlements.size() == 1u);
+        BOOST_TEST_REQUIRE(settlements[0].error.has_value());
+        BOOST_TEST(settlements[0].error->status == 401);
+        BOOST_TEST(settlements[0].error->message ==
+                   "authentication failed: the server rejected the user name or password");
+        BOOST_TEST_REQUIRE(feed.view().trouble.has_value());
+        BOOST_TEST(feed.view().trouble->message == settlements[0].error->message);
+        host->model().set_password({}); // somebody puts it right
+        server->wake();
+        co_await pass(seconds(10));
+        BOOST_TEST(!feed.view().trouble.has_value());
+        BOOST_TEST(told[id]->endings() == "msg_1 lost ");
+        co_await end();
+        told.clear();
+        server.reset();
+        host->shut_down();
+    }
+}
+
 CO_TEST_CASE(a_turn_at_a_stream_that_brings_heartbeats_only_is_told_within_a_minute, a_followed_server) {
     for (const bool global : {false, true}) {
         config.global_stream = global;

@@ -519,7 +519,16 @@ net::awaitable<void> session_core::on_give_up(const stream::item& why) {
         settle_unposted(*core, last);
     }
     gave_up_ = last;
+    if (last.status == 401) // no look will tell more
+        give_up_turns(last);
     changed_.notify_all();
+}
+
+// Ours and others': no more is learned of them before a wake.
+void session_core::give_up_turns(const failure& why) {
+    const auto error = as_settlement_error(why);
+    for (const auto& [message, used] : std::map(open_))
+        close_turn(message, outcome::lost, rule::gave_up, error, reprompt::unknown);
 }
 
 void session_core::on_stream_over() {

@@ -211,6 +211,7 @@ private:
     [[nodiscard]] net::awaitable<void> explain_endings();
     void deliver_unexplained();
     void deliver(turn_tracker::output out);
+    void give_up_turns(const failure& why);
     void on_opened(const std::string& message);
     void on_settled(const std::string& message, settlement& how);
     void log_followed() const;

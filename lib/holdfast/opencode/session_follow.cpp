@@ -260,8 +260,10 @@ void session_core::look_succeeded() {
 void session_core::look_failed(const failure& why, std::uint64_t random) {
     looking_ = false;
     contact_lost_ = true;
-    static_cast<void>(capture_.failed(why, world().now(), random));
+    const auto next = capture_.failed(why, world().now(), random);
     tracker_.snapshot_failed(why, world().now());
+    if (next.stop)
+        give_up_turns(why);
 }
 
 void session_core::endpoint_answers() {

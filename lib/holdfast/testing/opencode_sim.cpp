@@ -180,6 +180,7 @@ public:
             archived->info["time"].as_object()["archived"] = engine_.wall_ms();
     }
 
+    void set_password(std::string password) { settings_.password = std::move(password); }
     void inject(fault f) {
         faults_.push_back(f);
         if (!has_offset(f))
@@ -718,6 +719,9 @@ void opencode_sim::move_session(std::string_view session, std::string directory)
 }
 void opencode_sim::archive_session(std::string_view session) {
     impl_->archive_session(std::string(session));
+}
+void opencode_sim::set_password(std::string password) {
+    impl_->set_password(std::move(password));
 }
 void opencode_sim::inject(fault f) {
     impl_->inject(f);

@@ -170,6 +170,8 @@ public:
     void move_session(std::string_view session, std::string directory);
     /// A session is archived by somebody else. Its next session.updated tells it, and whoever asks for it.
     void archive_session(std::string_view session);
+    /// From now on requests need this password, or none if it is empty: as after a restart with another one.
+    void set_password(std::string password);
     /// Adds a fault; the offsets of streams already open count.
     void inject(fault f);
     /// Forgets every fault that has not struck yet. What has struck stays: a muted stream stays mute.
