@@ -763,6 +763,28 @@ CO_TEST_CASE(a_quiet_session_at_a_stream_costs_one_request_a_minute, a_followed_
     co_await end();
 }
 
+CO_TEST_CASE(an_error_that_belongs_to_no_turn_is_in_the_log, a_followed_server) {
+    start();
+    const auto id = co_await new_session();
+    follow(id, follow_by::stream);
+    co_await pass(seconds(2));
+    co_await somebody_prompts(id, "msg_1", "#error"); // its error is told by its settlement
+    co_await pass(seconds(5));
+    const auto strays = [&] {
+        return std::count_if(world.logs().begin(), world.logs().end(),
+                             [](const log_record& each) { return each.event == "session.error"; });
+    };
+    BOOST_TEST(strays() == 0);
+    auto client = rest();
+    auto what = text_prompt("msg_2", "#plain");
+    what.agent = "nobody"; // no message, no status: two errors are all that comes
+    const auto done = co_await client.prompt_async(id, std::move(what));
+    BOOST_TEST_REQUIRE(done.has_value());
+    co_await pass(seconds(5));
+    BOOST_TEST(strays() >= 1);
+    co_await end();
+}
+
 CO_TEST_CASE(that_a_session_was_archived_is_seen, a_followed_server) {
     start();
     const auto id = co_await new_session();

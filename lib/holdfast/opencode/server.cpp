@@ -247,6 +247,23 @@ net::awaitable<result<session>> server_core::create_session(session_request what
     co_return session(hold(std::move(*made))->lease());
 }
 
+void server_core::log_stray(const std::string& session, const std::string& tag, const api_error& error) {
+    log_record record;
+    record.level = log_level::warn;
+    record.event = session.empty() ? "server.error" : "session.error";
+    record.endpoint = to_string(last_up_.where);
+    record.session = session;
+    record.tag = tag;
+    record.error_class = "server";
+    record.error_message = error.name.empty() ? error.message : error.name + ": " + error.message;
+    const auto told = session + ' ' + record.error_message;
+    if (told == stray_ && world.now() < later(stray_at_, minutes(1)))
+        return;
+    stray_ = told;
+    stray_at_ = world.now();
+    world.log(record);
+}
+
 void server_core::log_elsewhere(const session_info& made, const std::string& asked) const {
     log_record record;
     record.level = log_level::warn;
@@ -373,11 +390,24 @@ std::shared_ptr<directory_stream> server_core::start_stream(const std::string& d
     hub.source.greeting_timeout = config.greeting_timeout;
     hub.source.limits = config.limits;
     hub.source.tag = config.tag;
-    hub.route = [raw = held.get()](std::string_view data) { return raw->route(data); };
+    hub.route = [this, raw = held.get()](std::string_view data) {
+        auto to = raw->route(data);
+        if (to.to == stream::routing::target::everyone)
+            note_error(data);
+        return to;
+    };
     hub.observe = config.observe;
     held->hub = std::make_shared<stream::event_hub>(world, scope_, std::move(hub));
     scope_.spawn(hold_stream(held));
     return held;
+}
+
+// One that names no session, as a plugin's: it ends no turn by itself.
+void server_core::note_error(std::string_view data) {
+    const auto event = parse_event(peek(data).body);
+    const auto* told = event ? std::get_if<session_error>(&*event) : nullptr;
+    if (told && told->error.name != aborted_error)
+        log_stray({}, config.tag, told->error);
 }
 
 net::awaitable<void> server_core::hold_stream(std::shared_ptr<directory_stream> stream) {

@@ -463,6 +463,8 @@ void session_core::on_event(std::string_view data) {
     }
     if (const auto* told = std::get_if<message_updated>(&*event); told && told->info.session_id == info_.id)
         note_newest(told->info);
+    if (const auto* told = std::get_if<session_error>(&*event); told && told->session_id == info_.id)
+        log_stray(told->error);
     tracker_.on_event(*event, *seen_);
     pump();
     if (const auto* gone = std::get_if<session_deleted>(&*event); gone && gone->session_id == info_.id)
@@ -1092,6 +1094,7 @@ void session_core::deliver(turn_tracker::output out) {
 
 void session_core::on_settled(const std::string& message, settlement& how) {
     active_at_ = world().now();
+    last_error_ = how.error;
     if (const auto mine = open_.find(message); mine != open_.end()) {
         how.limit = mine->second.passed;
         open_.erase(mine);
@@ -1101,6 +1104,14 @@ void session_core::on_settled(const std::string& message, settlement& how) {
     world().uncount(metric::asks_waiting,
                     std::erase_if(asks_, [&](const auto& each) { return each.second.message == message; }));
     log_settlement(message, how);
+}
+
+// One that ended a turn is told by its settlement; some are sent twice.
+void session_core::log_stray(const api_error& error) const {
+    const bool is_told = last_error_ && last_error_->name == error.name && last_error_->message == error.message;
+    if (tracker_.has_open_turns() || is_told || error.name == aborted_error)
+        return;
+    server_->log_stray(info_.id, tag(), error);
 }
 
 void session_core::log_followed() const {

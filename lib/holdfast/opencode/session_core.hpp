@@ -212,6 +212,7 @@ private:
     void deliver_unexplained();
     void deliver(turn_tracker::output out);
     void give_up_turns(const failure& why);
+    void log_stray(const api_error& error) const;
     void on_opened(const std::string& message);
     void on_settled(const std::string& message, settlement& how);
     void log_followed() const;
@@ -293,6 +294,7 @@ private:
     std::string newest_;        ///< the id of the newest message that is known, when that has the server's form
     bool knows_newest_ = false; ///< nothing can be newer: all since is told by the stream
     std::vector<turn_tracker::output> unexplained_; ///< settlements about which the server is asked first
+    std::optional<settlement_error> last_error_;    ///< of the last settlement
     abort_source::registration stopping_;
 };
 
@@ -350,6 +352,8 @@ public:
     [[nodiscard]] feed follow(std::string id, follow_by how);
     /// A session is to be looked at, or sooner.
     void look_soon();
+    /// An error of the server that ends no turn; `session` may be empty. The same one is written once a minute.
+    void log_stray(const std::string& session, const std::string& tag, const api_error& error);
     /// A stream is had again: who waits to look at the endpoint need not.
     void endpoint_answers() { captures_.endpoint_answers(); }
     [[nodiscard]] std::vector<std::shared_ptr<session_core>> captured() const;
@@ -374,6 +378,7 @@ public:
 private:
     [[nodiscard]] stream::location locate() const;
     void move_to(const http::url& there) const;
+    void note_error(std::string_view data);
     void log_elsewhere(const session_info& made, const std::string& asked) const;
     [[nodiscard]] std::string stream_key(const std::string& directory) const;
     [[nodiscard]] std::shared_ptr<session_core> hold(session_info info);
@@ -391,6 +396,8 @@ private:
     std::map<std::string, std::shared_ptr<session_core>> sessions_;
     std::map<std::string, std::shared_ptr<directory_stream>> streams_;
     bool running_ = false;
+    std::string stray_; ///< the error that log_stray() wrote last
+    time_point stray_at_{};
 };
 
 } // namespace holdfast::opencode::detail
