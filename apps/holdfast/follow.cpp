@@ -112,10 +112,12 @@ private:
             conclude(*how);
     }
 
+    // One row begins a turn and one ends it, though two turns take turns.
     void write(const opencode::session_event& event) {
-        if (begun_ != event.message)
+        if (open_.insert(event.message).second)
             context_.out.row(with_turn(turn_row(event.session, event.message), event.session, event.message));
-        begun_ = event.message;
+        if (std::holds_alternative<opencode::settlement>(event.event))
+            open_.erase(event.message);
         if (auto row = agent_row(event.event))
             context_.out.row(with_turn(std::move(*row), event.session, event.message));
     }
@@ -182,7 +184,8 @@ private:
     signals signals_;
     command_result result_;
     std::exception_ptr error_;
-    std::string begun_; // the turn whose rows come
+    std::string begun_; // the turn whose text comes
+    std::set<std::string> open_; // the turns whose rows have begun
     std::size_t settled_ = 0;
     bool ending_ = false;
 };

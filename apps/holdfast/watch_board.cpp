@@ -60,7 +60,7 @@ board_trouble trouble_of(const retry::failure& why, unsigned failures, std::opti
 }
 
 json::value retry_in(std::optional<time_point> next_try, time_point now) {
-    return next_try ? json::value(std::max<long long>(0, to_ms(*next_try - now))) : json::value();
+    return next_try ? json::value(to_ms(time_until(*next_try, now))) : json::value();
 }
 
 json::object json_of(const retry::failure& why, unsigned failures, std::optional<time_point> next_try,

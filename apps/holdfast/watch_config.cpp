@@ -491,9 +491,9 @@ void apply(const json::object& file, watch_config& to) {
 watch_config::watch_config() {
     policy = opencode::server_policy();
     policy.max_attempts = retry::unlimited;
-    policy.stretches = retry::doubling_stretches();
+    policy.stretches = retry::long_outage_stretches();
     capture.retry.jitter = retry::jitter::equal;
-    capture.retry.stretches = retry::doubling_stretches();
+    capture.retry.stretches = retry::long_outage_stretches();
 }
 
 std::vector<setting_info> watch_settings() {

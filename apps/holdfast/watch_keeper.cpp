@@ -50,6 +50,7 @@ struct watch_keeper::held {
     server_sight sight;
     bool asked = false;
     bool answers = false; // when it was asked last
+    time_point failed_at{}; // when that was not so
     bool suspect = false; // its gate, when it was looked at last
     bool look_again = false;
 };
@@ -118,16 +119,25 @@ net::awaitable<void> watch_keeper::hold(held& where) {
         on_change_();
         const auto now = world_.now();
         const auto soonest = later(now, between_looks);
-        auto due = well ? later(now, config_.discover_every) : where.sight.next_try.value_or(soonest);
-        if (where.suspect && !where.sessions.empty())
-            due = time_point::max(); // its streams and captures try it already: heed_gate() sees when it is back
+        const auto due = well ? later(now, config_.discover_every) : where.sight.next_try.value_or(soonest);
         while (!where.look_again && world_.now() < due)
             co_await where.something_new.wait(due);
         co_await world_.sleep_until(soonest);
     }
 }
 
+// While a server does not answer, one attempt at a time is enough: what its streams and captures tried since counts.
+std::optional<retry::failure> watch_keeper::failed_since(const held& where) const {
+    const auto gate = world_.gate_of(where.what.url.where);
+    const bool is_newer = gate && gate->suspect && where.sight.trouble && gate->last_at > where.failed_at;
+    return is_newer ? std::optional(gate->last) : std::nullopt;
+}
+
 net::awaitable<bool> watch_keeper::look_at(held& where) {
+    if (const auto others = failed_since(where)) {
+        on_failure(where, *others);
+        co_return false;
+    }
     auto client = where.server.rest();
     if (!where.answers || !*where.what.discover) {
         const auto info = co_await client.health();
@@ -189,6 +199,7 @@ void watch_keeper::on_success(held& where) {
     show(where);
     if (!was_in_trouble)
         return;
+    where.server.wake(); // its streams and captures need not wait
     log_record record;
     record.endpoint = to_string(where.what.url.where);
     record.tag = short_name(where.what);
@@ -201,6 +212,7 @@ void watch_keeper::on_failure(held& where, const retry::failure& why) {
     const auto next = where.schedule.on_end(why, duration::zero(), now, world_.random());
     const auto delay = next.give_up ? config_.policy.max_delay : next.delay;
     where.answers = false;
+    where.failed_at = now;
     where.sight.trouble = why;
     where.sight.failures = std::max(1u, where.schedule.failures());
     where.sight.next_try = later(now, delay);
@@ -294,7 +306,7 @@ void watch_keeper::heed_gate(held& where) {
     }
     if (where.suspect || was_suspect)
         show(where);
-    if (was_suspect && !where.suspect) {
+    if (was_suspect != where.suspect) {
         where.look_again = true;
         where.something_new.notify_all();
     }

@@ -13,6 +13,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -62,6 +63,7 @@ private:
     net::awaitable<void> abort(std::shared_ptr<followed> who);
     void begin_abort(std::shared_ptr<followed> who);
     void end_of(held& where, const followed& who);
+    [[nodiscard]] std::optional<retry::failure> failed_since(const held& where) const;
     void on_failure(held& where, const retry::failure& why);
     void on_success(held& where);
     void heed_gate(held& where);

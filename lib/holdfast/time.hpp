@@ -22,7 +22,12 @@ using std::chrono::seconds;
 
 /// `t + d` without overflow: a far future stays the far future.
 [[nodiscard]] constexpr time_point later(time_point t, duration d) {
-    return d > time_point::max() - t ? time_point::max() : t + d;
+    return t > time_point() && d > time_point::max() - t ? time_point::max() : t + d;
+}
+
+/// How long it is until `t`, without overflow: zero when `t` is over, time_point::min() included.
+[[nodiscard]] constexpr duration time_until(time_point t, time_point now) {
+    return t > now ? t - now : duration::zero();
 }
 
 } // namespace holdfast

@@ -219,7 +219,7 @@ private:
     }
 
     net::awaitable<void> prompt_now_and_then() {
-        opencode::id_maker ids(others_);
+        const auto name = [&] { return opencode::make_id("msg", others_.wall_now(), {}, others_); };
         for (std::size_t n = 0;; ++n) {
             co_await world_.sleep_for(seconds_of(1 / prompts_a_second));
             auto& at = *servers_[random_() % servers_.size()];
@@ -228,7 +228,7 @@ private:
             auto to = at.sessions.begin();
             std::advance(to, static_cast<std::ptrdiff_t>(random_() % at.sessions.size()));
             opencode::prompt what;
-            what.message_id = ids.make("msg");
+            what.message_id = name();
             opencode::prompt_part part;
             part.text = "#slow:" + std::to_string(words_of_a_turn);
             what.parts.push_back(std::move(part));

@@ -22,11 +22,11 @@ using testing::opencode_sim;
 
 namespace {
 
-// With sanitizers a tenth does: this is about numbers, which are the same without.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr std::size_t runs = 100;
-#else
+// As many as the names of the cases say where that is quick: this is about numbers, which are the same with fewer.
+#if defined(__OPTIMIZE__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 constexpr std::size_t runs = 1000;
+#else
+constexpr std::size_t runs = 15;
 #endif
 constexpr auto day = std::chrono::hours(24);
 
@@ -38,10 +38,10 @@ opencode::server_config patient() {
     opencode::server_config config;
     config.policy.max_attempts = retry::unlimited;
     config.policy.jitter = retry::jitter::equal;
-    config.policy.stretches = retry::doubling_stretches();
+    config.policy.stretches = retry::long_outage_stretches();
     config.capture.tick = minutes(1); // what is well is not the matter here
     config.capture.retry.jitter = retry::jitter::equal;
-    config.capture.retry.stretches = retry::doubling_stretches();
+    config.capture.retry.stretches = retry::long_outage_stretches();
     return config;
 }
 
@@ -124,15 +124,15 @@ struct followed_runs : test::in_simulated_world {
 
 } // namespace
 
-CO_TEST_CASE(a_thousand_runs_on_one_dead_port_write_40_lines_a_day_at_most_and_try_it_80_times, followed_runs) {
+CO_TEST_CASE(a_thousand_runs_on_one_dead_port_write_40_lines_a_day_at_most_and_try_it_500_times, followed_runs) {
     co_await begin(1);
     world.logs().clear();
     const auto before = most_attempts();
     outage(memory_network::behaviour::refuse);
     co_await world.rt().sleep_for(day);
     BOOST_TEST(in_trouble() == runs);
-    BOOST_TEST(most_attempts() - before <= 80u);
-    BOOST_TEST(most_attempts() - before >= 40u); // and it is tried
+    BOOST_TEST(most_attempts() - before <= 500u);
+    BOOST_TEST(most_attempts() - before >= 400u); // and it is tried
     outage(std::nullopt);
     wake();
     co_await world.rt().sleep_for(seconds(1));
@@ -146,7 +146,7 @@ CO_TEST_CASE(a_thousand_runs_on_one_dead_port_write_40_lines_a_day_at_most_and_t
     co_await end();
 }
 
-CO_TEST_CASE(a_thousand_runs_on_a_thousand_dead_ports_write_60_lines_a_day_at_most_and_try_each_80_times,
+CO_TEST_CASE(a_thousand_runs_on_a_thousand_dead_ports_write_60_lines_a_day_at_most_and_try_each_500_times,
              followed_runs) {
     co_await begin(runs);
     world.logs().clear();
@@ -154,8 +154,8 @@ CO_TEST_CASE(a_thousand_runs_on_a_thousand_dead_ports_write_60_lines_a_day_at_mo
     outage(memory_network::behaviour::refuse);
     co_await world.rt().sleep_for(day);
     BOOST_TEST(in_trouble() == runs);
-    BOOST_TEST(most_attempts() - before <= 80u);
-    BOOST_TEST(most_attempts() - before >= 40u);
+    BOOST_TEST(most_attempts() - before <= 500u);
+    BOOST_TEST(most_attempts() - before >= 400u);
     outage(std::nullopt);
     wake();
     co_await world.rt().sleep_for(seconds(12)); // six requests each, by 500 connects a second
@@ -168,8 +168,8 @@ CO_TEST_CASE(a_thousand_runs_on_a_thousand_dead_ports_write_60_lines_a_day_at_mo
 }
 
 CO_TEST_CASE(one_run_is_seen_again_within_a_second_of_a_wake_after_a_day, followed_runs) {
-    co_await begin(50);
-    feeds.resize(50, feeds.front());
+    co_await begin(std::min<std::size_t>(runs, 50));
+    feeds.resize(std::min<std::size_t>(runs, 50), feeds.front());
     outage(memory_network::behaviour::unreachable);
     co_await world.rt().sleep_for(day);
     outage(std::nullopt);
@@ -180,7 +180,7 @@ CO_TEST_CASE(one_run_is_seen_again_within_a_second_of_a_wake_after_a_day, follow
 }
 
 CO_TEST_CASE(failures_of_changing_kinds_write_no_more, followed_runs) {
-    co_await begin(100);
+    co_await begin(std::min<std::size_t>(runs, 100));
     world.logs().clear();
     const std::vector<memory_network::behaviour> kinds{memory_network::behaviour::refuse,
                                                        memory_network::behaviour::unreachable,

@@ -284,3 +284,52 @@ BOOST_AUTO_TEST_CASE(every_kind_of_event_has_its_type_and_its_session) {
         BOOST_TEST(session_of(e) == session, type);
     }
 }
+
+// --- characters that the server cuts in two
+
+namespace {
+
+/// The text of a part whose deltas are written so, in JSON.
+std::string joined(const std::vector<std::string>& deltas) {
+    delta_joiner joiner;
+    std::string text;
+    for (const auto& each : deltas) {
+        const auto e = parse_event(R"({"id":"e","type":"message.part.delta","properties":{"sessionID":"s","messageID":"m",)"
+                                   R"("partID":"p","field":"text","delta":")" + each + "\"}}");
+        BOOST_TEST_REQUIRE(e.has_value(), each);
+        text += joiner.join(std::get<part_delta>(*e));
+    }
+    return text;
+}
+
+} // namespace
+
+BOOST_AUTO_TEST_CASE(a_character_whose_halves_come_in_two_deltas_is_whole) {
+    const std::string smile = "\xf0\x9f\x98\x80";
+    const std::string lost = "\xef\xbf\xbd";
+    BOOST_TEST(joined({R"(\ud83d)", R"(\ude00)"}) == smile);
+    BOOST_TEST(joined({R"(a\ud83d)", R"(\uDE00b)"}) == "a" + smile + "b");
+    BOOST_TEST(joined({R"(\ud83d\ude00\ud83d)", R"(\ude00\ud83d)", R"(\ude00)"}) == smile + smile + smile);
+    BOOST_TEST(joined({R"(a\ud83d)", "b"}) == "a" + lost + "b");
+    BOOST_TEST(joined({"a", R"(\ude00b)"}) == "a" + lost + "b");
+    BOOST_TEST(joined({R"(\ud83d)", R"(\ud83d)", R"(\ude00)"}) == lost + smile);
+    BOOST_TEST(joined({R"(\ud83dx\ud83d)", R"(\ude00)"}) == lost + "x" + smile);
+    BOOST_TEST(joined({R"(\\ud83d)", R"(\ude00)"}) == "\\ud83d" + lost);
+    BOOST_TEST(joined({R"(\\\ud83d)", R"(\ude00)"}) == "\\" + smile);
+    BOOST_TEST(joined({R"(\ud83d\ude00)", R"(\u00e9)"}) == smile + "\xc3\xa9");
+    BOOST_TEST(joined({R"(\ud83d)", "", R"(\ude00)"}) == smile);
+}
+
+BOOST_AUTO_TEST_CASE(halves_of_different_parts_do_not_meet) {
+    delta_joiner joiner;
+    part_delta first;
+    first.part_id = "p1";
+    first.high = 0xd83d;
+    part_delta second;
+    second.part_id = "p2";
+    second.low = 0xde00;
+    BOOST_TEST(joiner.join(first).empty());
+    BOOST_TEST(joiner.join(second) == "\xef\xbf\xbd");
+    second.part_id = "p1";
+    BOOST_TEST(joiner.join(second) == "\xf0\x9f\x98\x80");
+}

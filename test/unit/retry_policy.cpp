@@ -460,10 +460,27 @@ BOOST_AUTO_TEST_CASE(no_preset_is_stretched) {
 }
 
 BOOST_AUTO_TEST_CASE(stretches_rise) {
-    for (const auto& all : {doubling_stretches(), hourly_stretches()})
+    for (const auto& all : {long_outage_stretches(), hourly_stretches()})
         BOOST_TEST(std::is_sorted(all.begin(), all.end(), [](const stretch& a, const stretch& b) {
             return a.from < b.from && a.every < b.every;
         }));
+}
+
+BOOST_AUTO_TEST_CASE(a_long_outage_is_tried_as_the_policy_says_for_an_hour_then_every_2_minutes_and_after_six_hours_every_5) {
+    for (auto p : {session_stream(), capture()}) {
+        p.max_delay = seconds(30);
+        p = stretched(p, long_outage_stretches());
+        for (const auto& [age, delay] : {std::pair{seconds(3599), seconds(30)},
+                                         {seconds(3600), seconds(120)},
+                                         {seconds(6 * 3600 - 1), seconds(120)},
+                                         {seconds(6 * 3600), seconds(300)},
+                                         {seconds(48 * 3600), seconds(300)}}) {
+            schedule s(p);
+            for (int n = 0; n < 7; ++n)
+                end_at(s, duration::zero());
+            BOOST_TEST((end_at(s, age).delay == delay), age.count());
+        }
+    }
 }
 
 BOOST_AUTO_TEST_CASE(the_last_stretch_that_an_outage_has_reached_is_its_shortest_delay) {
@@ -565,7 +582,7 @@ BOOST_AUTO_TEST_CASE(a_run_of_failures_is_failing_since_its_first) {
     BOOST_TEST(!s.failing_since().has_value());
 }
 
-BOOST_AUTO_TEST_CASE(doubling_makes_at_most_80_attempts_in_a_day_even_with_the_shortest_delays_of_jitter) {
+BOOST_AUTO_TEST_CASE(a_day_of_a_long_outage_makes_at_most_500_attempts_and_with_the_shortest_delays_of_jitter_610) {
     const auto shortest = [] {
         return std::uint64_t{0};
     };
@@ -573,10 +590,11 @@ BOOST_AUTO_TEST_CASE(doubling_makes_at_most_80_attempts_in_a_day_even_with_the_s
     for (const auto& preset : {session_stream(), capture()})
         for (const auto kind : {jitter::none, jitter::equal})
             for (const auto& f : {refused, make_failure(errc::cut)}) {
-                const auto p = stretched(preset, doubling_stretches(), kind);
-                BOOST_TEST(attempts_in_a_day(p, f, shortest) <= 80u);
-                for (int i = 0; i < 1000; ++i)
-                    BOOST_TEST_REQUIRE(attempts_in_a_day(p, f, std::ref(random)) <= 80u);
+                const auto p = stretched(preset, long_outage_stretches(), kind);
+                const auto most = kind == jitter::none ? 500u : 610u;
+                BOOST_TEST(attempts_in_a_day(p, f, shortest) <= most);
+                for (int i = 0; i < 100; ++i)
+                    BOOST_TEST_REQUIRE(attempts_in_a_day(p, f, std::ref(random)) <= most);
             }
 }
 
@@ -590,12 +608,12 @@ BOOST_AUTO_TEST_CASE(how_many_attempts_a_day_of_one_outage_takes) {
     const failure cut = make_failure(errc::cut);
     for (const row& each : std::vector<row>{{session_stream(), {}, cut, 2884},
                                             {session_stream(), hourly_stretches(), cut, 238},
-                                            {session_stream(), doubling_stretches(), cut, 70},
+                                            {session_stream(), long_outage_stretches(), cut, 490},
                                             {capture(), {}, cut, 1442},
                                             {capture(), hourly_stretches(), cut, 176},
                                             {capture(), hourly_stretches(), refused, 175},
-                                            {capture(), doubling_stretches(), cut, 67},
-                                            {capture(), doubling_stretches(), refused, 66}})
+                                            {capture(), long_outage_stretches(), cut, 428},
+                                            {capture(), long_outage_stretches(), refused, 427}})
         BOOST_TEST(attempts_in_a_day(stretched(each.preset, each.stretches), each.f, std::mt19937_64()) ==
                    each.attempts);
 }

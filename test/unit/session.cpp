@@ -838,3 +838,134 @@ CO_TEST_CASE(a_session_is_named_in_the_log_as_its_owner_calls_it, held_server) {
     BOOST_TEST(tags == (std::vector<std::string>{"run 17", "the server"}), boost::test_tools::per_element());
     co_await end();
 }
+
+// --- the ids of prompts
+
+namespace {
+
+std::string number_of(const std::string& id) {
+    return id.substr(id.find('_') + 1, 12);
+}
+
+/// The ids of a session's messages, in the order in which the server has them.
+net::awaitable<std::vector<std::string>> message_numbers(opencode::client client, std::string session) {
+    const auto page = co_await client.messages(session, 0, {});
+    BOOST_TEST_REQUIRE(page.has_value());
+    std::vector<std::string> all;
+    for (const auto& each : page->messages)
+        all.push_back(number_of(each.info.id));
+    co_return all;
+}
+
+} // namespace
+
+CO_TEST_CASE(ids_are_of_the_servers_time_however_wrong_our_clock_is, held_server) {
+    const auto ours = world.rt().wall_now();
+    for (const auto off : {seconds(-80), seconds(0), seconds(80)}) {
+        model.epoch = ours + off;
+        start();
+        auto session = co_await new_session();
+        for (int n = 0; n < 3; ++n) {
+            const auto all = co_await run_turn(session, "#plain");
+            BOOST_TEST(to_string(all.end().outcome) == "completed", all.ending());
+            co_await world.rt().sleep_for(milliseconds(100));
+        }
+        const auto numbers = co_await message_numbers(server->rest(), session.id());
+        BOOST_TEST(numbers.size() == 6u);
+        BOOST_TEST(std::is_sorted(numbers.begin(), numbers.end()));
+        BOOST_TEST((std::adjacent_find(numbers.begin(), numbers.end()) == numbers.end()));
+        co_await end();
+        server.reset();
+        host->shut_down();
+    }
+}
+
+CO_TEST_CASE(an_id_follows_the_newest_message_of_the_session_though_the_servers_clock_went_back, held_server) {
+    start();
+    auto session = co_await new_session();
+    auto client = server->rest();
+    opencode::prompt ahead; // by a client whose clock is an hour ahead
+    ahead.message_id = opencode::make_id("msg", world.rt().wall_now() + std::chrono::hours(1), {}, world.rt());
+    ahead.no_reply = true;
+    ahead.parts.emplace_back().text = "context";
+    ahead.parts.back().id = "prt_1";
+    const auto done = co_await client.prompt_async(session.id(), ahead);
+    BOOST_TEST_REQUIRE(done.has_value());
+    co_await world.rt().sleep_for(milliseconds(100));
+    auto turn = co_await session.prompt("#plain");
+    BOOST_TEST(number_of(turn.message_id()) > number_of(ahead.message_id));
+    const auto all = co_await hear(turn);
+    co_await end();
+}
+
+CO_TEST_CASE(prompts_that_are_asked_for_at_once_have_ids_in_that_order, held_server) {
+    start();
+    auto session = co_await new_session();
+    std::vector<std::string> ids;
+    for (int n = 0; n < 5; ++n)
+        tasks->spawn([](opencode::session which, std::vector<std::string>& into) -> net::awaitable<void> {
+            auto turn = co_await which.prompt("#plain");
+            into.push_back(turn.message_id());
+            while (co_await turn.next()) {
+            }
+        }(session, ids));
+    co_await world.rt().sleep_for(seconds(20));
+    BOOST_TEST(ids.size() == 5u);
+    BOOST_TEST(std::is_sorted(ids.begin(), ids.end()));
+    co_await end();
+}
+
+// --- directories
+
+CO_TEST_CASE(a_session_in_a_directory_with_a_percent_sign_is_held_there, held_server) {
+    start();
+    auto made = co_await server->create_session({}, "/p%41");
+    BOOST_TEST_REQUIRE(made.has_value());
+    BOOST_TEST(made->directory() == "/p%41");
+    const auto all = co_await run_turn(*made, "#plain");
+    BOOST_TEST(to_string(all.end().outcome) == "completed", all.ending());
+    co_await end();
+}
+
+CO_TEST_CASE(a_session_that_the_server_makes_elsewhere_is_reported, held_server) {
+    start();
+    for (const char* const asked : {"/a/../b", "/b/"}) {
+        const auto made = co_await server->create_session({}, asked);
+        BOOST_TEST_REQUIRE(made.has_value());
+        BOOST_TEST(made->directory() == "/b");
+    }
+    const auto relative = co_await server->create_session({}, "c");
+    BOOST_TEST_REQUIRE(relative.has_value());
+    std::vector<std::string> told;
+    for (const auto& record : world.logs())
+        if (record.event == "session.elsewhere")
+            told.push_back(record.error_message);
+    BOOST_TEST(told == std::vector<std::string>{"the session is in directory /c, not in c as requested"},
+               boost::test_tools::per_element());
+    co_await end();
+}
+
+CO_TEST_CASE(a_turn_that_dies_in_a_directory_that_cannot_be_read_says_so, held_server) {
+    model.unreadable = {"/gone"};
+    start();
+    auto made = co_await server->create_session({}, "/gone");
+    BOOST_TEST_REQUIRE(made.has_value());
+    const auto all = co_await run_turn(*made, "#plain");
+    BOOST_TEST(to_string(all.end().outcome) == "lost", all.ending());
+    BOOST_TEST_REQUIRE(all.end().error.has_value());
+    BOOST_TEST(all.end().error->message == "the server cannot read the directory /gone");
+    co_await end();
+}
+
+CO_TEST_CASE(a_turn_whose_directory_can_be_read_ends_as_before, held_server) {
+    start();
+    auto session = co_await new_session();
+    auto turn = co_await session.prompt("#slow:100");
+    co_await world.rt().sleep_for(milliseconds(500));
+    host->model().restart(world.time().now());
+    host->pump();
+    const auto all = co_await hear(turn);
+    BOOST_TEST((all.end().rule == rule::unfinished), all.ending());
+    BOOST_TEST(!all.end().error.has_value());
+    co_await end();
+}

@@ -2953,3 +2953,22 @@ BOOST_AUTO_TEST_CASE(a_turn_that_its_owner_let_go_of_is_not_told_to_who_follows)
     s.says(asked("p1"));
     BOOST_TEST(s.tracker.take_opened().size() == 0u);
 }
+
+BOOST_AUTO_TEST_CASE(a_character_whose_halves_come_in_two_deltas_is_told_whole_and_leaves_no_gap) {
+    story s;
+    s.prompt("p1");
+    s.status(busy);
+    s.says(answer("a1", "p1"));
+    s.says(text("a1", "t1", "", false));
+    part_delta first{root, "a1", "t1", "text", "a"};
+    first.high = 0xd83d;
+    part_delta second{root, "a1", "t1", "text", "b"};
+    second.low = 0xde00;
+    s.hear(first);
+    s.hear(second);
+    s.says(text("a1", "t1", "a\xf0\x9f\x98\x80"
+                            "b", true));
+    BOOST_TEST(s.said() == "a\xf0\x9f\x98\x80"
+                           "b");
+    BOOST_TEST(s.all<gap_event>().empty());
+}

@@ -56,7 +56,7 @@ BOOST_AUTO_TEST_CASE(streams_never_give_up_and_are_spread) {
     const auto config = made("{}");
     BOOST_TEST(config.policy.max_attempts == retry::unlimited);
     BOOST_TEST((config.policy.jitter == retry::jitter::equal));
-    BOOST_TEST((config.policy.stretches == retry::doubling_stretches()));
+    BOOST_TEST((config.policy.stretches == retry::long_outage_stretches()));
 }
 
 BOOST_AUTO_TEST_CASE(a_server_is_discovered_unless_sessions_are_named_or_it_says_so) {

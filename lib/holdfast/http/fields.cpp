@@ -275,4 +275,10 @@ std::optional<duration> retry_wait(const std::vector<header>& response_fields, w
     return field ? parse_retry_after(field->value, now) : std::nullopt;
 }
 
+std::optional<wall_time> parse_date(std::string_view value, wall_time now) noexcept {
+    const date today(std::chrono::floor<std::chrono::days>(now));
+    const auto when = parse_date(trim(value), today.year());
+    return when ? std::optional<wall_time>(*when) : std::nullopt;
+}
+
 } // namespace holdfast::http

@@ -36,4 +36,8 @@ namespace holdfast::http {
 /// rounded up), which are more exact, else Retry-After. A field without a meaning is ignored. Nothing: none asks.
 [[nodiscard]] std::optional<duration> retry_wait(const std::vector<header>& response_fields, wall_time now) noexcept;
 
+/// A `Date` or another HTTP date in any of its three forms; `now` tells the century of the one with a two-digit year.
+/// Nothing for anything else.
+[[nodiscard]] std::optional<wall_time> parse_date(std::string_view value, wall_time now) noexcept;
+
 } // namespace holdfast::http

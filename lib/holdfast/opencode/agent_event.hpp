@@ -134,7 +134,7 @@ struct settlement_error {
 /// How a turn ended. Told exactly once, last.
 struct settlement {
     opencode::outcome outcome = opencode::outcome::lost;
-    std::optional<settlement_error> error;
+    std::optional<settlement_error> error; ///< also of never_answered and unfinished: the directory cannot be read
     std::string text;        ///< the ended text parts of the turn's last assistant message, joined
     opencode::rule rule = opencode::rule::never_answered;
     std::string event;       ///< what decided it: an event's type, "snapshot", or "" (our own decision)

@@ -74,9 +74,26 @@ void captures::end_all() {
         session->on_gone();
 }
 
+// While an endpoint does not answer, one attempt at a time is enough for all: what others tried since a session's last
+// look counts as a look of it.
+void captures::share_a_failure() {
+    const auto where = server_.rest().base().where;
+    const auto gate = server_.world.gate_of(where);
+    if (!gate || !gate->suspect)
+        return;
+    for (const auto& session : server_.captured()) {
+        const auto& last = session->capture().last();
+        const bool waits = last && session->capture().failures() > 0 && retry::blames_endpoint(last->why) &&
+                           last->when < gate->last_at;
+        if (waits && session->next_look() <= server_.world.now())
+            session->look_failed(gate->last, random_);
+    }
+}
+
 /// Begins what is due, and says when more will be.
 time_point captures::begin_looks() {
     notice_a_move();
+    share_a_failure();
     if (server_.is_gone())
         end_all();
     auto next = server_.config.locate ? next_tick() : time_point::max();
@@ -315,6 +332,11 @@ void captures::on_answer() {
     if (std::exchange(answers_, true))
         return;
     strangers_.clear(); // another server may know them
+    endpoint_answers();
+}
+
+// It may be another server that answers now: answers_ stays as it is, until that is checked.
+void captures::endpoint_answers() {
     for (const auto& session : server_.captured())
         session->endpoint_answers();
     look_soon();

@@ -46,6 +46,9 @@ public:
     /// A session is due sooner than it was.
     void look_soon() noexcept { changed_.notify_all(); }
 
+    /// Somebody else reached the endpoint: sessions that wait because it did not answer are due.
+    void endpoint_answers();
+
 private:
     class slot;
 
@@ -62,6 +65,7 @@ private:
     void begin_look(const std::shared_ptr<session_core>& session);
     void begin_view(place& where, const std::string& directory);
     void notice_a_move();
+    void share_a_failure();
     void end_all();
     void forget_old_places();
     [[nodiscard]] bool is_usable(const place& where, const session_core& session) const;

@@ -31,11 +31,21 @@ failure not_an_id(std::string_view what, std::string_view id) {
     return retry::make_failure(errc::invalid_request, std::move(why));
 }
 
-result<std::string> with_directory(result<std::string> path, std::string_view directory) {
-    if (!path || directory.empty())
-        return path;
-    *path += path->find('?') == std::string::npos ? '?' : '&';
-    return *path + "directory=" + http::percent_encode(directory);
+constexpr std::uint64_t id_numbers = std::uint64_t(1) << 48; // as many as 12 hex digits tell
+
+// The server's own ids: of their milliseconds times 4096 the lowest 48 bits.
+std::uint64_t id_number(wall_time at) {
+    const auto ms = std::chrono::duration_cast<milliseconds>(at.time_since_epoch()).count();
+    return static_cast<std::uint64_t>(ms) * 4096 % id_numbers;
+}
+
+/// The number in an id of the server's form; nothing: it has another form.
+std::optional<std::uint64_t> id_number(std::string_view id) {
+    const auto digits = id.substr(std::min(id.size(), id.find('_') + 1)).substr(0, 12);
+    std::uint64_t number = 0;
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), number, 16);
+    const bool whole = digits.size() == 12 && error == std::errc() && end == digits.data() + digits.size();
+    return whole ? std::optional(number) : std::nullopt;
 }
 
 /// A path with an id in it, as the one segment that it is.
@@ -200,7 +210,7 @@ failure make_api_failure(const http::response& answer, wall_time now) {
     if (answer.head.status == 404)
         why.code = errc::not_found;
     if (answer.head.status == 401) {
-        why.message += ": it wants a user and a password, and not these";
+        why.message = "authentication failed: the server rejected the user name or password";
         return why;
     }
     if (answer.body.empty())
@@ -210,28 +220,51 @@ failure make_api_failure(const http::response& answer, wall_time now) {
     return why;
 }
 
-std::string id_maker::make(std::string_view prefix) {
+std::vector<http::header> directory_header(std::string_view directory) {
+    std::vector<http::header> headers;
+    if (!directory.empty())
+        headers.push_back({"x-opencode-directory", http::percent_encode(directory)});
+    return headers;
+}
+
+std::optional<wall_time> server_clock::at_least(time_point now) const noexcept {
+    if (!told_)
+        return std::nullopt;
+    return told_->date + std::chrono::duration_cast<wall_time::duration>(now - told_->received);
+}
+
+std::string make_id(std::string_view prefix, std::optional<wall_time> server_time, std::string_view newest,
+                    runtime& random) {
     static constexpr std::string_view digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-    const auto ms = std::chrono::duration_cast<milliseconds>(world_.wall_now().time_since_epoch()).count();
-    last_ = std::max(last_ + 1, static_cast<std::uint64_t>(ms) * 4096);
+    const auto behind = id_number(newest).value_or(0) + 1;
+    const auto number = std::max(server_time ? id_number(*server_time) : 0, behind);
     std::string id(prefix);
     id += '_';
     for (int shift = 44; shift >= 0; shift -= 4)
-        id += "0123456789abcdef"[(last_ >> shift) & 15];
+        id += "0123456789abcdef"[(number >> shift) & 15];
     for (int i = 0; i < 14; ++i)
-        id += digits[world_.random() % digits.size()];
+        id += digits[random.random() % digits.size()];
     return id;
 }
 
+bool is_newer_id(std::string_view id, std::string_view other) noexcept {
+    const auto number = id_number(id);
+    return number && (!id_number(other) || id > other);
+}
+
 client::client(const runtime& world, http::url base, client_config config)
-    : world_(world), base_(std::move(base)), config_(std::move(config)) {}
+    : client(world, std::move(base), std::move(config), nullptr) {}
+
+client::client(const runtime& world, http::url base, client_config config, std::shared_ptr<server_clock> clock)
+    : world_(world), base_(std::move(base)), config_(std::move(config)), clock_(std::move(clock)) {}
 
 /// A request, and what its answer may be.
 struct client::asked {
     asked() = default;
 
     http::request request;
-    std::string target; ///< without what the base adds
+    std::string target;    ///< without what the base adds
+    std::string directory; ///< of the session, or empty
     std::size_t limit = 0;
     std::string_view kind = "an answer"; ///< in words
 };
@@ -275,6 +308,8 @@ net::awaitable<result<http::response>> client::exchange(asked what, place_pool::
         pass.failed(got.error());
         co_return got.error();
     }
+    if (const auto date = http::parse_date(got->head.find("Date"), world.wall_now()); date && clock_)
+        clock_->told(*date, world.now());
     if (got->head.status >= 400)
         world.count(metric::requests_failed);
     if (got->head.status >= 500)
@@ -334,6 +369,7 @@ net::awaitable<result<client::answer>> client::call(asked what) {
     auto world = world_;
     const auto target = what.target;
     what.request.target = base_.with_path(target).target;
+    what.request.headers = directory_header(what.directory);
     what.request.headers.push_back({"Accept", "application/json"});
     answer told;
     auto got = co_await exchange(std::move(what), told.large);
@@ -356,17 +392,20 @@ net::awaitable<result<client::answer>> client::call(asked what) {
     co_return std::move(told);
 }
 
-net::awaitable<result<client::answer>> client::get(result<std::string> target, std::size_t limit, std::string_view kind) {
+net::awaitable<result<client::answer>> client::get(result<std::string> target, std::size_t limit, std::string_view kind,
+                                                      std::string directory) {
     if (!target)
         co_return target.error();
     asked what;
     what.target = std::move(*target);
     what.limit = limit;
     what.kind = kind;
+    what.directory = std::move(directory);
     co_return co_await call(std::move(what));
 }
 
-net::awaitable<result<client::answer>> client::post(std::string method, result<std::string> target, std::string body) {
+net::awaitable<result<client::answer>> client::post(std::string method, result<std::string> target, std::string body,
+                                                       std::string directory) {
     if (!target)
         co_return target.error();
     asked what;
@@ -376,15 +415,41 @@ net::awaitable<result<client::answer>> client::post(std::string method, result<s
     if (!body.empty())
         what.request.headers.push_back({"Content-Type", "application/json"});
     what.request.body = std::move(body);
+    what.directory = std::move(directory);
     co_return co_await call(std::move(what));
 }
 
-net::awaitable<result<void>> client::command(std::string method, result<std::string> target, std::string body) {
-    auto done = co_await post(std::move(method), std::move(target), std::move(body));
+net::awaitable<result<void>> client::command(std::string method, result<std::string> target, std::string body,
+                                             std::string directory) {
+    auto done = co_await post(std::move(method), std::move(target), std::move(body), std::move(directory));
     if (!done)
         co_return done.error();
     co_return result<void>();
 }
+
+namespace {
+
+std::optional<std::string> version_in(const json::value& told) {
+    const auto* object = told.if_object();
+    const auto* version = object ? object->if_contains("version") : nullptr;
+    if (!version || !version->is_string())
+        return std::nullopt;
+    return std::string(version->get_string());
+}
+
+failure speaks_another_version(const std::string& version) {
+    const std::string what = version.starts_with("2.") ? "OpenCode 2.x (it says version " + version + ")"
+                                                       : "an OpenCode server of version " + version;
+    return retry::make_failure(errc::unsupported_version, "this is " + what + ", which this version does not speak yet",
+                               true);
+}
+
+/// Whether the route of 1.x is not there: 2.x serves its web app in its place, or nothing.
+bool has_no_such_route(const failure& why) {
+    return why.status == 404 || why.status == 405 || (why.code == errc::not_opencode && why.status == 200);
+}
+
+} // namespace
 
 net::awaitable<result<server_info>> client::health() {
     constexpr std::size_t longest_version = 64;
@@ -398,17 +463,32 @@ net::awaitable<result<server_info>> client::health() {
         } else if (why.code == errc::bad_json) {
             why = retry::make_failure(errc::not_opencode, "/global/health did not answer with JSON", true);
         }
+        if (has_no_such_route(why))
+            why = co_await find_version_2(std::move(why));
         co_return why;
     }
-    const auto* object = got->root().if_object();
-    const auto* version = object ? object->if_contains("version") : nullptr;
-    if (!version || !version->is_string())
+    const auto version = version_in(got->root());
+    if (!version)
         co_return retry::make_failure(errc::not_opencode, "/global/health told no version", true);
-    server_info info(std::string(version->get_string()).substr(0, longest_version));
-    if (!info.version.starts_with("1."))
-        co_return retry::make_failure(errc::unsupported_version, "it says version " + info.version + ", and this speaks 1.x",
-                                      true);
+    if (!version->starts_with("1."))
+        co_return speaks_another_version(*version);
+    server_info info(version->substr(0, longest_version));
     co_return info;
+}
+
+// /api/info from 2.0.4 on, /api/health before it. That one is answered by 1.x too, without a version.
+net::awaitable<failure> client::find_version_2(failure seen) {
+    for (const char* const route : {"/api/info", "/api/health"}) {
+        const auto told = co_await get(std::string(route), config_.bodies.status, "the version of the server");
+        if (!told && told.error().status == 401)
+            co_return told.error();
+        const auto version = told ? version_in(told->root()) : std::nullopt;
+        if (version && !version->starts_with("1."))
+            co_return speaks_another_version(*version);
+        if (!told && !told.error().connected)
+            break;
+    }
+    co_return seen;
 }
 
 net::awaitable<result<session_info>> client::create_session(session_request what, std::string directory) {
@@ -420,7 +500,7 @@ net::awaitable<result<session_info>> client::create_session(session_request what
     if (!what.agent.empty())
         body["agent"] = what.agent;
     auto text = body_text(body);
-    auto got = co_await post("POST", with_directory(std::string("/session"), directory), std::move(text));
+    auto got = co_await post("POST", std::string("/session"), std::move(text), std::move(directory));
     if (!got)
         co_return got.error();
     co_return parse_session(got->root(), "session");
@@ -437,12 +517,22 @@ net::awaitable<result<session_info>> client::get_session(std::string session) {
 }
 
 net::awaitable<result<session_list>> client::list_sessions(session_query which) {
+    // Only a query makes the server leave out the sessions of other directories; one that it would decode wrongly, twice,
+    // is done without.
+    const bool by_query = !which.directory.empty() && which.directory.find('%') == std::string::npos;
+    const bool by_hand = !which.directory.empty() && !by_query;
     std::string target = "/session";
+    const auto add = [&](std::string_view member) {
+        target += target.find('?') == std::string::npos ? '?' : '&';
+        target += member;
+    };
     if (which.roots)
-        target += "?roots=true";
+        add("roots=true");
     if (which.limit != 0)
-        target += (which.roots ? "&limit=" : "?limit=") + std::to_string(which.limit);
-    auto got = co_await get(with_directory(std::move(target), which.directory), config_.bodies.list, "a list of sessions");
+        add("limit=" + std::to_string(which.limit));
+    if (by_query)
+        add("directory=" + http::percent_encode(which.directory));
+    auto got = co_await get(std::move(target), config_.bodies.list, "a list of sessions", which.directory);
     if (!got)
         co_return got.error();
     const auto* list = got->root().if_array();
@@ -457,7 +547,8 @@ net::awaitable<result<session_list>> client::list_sessions(session_query which) 
         auto one = parse_session((*list)[i], indexed("session", i));
         if (!one)
             co_return one.error();
-        all.sessions.push_back(std::move(*one));
+        if (!by_hand || one->directory == which.directory)
+            all.sessions.push_back(std::move(*one));
         if (breath.spent(effort))
             co_await breath.pause();
     }
@@ -490,9 +581,12 @@ net::awaitable<result<void>> client::delete_session(std::string session) {
     return command("DELETE", session_path(session), {});
 }
 
+net::awaitable<result<void>> client::read_directory(std::string directory) {
+    return command("GET", "/file?path=.", {}, std::move(directory));
+}
+
 net::awaitable<result<std::map<std::string, session_status>>> client::status(std::string directory) {
-    auto got = co_await get(with_directory(std::string("/session/status"), directory), config_.bodies.status,
-                            "/session/status");
+    auto got = co_await get(std::string("/session/status"), config_.bodies.status, "/session/status", std::move(directory));
     if (!got)
         co_return got.error();
     const auto* object = got->root().if_object();
@@ -584,8 +678,7 @@ net::awaitable<result<void>> client::abort(std::string session) {
 }
 
 net::awaitable<result<std::vector<permission_request>>> client::permissions(std::string directory) {
-    auto got = co_await get(with_directory(std::string("/permission"), directory), config_.bodies.list,
-                            "a list of permissions");
+    auto got = co_await get(std::string("/permission"), config_.bodies.list, "a list of permissions", std::move(directory));
     if (!got)
         co_return got.error();
     co_return co_await parse_list<permission_request>(world_, got->root(), "permission", config_.bodies.items,
@@ -597,13 +690,11 @@ net::awaitable<result<void>> client::reply_permission(std::string id, std::strin
     json::object body{{"reply", reply}};
     if (!message.empty())
         body["message"] = message;
-    return command("POST", with_directory(id_path("/permission/", "a permission", id, "/reply"), directory),
-                   body_text(body));
+    return command("POST", id_path("/permission/", "a permission", id, "/reply"), body_text(body), std::move(directory));
 }
 
 net::awaitable<result<std::vector<question_request>>> client::questions(std::string directory) {
-    auto got = co_await get(with_directory(std::string("/question"), directory), config_.bodies.list,
-                            "a list of questions");
+    auto got = co_await get(std::string("/question"), config_.bodies.list, "a list of questions", std::move(directory));
     if (!got)
         co_return got.error();
     co_return co_await parse_list<question_request>(world_, got->root(), "question", config_.bodies.items,
@@ -621,16 +712,15 @@ net::awaitable<result<void>> client::reply_question(std::string id, std::vector<
     }
     json::object body;
     body["answers"] = std::move(list);
-    return command("POST", with_directory(id_path("/question/", "a question", id, "/reply"), directory),
-                   body_text(body));
+    return command("POST", id_path("/question/", "a question", id, "/reply"), body_text(body), std::move(directory));
 }
 
 net::awaitable<result<void>> client::reject_question(std::string id, std::string directory) {
-    return command("POST", with_directory(id_path("/question/", "a question", id, "/reject"), directory), "{}");
+    return command("POST", id_path("/question/", "a question", id, "/reject"), "{}", std::move(directory));
 }
 
 net::awaitable<result<void>> client::dispose(std::string directory) {
-    return command("POST", with_directory(std::string("/instance/dispose"), directory), {});
+    return command("POST", std::string("/instance/dispose"), {}, std::move(directory));
 }
 
 std::vector<http::header> client::credentials() const {
@@ -640,8 +730,8 @@ std::vector<http::header> client::credentials() const {
     return headers;
 }
 
-http::url client::event_url(std::string_view directory) const {
-    return base_.with_path(with_directory(std::string("/event"), directory).value());
+http::url client::event_url() const {
+    return base_.with_path("/event");
 }
 
 http::url client::global_event_url() const {

@@ -108,17 +108,35 @@ struct prompt {
     std::string raw_json; ///< an object whose members are added to the body, replacing those of the same name
 };
 
-/// Makes the ids that clients may choose: a prefix, 12 hex digits of time and count, 14 random base-62 digits.
-/// They ascend within one maker. Thread safety: confined to its runtime's executor.
-class id_maker {
+/// What a server's clock shows, as far as the `Date` of its answers tells: never later than that clock.
+/// Thread safety: distinct objects safe, shared objects unsafe.
+class server_clock {
 public:
-    explicit id_maker(const runtime& world) : world_(world) {}
-    [[nodiscard]] std::string make(std::string_view prefix);
+    /// An answer that was received at `now` had this date.
+    void told(wall_time date, time_point now) noexcept { told_ = reading{date, now}; }
+    /// By the answer told last; it is less than two seconds behind. Nothing: no answer had a date.
+    [[nodiscard]] std::optional<wall_time> at_least(time_point now) const noexcept;
 
 private:
-    runtime world_;
-    std::uint64_t last_ = 0;
+    struct reading {
+        wall_time date;
+        time_point received;
+    };
+    std::optional<reading> told_;
 };
+
+/// Makes an id that a client may choose: a prefix, 12 hex digits of time and count, 14 digits of base 62 from `random`.
+///
+/// The server answers a prompt by the order of ids: one behind the newest message of its session is never answered,
+/// one ahead of the server's clock is answered again and again. So the id is of the server's time (`server_time`,
+/// see server_clock; nothing: not known) or next behind `newest`, whichever is later; `newest` is the newest id that
+/// is known there, or empty. The clock of this machine decides nothing.
+[[nodiscard]] std::string make_id(std::string_view prefix, std::optional<wall_time> server_time,
+                                  std::string_view newest, runtime& random);
+
+/// Whether `id` comes after `other` in the server's order. False when `id` has not the form of the server's ids; what
+/// has not comes first.
+[[nodiscard]] bool is_newer_id(std::string_view id, std::string_view other) noexcept;
 
 /// A page of messages, ascending.
 struct message_page {
@@ -140,6 +158,8 @@ struct message_page {
 class client {
 public:
     client(const runtime& world, http::url base, client_config config = {});
+    /// One that tells `clock` the date of each answer.
+    client(const runtime& world, http::url base, client_config config, std::shared_ptr<server_clock> clock);
 
     [[nodiscard]] const http::url& base() const noexcept { return base_; }
 
@@ -148,7 +168,7 @@ public:
     void allow_in_all(std::size_t bytes) { allowance_ = std::make_shared<std::size_t>(bytes); }
 
     /// Also the check that this is an OpenCode server of major version 1: else not_opencode or
-    /// unsupported_version, in words that name what was found.
+    /// unsupported_version, in words that name what was found. OpenCode 2.x is found by its own routes.
     [[nodiscard]] net::awaitable<result<server_info>> health();
 
     [[nodiscard]] net::awaitable<result<session_info>> create_session(session_request what, std::string directory);
@@ -158,6 +178,9 @@ public:
     [[nodiscard]] net::awaitable<result<std::vector<session_info>>> list_sessions(std::string directory);
     [[nodiscard]] net::awaitable<result<std::vector<session_info>>> children(std::string session);
     [[nodiscard]] net::awaitable<result<void>> delete_session(std::string session);
+
+    /// Whether the server can read the directory: it has status 500 where it cannot, by which nothing else tells.
+    [[nodiscard]] net::awaitable<result<void>> read_directory(std::string directory);
 
     /// Sessions that are not idle.
     [[nodiscard]] net::awaitable<result<std::map<std::string, session_status>>> status(std::string directory);
@@ -185,8 +208,8 @@ public:
 
     /// What every request carries: the Authorization of a bearer token, or nothing (the URL's own is added later).
     [[nodiscard]] std::vector<http::header> credentials() const;
-    /// The URL of the directory's event stream.
-    [[nodiscard]] http::url event_url(std::string_view directory) const;
+    /// The URL of a directory's event stream, which the field of directory_header() chooses.
+    [[nodiscard]] http::url event_url() const;
     /// The URL of the stream of all directories.
     [[nodiscard]] http::url global_event_url() const;
 
@@ -196,17 +219,25 @@ private:
     [[nodiscard]] net::awaitable<result<http::response>> exchange(asked what, place_pool::place& large);
     [[nodiscard]] net::awaitable<result<http::response>> receive(asked what, place_pool::place& large);
     [[nodiscard]] net::awaitable<result<answer>> call(asked what);
-    [[nodiscard]] net::awaitable<result<answer>> get(result<std::string> target, std::size_t limit, std::string_view kind);
-    [[nodiscard]] net::awaitable<result<answer>> post(std::string method, result<std::string> target, std::string body);
-    [[nodiscard]] net::awaitable<result<void>> command(std::string method, result<std::string> target, std::string body);
+    [[nodiscard]] net::awaitable<result<answer>> get(result<std::string> target, std::size_t limit, std::string_view kind,
+                                                     std::string directory = {});
+    [[nodiscard]] net::awaitable<result<answer>> post(std::string method, result<std::string> target, std::string body,
+                                                      std::string directory = {});
+    [[nodiscard]] net::awaitable<result<void>> command(std::string method, result<std::string> target, std::string body,
+                                                       std::string directory = {});
     [[nodiscard]] net::awaitable<result<message_page>> one_page(std::string session, unsigned limit, std::string before);
     [[nodiscard]] std::size_t limit_of(const asked& what, bool is_error) const;
+    [[nodiscard]] net::awaitable<failure> find_version_2(failure seen);
 
     runtime world_;
     http::url base_;
     client_config config_;
     std::shared_ptr<std::size_t> allowance_; ///< bytes that may still come; none: any number
+    std::shared_ptr<server_clock> clock_; ///< may be null
 };
+
+/// The field that tells a request's directory: a query is decoded twice by the server, this once. None for an empty one.
+[[nodiscard]] std::vector<http::header> directory_header(std::string_view directory);
 
 /// The server's answer to an error as a failure: its status, its own words, its body.
 [[nodiscard]] failure make_api_failure(const http::response& answer, wall_time now);

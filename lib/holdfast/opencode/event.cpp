@@ -522,7 +522,50 @@ parsed_event parse_session_event(std::string_view type, json_reader& in) {
     return event(other_event{std::string(type), first_of(in, field::session_id, {})});
 }
 
-parsed_event parse_message_event(std::string_view type, json_reader& in) {
+/// The delta of a message.part.delta as it is written there.
+raw_string raw_delta(std::string_view text) {
+    raw_string delta;
+    scanner in(text);
+    in.skip_space();
+    in.object([&](raw_string key) {
+        if (!is_name(key, field::properties) && !is_name(key, field::data))
+            return in.value();
+        return in.sees('{') ? in.object([&](raw_string name) {
+            return is_name(name, "delta") ? string_or_other(in, delta) : in.value();
+        })
+                            : in.value();
+    });
+    return delta;
+}
+
+/// The unit of a \u escape that stands at `at`; 0: there is none.
+unsigned unit_at(std::string_view text, std::size_t at) {
+    const auto escape = text.substr(std::min(at, text.size()), 6);
+    const bool is_escape = escape.size() == 6 && escape.starts_with("\\u");
+    const auto begin = text.substr(0, at).find_last_not_of('\\') + 1; // of the backslashes before it
+    return is_escape && (at - begin) % 2 == 0 ? hex4(escape.substr(2)) : 0;
+}
+
+constexpr std::string_view replacement = "\xef\xbf\xbd"; // U+FFFD, which parse_json() put there
+
+// What is cut in two there has become U+FFFD at the ends of the delta.
+void take_halves(part_delta& e, raw_string written) {
+    if (!written.escaped)
+        return;
+    const auto first = unit_at(written.text, 0);
+    if (first >= 0xdc00 && first <= 0xdfff && e.delta.starts_with(replacement)) {
+        e.low = first;
+        e.delta.erase(0, replacement.size());
+    }
+    const auto size = written.text.size();
+    const auto last = size < 6 ? 0 : unit_at(written.text, size - 6);
+    if (last >= 0xd800 && last <= 0xdbff && e.delta.ends_with(replacement)) {
+        e.high = last;
+        e.delta.resize(e.delta.size() - replacement.size());
+    }
+}
+
+parsed_event parse_message_event(std::string_view type, json_reader& in, std::string_view text) {
     if (type == wire::type::message_updated)
         return as<message_updated>(parse_message_info(at(in, field::info), in.path_of(field::info)));
     if (type == wire::type::part_updated)
@@ -542,6 +585,8 @@ parsed_event parse_message_event(std::string_view type, json_reader& in) {
     e.part_id = in.required_id(field::part_id);
     e.field = in.string("field");
     e.delta = in.required_string("delta");
+    if (in.ok() && text.find("\\u") != std::string_view::npos)
+        take_halves(e, raw_delta(text));
     return in.finish(event(std::move(e)));
 }
 
@@ -578,6 +623,26 @@ bool is_ask_event(std::string_view type) {
 
 } // namespace
 
+std::string delta_joiner::join(const part_delta& e) {
+    if (e.delta.empty() && e.low == 0 && e.high == 0)
+        return {};
+    const auto waiting = begun_.find(e.part_id);
+    const unsigned high = waiting == begun_.end() ? 0 : waiting->second;
+    if (waiting != begun_.end())
+        begun_.erase(waiting);
+    std::string text;
+    if (high != 0 && e.low != 0)
+        append_utf8(text, 0x10000 + ((high - 0xd800) << 10) + (e.low - 0xdc00));
+    else if (high != 0 || e.low != 0)
+        text = replacement;
+    if (e.high != 0) {
+        if (begun_.size() >= 64)
+            begun_.clear(); // parts that ended so are never asked for again
+        begun_[e.part_id] = e.high;
+    }
+    return text + e.delta;
+}
+
 result<event> parse_event(std::string_view text) {
     const auto parsed = parse_json(text);
     if (!parsed)
@@ -597,7 +662,7 @@ result<event> parse_event(std::string_view text) {
     if (type == wire::type::instance_disposed)
         return event(instance_disposed{in.string(field::directory)});
     if (is_message_event(type))
-        return parse_message_event(type, in);
+        return parse_message_event(type, in, text);
     if (is_ask_event(type))
         return parse_ask_event(type, properties, in);
     if (type.starts_with(wire::type::session_prefix))

@@ -3,6 +3,7 @@
 
 #include <holdfast/opencode/types.hpp>
 
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -72,6 +73,19 @@ struct part_delta {
     std::string part_id;
     std::string field; ///< "text" for text and for reasoning
     std::string delta;
+    unsigned low = 0;  ///< the second half (a surrogate) of a character that the delta before began; not in `delta`
+    unsigned high = 0; ///< the first half of one that the next delta goes on with; not in `delta`
+};
+
+/// Puts together the characters that a server cut in two between deltas.
+/// Thread safety: distinct objects safe, shared objects unsafe.
+class delta_joiner {
+public:
+    /// The text of a part's next delta; a half without the other becomes U+FFFD.
+    [[nodiscard]] std::string join(const part_delta& e);
+
+private:
+    std::map<std::string, unsigned> begun_; ///< the half that waits, by part
 };
 struct part_removed {
     std::string session_id;

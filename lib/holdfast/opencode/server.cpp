@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <charconv>
 #include <exception>
+#include <filesystem>
 #include <stdexcept>
 #include <utility>
 
@@ -29,6 +30,26 @@ namespace {
 constexpr unsigned first_minor_with_event_streams = 15;
 constexpr std::size_t max_children_of_a_stream = 64u << 10;
 constexpr std::size_t large_at_once = 2; // answers of megabytes, of one server: each takes several times its size
+
+// A stream says in the same words as a call why it is not let in.
+result<void> rejected_credentials(const http::response_head& head) {
+    if (head.status != 401)
+        return result<void>();
+    http::response answer;
+    answer.head = head;
+    return make_api_failure(answer, wall_time());
+}
+
+/// Whether they name one directory, as far as names tell: the server resolves links too.
+bool is_same_directory(const std::string& asked, const std::string& made) {
+    const auto plain = [](const std::string& name) {
+        auto text = std::filesystem::path(name).lexically_normal().string();
+        if (text.size() > 1 && text.ends_with('/'))
+            text.pop_back();
+        return text;
+    };
+    return plain(asked) == plain(made);
+}
 
 } // namespace
 
@@ -86,7 +107,7 @@ server_config with_places(server_config config, const runtime& world) {
 } // namespace
 
 server_core::server_core(const runtime& w, http::url b, server_config c)
-    : world(w), base(std::move(b)), config(with_places(with_trust(std::move(c), base), w)), ids(w),
+    : world(w), base(std::move(b)), config(with_places(with_trust(std::move(c), base), w)),
       scope_(w,
              [this](std::exception_ptr error) {
                  log_record record;
@@ -141,7 +162,7 @@ std::string server_core::stream_key(const std::string& directory) const {
 // While it is down, calls go to where it was last, not to where it was first: another server may be there by now.
 client server_core::rest() const {
     const auto where = locate();
-    return client(world, where.what == stream::location::state::up ? where.url : last_up_, config.rest);
+    return client(world, where.what == stream::location::state::up ? where.url : last_up_, config.rest, server_time);
 }
 
 client server_core::rest_for_looks() const {
@@ -150,7 +171,7 @@ client server_core::rest_for_looks() const {
     auto& limits = how.transport.deadlines;
     limits.connect = std::min(limits.connect, config.capture.deadline);
     limits.exchange = std::min(limits.exchange, config.capture.deadline);
-    return client(world, where, std::move(how));
+    return client(world, where, std::move(how), server_time);
 }
 
 net::awaitable<void> server_core::pause(duration d) {
@@ -253,10 +274,40 @@ net::awaitable<result<session>> server_core::create_session(session_request what
     if (const auto held = co_await can_hold(); !held)
         co_return held.error();
     auto server = rest();
-    auto made = co_await server.create_session(std::move(what), std::move(directory));
+    auto made = co_await server.create_session(std::move(what), directory);
     if (!made)
         co_return made.error();
+    if (!directory.empty() && !is_same_directory(directory, made->directory))
+        log_elsewhere(*made, directory);
     co_return session(hold(std::move(*made))->lease());
+}
+
+void server_core::log_stray(const std::string& session, const std::string& tag, const api_error& error) {
+    log_record record;
+    record.level = log_level::warn;
+    record.event = session.empty() ? "server.error" : "session.error";
+    record.endpoint = to_string(last_up_.where);
+    record.session = session;
+    record.tag = tag;
+    record.error_class = "server";
+    record.error_message = error.name.empty() ? error.message : error.name + ": " + error.message;
+    const auto told = session + ' ' + record.error_message;
+    if (told == stray_ && world.now() < later(stray_at_, minutes(1)))
+        return;
+    stray_ = told;
+    stray_at_ = world.now();
+    world.log(record);
+}
+
+void server_core::log_elsewhere(const session_info& made, const std::string& asked) const {
+    log_record record;
+    record.level = log_level::warn;
+    record.event = "session.elsewhere";
+    record.endpoint = to_string(last_up_.where);
+    record.session = made.id;
+    record.tag = config.tag;
+    record.error_message = "the session is in directory " + made.directory + ", not in " + asked + " as requested";
+    world.log(record);
 }
 
 net::awaitable<result<session>> server_core::open_session(std::string id) {
@@ -377,24 +428,40 @@ std::shared_ptr<directory_stream> server_core::start_stream(const std::string& d
     held = std::make_shared<directory_stream>();
     held->key = stream_key(directory);
     stream::hub_config hub;
-    hub.source.locate = [this, key = held->key] { // the hub runs in our scope
+    hub.source.locate = [this] { // the hub runs in our scope
         auto where = locate();
         const client server(world, std::move(where.url));
-        where.url = config.global_stream ? server.global_event_url() : server.event_url(key);
+        where.url = config.global_stream ? server.global_event_url() : server.event_url();
         return where;
     };
     hub.source.headers = rest().credentials();
+    for (auto& each : directory_header(held->key))
+        hub.source.headers.push_back(std::move(each));
+    hub.source.inspect = rejected_credentials;
     hub.source.policy = config.policy;
     hub.source.transport = config.rest.transport;
     hub.source.stall_timeout = config.stall_timeout;
     hub.source.greeting_timeout = config.greeting_timeout;
     hub.source.limits = config.limits;
     hub.source.tag = config.tag;
-    hub.route = [raw = held.get()](std::string_view data) { return raw->route(data); };
+    hub.route = [this, raw = held.get()](std::string_view data) {
+        auto to = raw->route(data);
+        if (to.to == stream::routing::target::everyone)
+            note_error(data);
+        return to;
+    };
     hub.observe = config.observe;
     held->hub = std::make_shared<stream::event_hub>(world, scope_, std::move(hub));
     scope_.spawn(hold_stream(held));
     return held;
+}
+
+// One that names no session, as a plugin's: it ends no turn by itself.
+void server_core::note_error(std::string_view data) {
+    const auto event = parse_event(peek(data).body);
+    const auto* told = event ? std::get_if<session_error>(&*event) : nullptr;
+    if (told && told->error.name != aborted_error)
+        log_stray({}, config.tag, told->error);
 }
 
 net::awaitable<void> server_core::hold_stream(std::shared_ptr<directory_stream> stream) {

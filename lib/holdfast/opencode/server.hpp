@@ -154,7 +154,8 @@ private:
 
 /// By what a session is followed.
 enum class follow_by {
-    stream,   ///< its directory's event stream; captures while that is down, or where there are max_streams already
+    stream,   ///< its directory's event stream; captures while that is down though the server answers, or where there
+              ///< are max_streams already. Once a minute the server is asked whether the session changed without an event
     capture,  ///< captures alone: a snapshot each `capture_config::tick`
     activity, ///< captures, and the stream while a turn is at work in it
 };
@@ -170,7 +171,7 @@ struct session_view {
     std::optional<time_point> seen;       ///< when the server last told anything of it, by stream or snapshot
     std::optional<retry::failure> trouble; ///< why neither is had just now
     unsigned failures = 0;                ///< consecutive, of what is in trouble
-    std::optional<time_point> next_try;   ///< while in trouble
+    std::optional<time_point> next_try;   ///< while in trouble; nothing: not before a wake(), see retry::is_final()
 };
 
 /// A session followed: the turns of whoever prompts it. A cheap handle; what is not taken waits, bounded as the queue

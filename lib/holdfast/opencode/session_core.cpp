@@ -139,12 +139,63 @@ std::shared_ptr<turn_core> session_core::make_turn(std::string message) {
 }
 
 // Its own ids make a prompt harmless to repeat.
-void session_core::name(opencode::prompt& what) {
+void session_core::name(opencode::prompt& what) const {
+    const auto server_time = server_->server_time->at_least(world().now());
     if (what.message_id.empty())
-        what.message_id = server_->ids.make("msg");
-    for (auto& part : what.parts)
+        what.message_id = make_id("msg", server_time, newest_, world());
+    std::string before;
+    for (auto& part : what.parts) {
         if (part.id.empty())
-            part.id = server_->ids.make("prt");
+            part.id = make_id("prt", server_time, before, world());
+        before = part.id;
+    }
+}
+
+// The server answers by the order of ids: the id is made when nothing can come between it and the post.
+net::awaitable<result<void>> session_core::name_in_line(std::shared_ptr<turn_core> core, opencode::prompt& what) {
+    const auto self = shared_from_this();
+    while (posting_.front() != core.get() && !core->abort_asked && !server_->stopping().requested())
+        co_await changed_.wait();
+    if (!core->abort_asked && !knows_newest_) {
+        const auto known = co_await learn_newest();
+        if (!known)
+            co_return known;
+    }
+    if (server_->stopping().requested())
+        co_return retry::make_failure(errc::closed, "the server was stopped");
+    turns_.erase(core->message);
+    name(what);
+    core->message = what.message_id;
+    turns_[core->message] = core;
+    newest_ = core->message;
+    co_return result<void>();
+}
+
+net::awaitable<result<void>> session_core::learn_newest() {
+    const auto self = shared_from_this();
+    retry::schedule schedule(config().policy);
+    while (!server_->stopping().requested()) {
+        auto server = rest();
+        const auto latest = co_await server.messages(info_.id, 1, {});
+        if (latest) {
+            for (const auto& each : latest->messages)
+                note_newest(each.info);
+            knows_newest_ = live_;
+            break;
+        }
+        if (latest.error().code == errc::not_found)
+            break; // the post says the same
+        const auto next = schedule.on_end(latest.error(), duration::zero(), world().now(), world().random());
+        if (next.give_up)
+            co_return latest.error();
+        co_await server_->pause(next.delay);
+    }
+    co_return result<void>();
+}
+
+void session_core::note_newest(const message_info& seen) {
+    if (is_newer_id(seen.id, newest_))
+        newest_ = seen.id;
 }
 
 turn session_core::unposted(opencode::prompt what, const failure& why) {
@@ -156,16 +207,21 @@ turn session_core::unposted(opencode::prompt what, const failure& why) {
 }
 
 net::awaitable<turn> session_core::prompt(opencode::prompt what) {
-    name(what);
-    const auto core = make_turn(what.message_id);
+    const bool is_unnamed = what.message_id.empty();
+    const auto core =
+        make_turn(is_unnamed ? make_id("msg", std::nullopt, {}, world()) : what.message_id); // until its turn comes
+    if (!is_unnamed)
+        name(what);
     if (tracker_.is_open(core->message))
         co_return turn(core); // it is on its way already
-    const place_in_line place(*this, core->message);
+    const place_in_line place(*this, *core);
     auto there = co_await read_directory_again();
     // Whether a server that is out of reach stays so is the stream's to find out, and an answer that is damaged says
     // nothing.
     if (there || there.error().status < 400 || !retry::is_final(there.error()))
         there = co_await become_live();
+    if (there && is_unnamed)
+        there = co_await name_in_line(core, what);
     tracker_.open(core->message, world().now());
     if (there)
         co_await post_in_turn(core, std::move(what));
@@ -217,6 +273,7 @@ void session_core::close_turn(const std::string& message, outcome o, rule r, std
 }
 
 void session_core::close_all(outcome o, rule r, std::optional<settlement_error> error, reprompt safe) {
+    deliver_unexplained();
     std::vector<std::string> open;
     for (const auto& [message, core] : turns_)
         if (tracker_.is_open(message))
@@ -244,10 +301,13 @@ net::awaitable<result<void>> session_core::read_directory_again() {
     if (!now_told)
         co_return now_told.error();
     located_at_ = world().now();
-    if (is_located())
+    updated_ms_ = now_told->updated_ms;
+    if (is_located()) {
+        info_.archived_ms = now_told->archived_ms;
         move_to(now_told->directory);
-    else
+    } else {
         info_ = *now_told;
+    }
     co_return result<void>();
 }
 
@@ -309,7 +369,7 @@ net::awaitable<result<void>> session_core::become_live() {
 // run a later one again.
 net::awaitable<void> session_core::post_in_turn(std::shared_ptr<turn_core> core, opencode::prompt what) {
     const auto self = shared_from_this();
-    while (posting_.front() != core->message && !core->abort_asked && tracker_.is_open(core->message))
+    while (posting_.front() != core.get() && !core->abort_asked && tracker_.is_open(core->message))
         co_await changed_.wait();
     co_await post_until_known(core, std::move(what));
 }
@@ -390,6 +450,7 @@ void session_core::settle_unposted(turn_core& core, const failure& why) {
 // --- session_core: what the stream does
 
 void session_core::on_attached() {
+    knows_newest_ = false;
     if (const auto left = std::exchange(left_, {}); !left.empty())
         server_->unfollow(left, info_.id);
     repairing_ = true;
@@ -418,8 +479,15 @@ void session_core::on_event(std::string_view data) {
         record.error_message = event.error().message;
         return world().log(record);
     }
-    if (const auto* told = std::get_if<session_updated>(&*event); told && told->info.id == info_.id)
+    if (const auto* told = std::get_if<session_updated>(&*event); told && told->info.id == info_.id) {
         info_.title = told->info.title;
+        info_.updated_ms = told->info.updated_ms;
+        info_.archived_ms = told->info.archived_ms;
+    }
+    if (const auto* told = std::get_if<message_updated>(&*event); told && told->info.session_id == info_.id)
+        note_newest(told->info);
+    if (const auto* told = std::get_if<session_error>(&*event); told && told->session_id == info_.id)
+        log_stray(told->error);
     tracker_.on_event(*event, *seen_);
     pump();
     if (const auto* gone = std::get_if<session_deleted>(&*event); gone && gone->session_id == info_.id)
@@ -432,6 +500,8 @@ void session_core::on_live() {
     live_ = true;
     repairing_ = false;
     stream_trouble_.reset();
+    if (world().in_trouble())
+        server_->endpoint_answers();
     if (!stranger_) {
         contact_lost_ = false;
         capture_.succeeded();
@@ -444,7 +514,9 @@ void session_core::on_live() {
 void session_core::on_interrupted(const stream::item& why) {
     live_ = repairing_ = false;
     contact_lost_ = true;
-    stream_trouble_ = {why.failure, why.attempt > 0 ? why.attempt - 1 : 0, later(world().now(), why.retry_in)};
+    stream_trouble_ = {why.failure, why.attempt > 0 ? why.attempt - 1 : 0, std::nullopt};
+    if (why.what != stream::item::kind::gave_up)
+        stream_trouble_->next_try = later(world().now(), why.retry_in);
     server_->look_soon();
     if (why.what == stream::item::kind::gave_up) // on_give_up() asks, and the settlement tells it
         return tracker_.broken_off(why.failure, world().now());
@@ -472,7 +544,16 @@ net::awaitable<void> session_core::on_give_up(const stream::item& why) {
         settle_unposted(*core, last);
     }
     gave_up_ = last;
+    if (last.status == 401) // no look will tell more
+        give_up_turns(last);
     changed_.notify_all();
+}
+
+// Ours and others': no more is learned of them before a wake.
+void session_core::give_up_turns(const failure& why) {
+    const auto error = as_settlement_error(why);
+    for (const auto& [message, used] : std::map(open_))
+        close_turn(message, outcome::lost, rule::gave_up, error, reprompt::unknown);
 }
 
 void session_core::on_stream_over() {
@@ -534,6 +615,10 @@ net::awaitable<void> session_core::supervise() {
     for (;;) {
         tracker_.tick(world().now());
         pump();
+        if (!unexplained_.empty()) {
+            co_await explain_endings();
+            continue;
+        }
         if (next_overdue_ask() <= world().now()) {
             co_await answer_overdue_asks();
             continue;
@@ -864,6 +949,8 @@ bool session_core::merge(const snapshot& seen, turn_tracker::mark taken, bool by
         active_at_ = now;
     pump();
     latest_ = seen.messages.empty() || tracker_.left_turns_out() ? std::string() : seen.messages.back().info.id;
+    for (const auto& each : seen.messages)
+        note_newest(each.info);
     if (!knew_history && tracker_.knows_history())
         log_followed();
     if (!seen.session_known)
@@ -1055,7 +1142,38 @@ void session_core::on_opened(const std::string& message) {
     changed_.notify_all();
 }
 
+// A server that cannot read a session's directory drops its prompts without a word (OpenCode #39471).
 void session_core::hand_out(turn_tracker::output out) {
+    const auto* how = std::get_if<settlement>(&out.event);
+    const bool ends_without_an_end =
+        how && (how->rule == rule::never_answered || how->rule == rule::unfinished) && !how->error;
+    if (!ends_without_an_end || info_.directory.empty() || server_->stopping().requested())
+        return hand_on(std::move(out));
+    unexplained_.push_back(std::move(out));
+    changed_.notify_all();
+}
+
+net::awaitable<void> session_core::explain_endings() {
+    const auto self = shared_from_this();
+    const auto directory = info_.directory;
+    auto server = server_->rest_for_looks();
+    const auto read = co_await server.read_directory(directory);
+    if (read || read.error().status != 500)
+        co_return deliver_unexplained();
+    settlement_error error;
+    error.cls = "server";
+    error.message = "the server cannot read the directory " + directory;
+    for (auto& out : unexplained_)
+        std::get<settlement>(out.event).error = error;
+    deliver_unexplained();
+}
+
+void session_core::deliver_unexplained() {
+    for (auto& out : std::exchange(unexplained_, {}))
+        hand_on(std::move(out));
+}
+
+void session_core::hand_on(turn_tracker::output out) {
     const bool is_news = note_ask(out.message, out.event);
     if (const auto mine = open_.find(out.message); mine != open_.end()) {
         mine->second.used.heard(out.event, world().now());
@@ -1078,6 +1196,7 @@ void session_core::deliver(turn_tracker::output out) {
 
 void session_core::on_settled(const std::string& message, settlement& how) {
     active_at_ = world().now();
+    last_error_ = how.error;
     if (const auto mine = open_.find(message); mine != open_.end()) {
         how.limit = mine->second.passed;
         open_.erase(mine);
@@ -1100,6 +1219,14 @@ void session_core::log_unseen_children() {
     record.tag = tag();
     record.error_message = "more than " + std::to_string(config().turns.max_children) + ": the others are not looked at";
     world().log(record);
+}
+
+// One that ended a turn is told by its settlement; some are sent twice.
+void session_core::log_stray(const api_error& error) const {
+    const bool is_told = last_error_ && last_error_->name == error.name && last_error_->message == error.message;
+    if (tracker_.has_open_turns() || is_told || error.name == aborted_error)
+        return;
+    server_->log_stray(info_.id, tag(), error);
 }
 
 void session_core::log_followed() const {

@@ -44,7 +44,7 @@ public:
     void mute();
 
     const std::shared_ptr<session_core> owner;
-    const std::string message;
+    std::string message; ///< fixed once its prompt is posted
     std::optional<opencode::prompt> sent; ///< what was posted, to be posted again
     bool posted = false;     ///< the server has the prompt
     bool maybe_posted = false; ///< a POST is under way, or its answer was lost
@@ -173,7 +173,10 @@ private:
         time_point due = time_point::max();
     };
 
-    void name(opencode::prompt& what);
+    void name(opencode::prompt& what) const;
+    [[nodiscard]] net::awaitable<result<void>> name_in_line(std::shared_ptr<turn_core> core, opencode::prompt& what);
+    [[nodiscard]] net::awaitable<result<void>> learn_newest();
+    void note_newest(const message_info& seen);
     [[nodiscard]] std::shared_ptr<turn_core> make_turn(std::string message);
     void move_to(const std::string& directory);
     [[nodiscard]] net::awaitable<result<void>> become_live();
@@ -225,6 +228,11 @@ private:
     [[nodiscard]] net::awaitable<void> end_what_passed_a_limit();
     void pump();
     void hand_out(turn_tracker::output out);
+    [[nodiscard]] net::awaitable<void> explain_endings();
+    void deliver_unexplained();
+    void hand_on(turn_tracker::output out);
+    void give_up_turns(const failure& why);
+    void log_stray(const api_error& error) const;
     void on_opened(const std::string& message);
     void on_settled(const std::string& message, settlement& how);
     void log_unseen_children();
@@ -234,8 +242,8 @@ private:
     /// Held while a prompt is on its way: the next one waits for it.
     class place_in_line {
     public:
-        place_in_line(session_core& of, std::string message)
-            : of_(of), at_(of.posting_.insert(of.posting_.end(), std::move(message))) {}
+        place_in_line(session_core& of, const turn_core& core)
+            : of_(of), at_(of.posting_.insert(of.posting_.end(), &core)) {}
         ~place_in_line() {
             of_.posting_.erase(at_);
             of_.changed_.notify_all();
@@ -245,7 +253,7 @@ private:
 
     private:
         session_core& of_;
-        std::list<std::string>::iterator at_;
+        std::list<const turn_core*>::iterator at_;
     };
 
     /// What a turn that is told to somebody has used of its limits.
@@ -260,7 +268,7 @@ private:
     struct stream_trouble {
         failure why;
         unsigned failures = 0;
-        time_point next_try;
+        std::optional<time_point> next_try;
     };
 
     std::shared_ptr<server_core> server_;
@@ -292,10 +300,15 @@ private:
     bool stranger_ = false;     ///< what answers there does not know it
     std::string latest_;        ///< the last message that a snapshot had
     time_point located_at_{};   ///< when the server last told its directory
+    std::int64_t updated_ms_ = 0; ///< as it was asked for then; that of info_ is what the stream told
     time_point active_at_{};    ///< when something was last at work in it
     std::optional<time_point> seen_;
     std::optional<stream_trouble> stream_trouble_;
-    std::list<std::string> posting_; ///< prompts on their way, in the order in which they were asked for
+    std::list<const turn_core*> posting_; ///< prompts on their way, in the order in which they were asked for
+    std::string newest_;        ///< the id of the newest message that is known, when that has the server's form
+    bool knows_newest_ = false; ///< nothing can be newer: all since is told by the stream
+    std::vector<turn_tracker::output> unexplained_; ///< settlements about which the server is asked first
+    std::optional<settlement_error> last_error_;    ///< of the last settlement
     abort_source::registration stopping_;
 };
 
@@ -358,6 +371,10 @@ public:
     [[nodiscard]] feed follow(std::string id, follow_by how);
     /// A session is to be looked at, or sooner.
     void look_soon();
+    /// An error of the server that ends no turn; `session` may be empty. The same one is written once a minute.
+    void log_stray(const std::string& session, const std::string& tag, const api_error& error);
+    /// A stream is had again: who waits to look at the endpoint need not.
+    void endpoint_answers() { captures_.endpoint_answers(); }
     [[nodiscard]] std::vector<std::shared_ptr<session_core>> captured() const;
     /// A stream of ours sees to the endpoint, which does not answer.
     [[nodiscard]] bool streams_probe() const;
@@ -377,12 +394,14 @@ public:
     runtime world;
     const http::url base;
     const server_config config;
-    id_maker ids;
+    const std::shared_ptr<server_clock> server_time = std::make_shared<server_clock>();
 
 private:
     [[nodiscard]] net::awaitable<result<void>> can_hold();
     [[nodiscard]] stream::location locate() const;
     void move_to(const http::url& there) const;
+    void note_error(std::string_view data);
+    void log_elsewhere(const session_info& made, const std::string& asked) const;
     [[nodiscard]] std::string stream_key(const std::string& directory) const;
     [[nodiscard]] std::shared_ptr<session_core> hold(session_info info);
     [[nodiscard]] net::awaitable<void> run_root();
@@ -400,6 +419,8 @@ private:
     std::map<std::string, std::shared_ptr<session_core>> sessions_;
     std::map<std::string, std::shared_ptr<directory_stream>> streams_;
     bool running_ = false;
+    std::string stray_; ///< the error that log_stray() wrote last
+    time_point stray_at_{};
 };
 
 } // namespace holdfast::opencode::detail

@@ -50,6 +50,7 @@ bool session_core::is_followed() const {
 }
 
 void session_core::close_feeds() {
+    deliver_unexplained();
     for (const auto& each : feeds_)
         if (const auto feed = each.lock())
             feed->events.close();
@@ -66,7 +67,8 @@ session_view session_core::view() const {
     if (capture_.last()) {
         shown.trouble = capture_.last()->why;
         shown.failures = capture_.failures();
-        shown.next_try = capture_.next_try();
+        if (capture_.next_try() != time_point::max())
+            shown.next_try = std::max(capture_.next_try(), world().now());
     } else if (stream_trouble_) {
         shown.trouble = stream_trouble_->why;
         shown.failures = stream_trouble_->failures;
@@ -102,18 +104,21 @@ time_point session_core::leave_stream_at() const {
     return later(active_at_, linger);
 }
 
-// Where it was, nobody tells that a session was moved.
+// Where it was, nobody tells that a session was moved; and a stream may be open and tell nothing (OpenCode #46733).
 time_point session_core::next_place_check() const {
-    if (!live_ || config().global_stream || !is_followed())
+    if (!live_ || !is_followed())
         return time_point::max();
-    return later(located_at_, place_check);
+    return later(config().global_stream ? std::max(located_at_, seen_.value_or(located_at_)) : located_at_, place_check);
 }
 
+// One request tells both: the server notes when a session is prompted.
 net::awaitable<void> session_core::check_place() {
     const auto self = shared_from_this();
     const auto there = co_await read_directory_again();
     located_at_ = world().now();
-    if (!there && there.error().code == errc::not_found)
+    const bool is_gone = !there && there.error().code == errc::not_found;
+    const bool is_untold = there && std::exchange(info_.updated_ms, updated_ms_) != updated_ms_;
+    if (is_gone || is_untold)
         co_await take_snapshot();
 }
 
@@ -257,8 +262,10 @@ void session_core::look_succeeded() {
 void session_core::look_failed(const failure& why, std::uint64_t random) {
     looking_ = false;
     contact_lost_ = true;
-    static_cast<void>(capture_.failed(why, world().now(), random));
+    const auto next = capture_.failed(why, world().now(), random);
     tracker_.snapshot_failed(why, world().now());
+    if (next.stop)
+        give_up_turns(why);
 }
 
 void session_core::endpoint_answers() {

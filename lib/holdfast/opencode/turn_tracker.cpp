@@ -147,6 +147,7 @@ struct turn_tracker::state {
     std::set<std::string> left_unseen;    ///< prompts let go of before the server told of them
     std::optional<session_status> retry_told;
     std::vector<event> held; ///< of a stream whose gap is not repaired yet
+    delta_joiner joiner;
 
     bool attached = false;
     bool out_of_reach = false; ///< the server did not answer since it last told anything by a snapshot
@@ -1212,7 +1213,7 @@ struct turn_tracker::state {
             p.withheld = true;
             return;
         }
-        p.text += e.delta;
+        p.text += joiner.join(e);
         if (const auto* t = m->answers() && !m->is_summary() ? find_turn(m->owner) : nullptr)
             flush_part(*t, p);
     }

@@ -88,6 +88,7 @@ void gate::suspect_by(const failure& f, time_point now) {
         since_ = now;
     suspect_ = true;
     last_ = f;
+    last_at_ = now;
 }
 
 void gate::hand_on(const failure& f, kind prober, time_point now) {

@@ -79,9 +79,10 @@ public:
     [[nodiscard]] bool probing() const noexcept { return probe_.has_value(); }
     /// How many wait, those not counted whose attempt is under way.
     [[nodiscard]] std::size_t waiting() const noexcept;
-    /// Since when the endpoint is suspect, and what was seen last; meaningful while suspect().
+    /// Since when the endpoint is suspect, and what was seen last, and when; meaningful while suspect().
     [[nodiscard]] time_point since() const noexcept { return since_; }
     [[nodiscard]] const failure& last_failure() const noexcept { return last_; }
+    [[nodiscard]] time_point last_failed_at() const noexcept { return last_at_; }
 
     /// Changes whenever someone who was told to wait may now go or ride: all who wait must ask() again.
     [[nodiscard]] std::uint64_t version() const noexcept { return version_; }
@@ -106,6 +107,7 @@ private:
     bool suspect_ = false;
     time_point since_{};
     failure last_;
+    time_point last_at_{};
     std::uint64_t version_ = 0;
 };
 

@@ -43,9 +43,8 @@ bool is_by_status(const failure& f) {
 
 } // namespace
 
-std::vector<stretch> doubling_stretches() {
-    return {{minutes(1), minutes(1)}, {minutes(2), minutes(2)},   {minutes(4), minutes(4)},
-            {minutes(8), minutes(8)}, {minutes(16), minutes(16)}, {minutes(32), minutes(24)}};
+std::vector<stretch> long_outage_stretches() {
+    return {{minutes(60), minutes(2)}, {minutes(6 * 60), minutes(5)}};
 }
 
 std::vector<stretch> hourly_stretches() {

@@ -40,9 +40,9 @@ struct stretch {
     friend bool operator==(const stretch&, const stretch&) = default;
 };
 
-/// From a minute on an outage is left alone for as long again as it has lasted, up to 24 minutes: at most 80
-/// attempts in a day, with a jitter of none or equal, of capture() and of session_stream() without end.
-[[nodiscard]] std::vector<stretch> doubling_stretches();
+/// For daemons: the first hour is the policy's own, from an hour on an outage is tried every 2 minutes, from six
+/// hours on every 5. Without jitter at most 500 attempts in a day, of session_stream() and of capture() without end.
+[[nodiscard]] std::vector<stretch> long_outage_stretches();
 
 /// From an hour on every 5 minutes, from six hours on every 20: at most 180 attempts in a day, of capture()
 /// as it is. The first hour is the policy's own.

@@ -543,6 +543,7 @@ runtime::gate_state state_of(const retry::gate& gate) {
     state.waiting = gate.waiting();
     state.since = gate.since();
     state.last = gate.last_failure();
+    state.last_at = gate.last_failed_at();
     return state;
 }
 

@@ -174,8 +174,9 @@ public:
         bool suspect = false;
         bool probing = false;    ///< an attempt of a suspect endpoint is under way
         std::size_t waiting = 0; ///< those not counted whose attempt is under way
-        time_point since{};      ///< since when it is suspect; meaningful while it is, as is the next
+        time_point since{};      ///< since when it is suspect; meaningful while it is, as are the next
         failure last;
+        time_point last_at{};    ///< when that was seen
     };
     /// Nothing: nobody is at its gate, and it is not suspect.
     [[nodiscard]] std::optional<gate_state> gate_of(const endpoint& where) const;

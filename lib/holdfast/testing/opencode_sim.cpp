@@ -175,6 +175,12 @@ public:
         }
     }
 
+    void archive_session(const std::string& id) {
+        if (auto* archived = engine_.find(id))
+            archived->info["time"].as_object()["archived"] = engine_.wall_ms();
+    }
+
+    void set_password(std::string password) { settings_.password = std::move(password); }
     void inject(fault f) {
         faults_.push_back(f);
         if (!has_offset(f))
@@ -399,8 +405,10 @@ private:
         connection* c = find(id);
         if (!c)
             return; // the client left
-        send(id, detail::http_response(response.status, response.content_type, response.body,
-                                       response.headers, c->keep_alive));
+        auto headers = response.headers;
+        headers.emplace_back("Date", detail::http_date(engine_.wall_ms()));
+        send(id, detail::http_response(response.status, response.content_type, response.body, headers,
+                                       c->keep_alive));
         c->waiting = false;
         if (!c->keep_alive) {
             close(id);
@@ -708,6 +716,12 @@ void opencode_sim::dispose_instance(std::string_view directory, time_point now) 
 }
 void opencode_sim::move_session(std::string_view session, std::string directory) {
     impl_->move_session(std::string(session), std::move(directory));
+}
+void opencode_sim::archive_session(std::string_view session) {
+    impl_->archive_session(std::string(session));
+}
+void opencode_sim::set_password(std::string password) {
+    impl_->set_password(std::move(password));
 }
 void opencode_sim::inject(fault f) {
     impl_->inject(f);

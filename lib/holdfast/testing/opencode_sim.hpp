@@ -89,6 +89,7 @@ public:
         duration restart_down = milliseconds(500); ///< after a kill: connections are refused
         duration startup_hang = milliseconds(700); ///< then: accepted and never answered, the start-up trap
         duration heartbeat = seconds(10);
+        std::vector<std::string> unreadable; ///< directories where prompts are taken and dropped without a word
         bool titles =
             true; ///< a session's first turn also renames it, as the real server's title request does
 
@@ -169,6 +170,10 @@ public:
     /// A session is moved to another directory by somebody else: its events then belong to that one's
     /// streams.
     void move_session(std::string_view session, std::string directory);
+    /// A session is archived by somebody else. Its next session.updated tells it, and whoever asks for it.
+    void archive_session(std::string_view session);
+    /// From now on requests need this password, or none if it is empty: as after a restart with another one.
+    void set_password(std::string password);
     /// Adds a fault; the offsets of streams already open count.
     void inject(fault f);
     /// Forgets every fault that has not struck yet. What has struck stays: a muted stream stays mute.

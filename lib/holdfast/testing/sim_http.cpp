@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cctype>
 #include <charconv>
+#include <chrono>
 #include <cstdint>
+#include <cstdio>
 
 namespace holdfast::testing::detail {
 
@@ -264,6 +266,23 @@ std::string base64url(std::string_view bytes) {
     if (count > 0)
         out.push_back(alphabet[(bits << (6 - count)) & 63]);
     return out;
+}
+
+std::string http_date(std::int64_t wall_ms) {
+    using namespace std::chrono;
+    static constexpr const char* days[] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
+    static constexpr const char* months[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                             "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+    const sys_time<milliseconds> at{milliseconds(wall_ms)};
+    const auto day = floor<std::chrono::days>(at);
+    const year_month_day date(day);
+    const hh_mm_ss time(floor<seconds>(at - day));
+    char text[40];
+    std::snprintf(text, sizeof text, "%s, %02u %s %04d %02d:%02d:%02d GMT", days[weekday(day).c_encoding()],
+                  static_cast<unsigned>(date.day()), months[static_cast<unsigned>(date.month()) - 1],
+                  static_cast<int>(date.year()), static_cast<int>(time.hours().count()),
+                  static_cast<int>(time.minutes().count()), static_cast<int>(time.seconds().count()));
+    return text;
 }
 
 std::string http_response(unsigned status, std::string_view content_type, std::string_view body,

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <map>
 #include <optional>
 #include <string>
@@ -62,6 +63,8 @@ using http_headers = std::vector<std::pair<std::string, std::string>>;
 /// A whole response with Content-Length.
 [[nodiscard]] std::string http_response(unsigned status, std::string_view content_type, std::string_view body,
                                         const http_headers& more = {}, bool keep_alive = true);
+/// The value of a `Date`.
+[[nodiscard]] std::string http_date(std::int64_t wall_ms);
 /// The head of an event stream, as the real server writes it.
 [[nodiscard]] std::string http_stream_head(bool chunked);
 /// "59\r\n": what stands before a chunk's bytes.

@@ -153,6 +153,11 @@ std::optional<rest_response> rest::check_credentials(const http_request& request
                          {{"WWW-Authenticate", "Basic realm=\"Secure Area\""}}};
 }
 
+bool rest::is_unreadable(const std::string& directory) const {
+    const auto& all = settings_.unreadable;
+    return std::find(all.begin(), all.end(), directory) != all.end();
+}
+
 std::string rest::directory_of(const http_request& request) const {
     const auto query = request.query.find("directory");
     if (query != request.query.end() && !query->second.empty())
@@ -185,6 +190,10 @@ void rest::handle(const http_request& request, reply done) {
         c.json({{"healthy", true}, {"version", settings_.version}});
     else if (c.is("GET", 1) && first == "path")
         c.json({{"directory", c.directory}, {"worktree", "/"}});
+    else if (c.is("GET", 1) && first == "file" && is_unreadable(c.directory))
+        unknown_error(c.done, engine_, "Unexpected server error. Check server logs for details.");
+    else if (c.is("GET", 1) && first == "file")
+        c.json(json::array());
     else if (first == "session")
         session_routes(c);
     else if (first == "permission" || first == "question")
@@ -334,7 +343,10 @@ void rest::post_prompt(const call& c, session& s, bool blocking) {
     }
     if (!blocking) {
         no_content(c.done);
-        engine_.prompt(s, c.body, [] {});
+        auto body = c.body;
+        if (is_unreadable(s.directory))
+            body["noReply"] = true; // it is stored, and its loop dies at its first step
+        engine_.prompt(s, body, [] {});
         return;
     }
     const auto answered = [this, id = s.id, done = c.done] {

@@ -49,6 +49,7 @@ private:
     void reply_permission(const call& c, const std::string& id, const std::string& directory,
                           std::string_view key);
     void list_sessions(const call& c);
+    [[nodiscard]] bool is_unreadable(const std::string& directory) const;
 
     const opencode_sim::options& settings_;
     engine& engine_;
