@@ -962,6 +962,8 @@ void session_core::hand_out(turn_tracker::output out) {
     note_ask(out.message, out.event);
     if (const auto mine = open_.find(out.message); mine != open_.end()) {
         mine->second.used.heard(out.event, world().now());
+        if (const auto* waits = std::get_if<retry_event>(&out.event))
+            mine->second.used.waits(wait_of(*waits, world().wall_now()), world().now());
         note_limit(out.message, mine->second);
     }
     if (auto* how = std::get_if<settlement>(&out.event))
@@ -978,6 +980,7 @@ void session_core::on_settled(const std::string& message, settlement& how) {
     active_at_ = world().now();
     if (const auto mine = open_.find(message); mine != open_.end()) {
         how.limit = mine->second.passed;
+        how.usage = mine->second.used.used();
         open_.erase(mine);
         world().uncount(metric::turns_open);
     }
