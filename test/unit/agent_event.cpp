@@ -39,7 +39,8 @@ BOOST_AUTO_TEST_CASE(outcomes_rules_advice_and_limits_have_the_names_of_their_en
                                             "gave_up", "server_gone", "not_posted", "detached", "unknown"}));
     BOOST_TEST((names_of<reprompt>(4) == names{"yes", "no", "unknown", "unknown"}));
     BOOST_TEST(
-        (names_of<turn_limit>(6) == names{"none", "deadline", "no_progress", "tokens", "cost", "unknown"}));
+        (names_of<turn_limit>(8) == names{"none", "deadline", "no_progress", "tokens", "cost", "max_steps", "retry_wait",
+                                          "unknown"}));
 }
 
 BOOST_AUTO_TEST_CASE(each_member_tells_two_events_apart) {
