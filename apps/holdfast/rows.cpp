@@ -15,6 +15,17 @@ json::value or_null(const std::optional<std::string>& text) {
     return text ? json::value(*text) : json::value();
 }
 
+json::object usage_json(const opencode::turn_usage& used) {
+    return {{"steps", used.steps},
+            {"tokens",
+             {{"input", used.tokens.input},
+              {"output", used.tokens.output},
+              {"reasoning", used.tokens.reasoning},
+              {"cache_read", used.tokens.cache_read},
+              {"cache_write", used.tokens.cache_write}}},
+            {"cost", used.cost}};
+}
+
 json::object interrupted_row(const retry::failure& why, unsigned attempt, duration retry_in) {
     return {{"interrupted",
              {{"class", retry::to_string(why.cls)},
@@ -120,6 +131,7 @@ struct to_row {
         if (e.limit != opencode::turn_limit::none)
             settled["limit"] = to_string(e.limit);
         settled["safe_to_reprompt"] = to_string(e.safe_to_reprompt);
+        settled["usage"] = usage_json(e.usage);
         return json::object{{"settled", std::move(settled)}};
     }
 };
@@ -159,6 +171,10 @@ json::object stream_row(const stream::item& item) {
 
 json::object turn_row(std::string_view session, std::string_view message) {
     return {{"turn", {{"session", session}, {"message", message}}}};
+}
+
+json::object stored_row(std::string_view session, std::string_view message) {
+    return {{"stored", {{"session", session}, {"message", message}}}};
 }
 
 std::optional<json::object> agent_row(const opencode::agent_event& e) {
