@@ -174,7 +174,9 @@ BOOST_AUTO_TEST_CASE(a_turn_is_told_from_its_ids_to_its_settlement) {
     BOOST_TEST(joined_text(rows) == "Hello from the simulated model.");
     BOOST_TEST(done.output.back() ==
                R"({"settled":{"outcome":"completed","error":null,"text":"Hello from the simulated model.",)"
-               R"("why":{"rule":"message_finished","event":"session.status"},"safe_to_reprompt":"no"}})");
+               R"("why":{"rule":"message_finished","event":"session.status"},"safe_to_reprompt":"no",)"
+               R"("usage":{"steps":1,"tokens":{"input":11,"output":7,"reasoning":0,"cache_read":0,"cache_write":0},)"
+               R"("cost":0E0}}})");
     BOOST_TEST(done.errors.empty());
     BOOST_TEST(done.code() == 0);
 }
@@ -786,7 +788,7 @@ BOOST_AUTO_TEST_CASE(connection_trouble_is_one_line_each_in_text_form_and_nothin
     sim_process sim({"--pace", "10", "--fault", "cut@4000"});
     const auto done = run_text(sim.url(), {"#slow:40", "--base-delay", "200ms"});
     BOOST_TEST(done.code() == 0);
-    BOOST_TEST(done.errors.empty(), done.text());
+    BOOST_TEST(done.errors == lines{"holdfast: 1 step: 11 tokens in, 7 out"}, boost::test_tools::per_element());
     const auto told = std::count_if(done.output.begin(), done.output.end(),
                                     [](const auto& line) { return line.starts_with("~ "); });
     BOOST_TEST(told == 2, done.text());
