@@ -1,4 +1,5 @@
-// What a session posts beside plain prompts: commands of the server's, and prompts without a reply. In virtual time.
+// What a session posts beside plain prompts: commands of the server's, and prompts without a reply. In
+// virtual time.
 #define BOOST_TEST_MODULE session_command
 #include <boost/test/unit_test.hpp>
 
@@ -104,7 +105,8 @@ struct held_server : test::in_simulated_world {
 
 std::string words(const settlement& how) {
     return std::string(to_string(how.outcome)) + " by " + std::string(to_string(how.rule)) + ", " +
-           std::string(to_string(how.safe_to_reprompt)) + (how.error ? ": " + how.error->message : std::string());
+           std::string(to_string(how.safe_to_reprompt)) +
+           (how.error ? ": " + how.error->message : std::string());
 }
 
 } // namespace
@@ -144,7 +146,9 @@ CO_TEST_CASE(a_command_that_the_server_does_not_know_is_failed_in_its_own_words,
     auto session = co_await new_session();
     auto turn = co_await session.prompt(command("nope", ""));
     const auto how = co_await end_of(turn);
-    BOOST_TEST(words(how) == "failed by not_posted, yes: Command not found: \"nope\". Available commands: say, review, build");
+    BOOST_TEST(
+        words(how) ==
+        "failed by not_posted, yes: Command not found: \"nope\". Available commands: say, review, build");
     const auto messages = co_await messages_of(session);
     BOOST_TEST(messages.empty());
     co_await end();
