@@ -36,7 +36,8 @@ json::object interrupted_row(const retry::failure& why, unsigned attempt, durati
 }
 
 std::string words_for(const opencode::settlement_error& error) {
-    return error.name.empty() ? error.message : error.name + ": " + error.message;
+    const auto message = error.message.substr(0, error.message.find('\n')); // what follows is a stack, if anything
+    return error.name.empty() ? message : error.name + ": " + message;
 }
 
 // For a settlement without an error; empty where the rule's name says it all.

@@ -49,6 +49,17 @@ std::string put(std::string_view name, std::string_view content) {
     return path.string();
 }
 
+/// One pixel, as PNG: the server decodes what it is given.
+constexpr std::string_view red_dot = "89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c4890000"
+                                     "000d4944415478da6364f8cf500f00038601805a347d6b0000000049454e44ae426082";
+
+std::string bytes_of(std::string_view hexadecimal) {
+    std::string bytes;
+    for (std::size_t i = 0; i + 1 < hexadecimal.size(); i += 2)
+        bytes += static_cast<char>(std::stoi(std::string(hexadecimal.substr(i, 2)), nullptr, 16));
+    return bytes;
+}
+
 /// Whether the session comes to rest.
 bool rests(const std::string& session) {
     for (int i = 0; i < 50; ++i) {
@@ -62,13 +73,13 @@ bool rests(const std::string& session) {
 } // namespace
 
 BOOST_AUTO_TEST_CASE(the_model_sees_the_files_of_a_prompt) {
-    const std::string image("\x89PNG\r\n\x1a\n....", 12);
+    const auto image = bytes_of(red_dot);
     const auto done = run({"What is in these? #plain", "--file",
                            put("notes.txt", "caf\xc3\xa9 in the notes\n"), "--file", put("dot.png", image)});
     BOOST_TEST(outcome_of(done.output) == "completed", done.text());
     const auto request = opencode_world::model().last_request();
-    for (const auto* part :
-         {"What is in these? #plain", "notes.txt", "in the notes", "data:image/png;base64,iVBORw0KGgouLi4u"})
+    for (const auto* part : {"What is in these? #plain", "notes.txt", "in the notes",
+                             "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAAB"})
         BOOST_TEST(request.find(part) != std::string::npos, part);
 }
 
