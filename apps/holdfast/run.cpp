@@ -379,9 +379,10 @@ private:
         const auto deadline = later(world_.now(), settle_patience);
         auto call = session_->abort();
         std::ignore = co_await with_deadline(world_, deadline, std::move(call));
-        co_await world_.sleep_until(deadline);
+        while (!turn_ && world_.now() < deadline)
+            co_await world_.sleep_for(abort_pause);
         if (turn_)
-            turn_->give_up("no settlement within 5 s of the abort");
+            co_await abort_turn();
         else
             story_end_.emit(net::cancellation_type::terminal);
     }

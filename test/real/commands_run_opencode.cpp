@@ -165,7 +165,8 @@ BOOST_AUTO_TEST_CASE(a_provider_that_asks_for_a_day_is_told_and_ended_by_the_lim
 
 BOOST_AUTO_TEST_CASE(what_a_turn_used_is_what_the_server_says_that_it_cost) {
     const auto done = run({"#read:README.md"});
-    const auto& usage = settlement_of(done.output).what.at("usage");
+    const auto settled = settlement_of(done.output);
+    const auto& usage = settled.what.at("usage");
     const auto messages = messages_of(session_of(done));
     double cost = 0;
     std::uint64_t input = 0, steps = 0;

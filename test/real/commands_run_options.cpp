@@ -302,7 +302,8 @@ BOOST_AUTO_TEST_CASE(a_turn_within_its_limits_is_left_alone) {
 
 BOOST_AUTO_TEST_CASE(what_a_turn_used_is_told_with_its_settlement) {
     const auto done = run_rows(sim().url(), {"#nofinish:3"});
-    const auto& usage = settlement_of(done.output).what.at("usage");
+    const auto settled = settlement_of(done.output);
+    const auto& usage = settled.what.at("usage");
     BOOST_TEST(
         json::serialize(usage) ==
         R"({"steps":3,"tokens":{"input":33,"output":21,"reasoning":0,"cache_read":0,"cache_write":0},"cost":0E0})");
