@@ -48,7 +48,8 @@ public:
         : options_(options), context_(context), log_(context.log()),
           world_(io_.get_executor(), [this](const log_record& record) { on_log(record); }),
           server_(world_, std::move(base), config_of(options, std::move(tls))),
-          work_(world_, [this](std::exception_ptr e) { on_error(e); }), text_(context.out),
+          work_(world_, [this](std::exception_ptr e) { on_error(e); }),
+          text_(context.out, [this] { return world_.wall_now(); }),
           signals_(io_, [this](int number) { on_signal(number); }) {}
 
     command_result run() {

@@ -2,9 +2,12 @@
 
 #include <holdfast/retry/policy.hpp>
 
+#include <algorithm>
+#include <array>
 #include <charconv>
 #include <chrono>
 #include <cmath>
+#include <ctime>
 #include <limits>
 
 namespace holdfast::app {
@@ -94,6 +97,42 @@ std::string about(duration d) {
         return std::to_string(ms / 60'000) + " min";
     const auto tenths = std::to_string(ms / 100 % 10);
     return std::to_string(ms / 1'000) + (tenths == "0" ? "" : '.' + tenths) + " s";
+}
+
+namespace {
+
+/// To the nearest unit that a person still wants to know.
+std::string rounded(duration d) {
+    const auto ms = to_ms(d);
+    const auto s = (ms + 500) / 1'000;
+    if (s < 120)
+        return ms < 1'000 ? about(d) : std::to_string(s) + " s";
+    const auto min = (s + 30) / 60;
+    if (min < 120)
+        return std::to_string(min) + " min";
+    const auto hours = std::to_string(min / 60) + " h";
+    return min % 60 == 0 || min >= 48 * 60 ? hours : hours + ' ' + std::to_string(min % 60) + " min";
+}
+
+} // namespace
+
+std::string clock_after(duration wait, wall_time now) {
+    constexpr auto longest = std::chrono::hours(24 * 365 * 10); // then the clock may not go that far
+    const auto end = std::chrono::system_clock::to_time_t(
+        now + std::chrono::floor<seconds>(std::min<duration>(wait, longest)));
+    std::tm local{};
+    if (wait > longest || ::localtime_r(&end, &local) == nullptr)
+        return "some later year";
+    const bool another_day = wait > std::chrono::hours(24) + minutes(1);
+    std::array<char, 64> text{};
+    const auto size =
+        std::strftime(text.data(), text.size(), another_day ? "%Y-%m-%d %H:%M" : "%H:%M", &local);
+    return std::string(text.data(), size);
+}
+
+std::string until(duration wait, wall_time now) {
+    const auto in = "in " + rounded(wait);
+    return wait < minutes(1) ? in : in + " (at " + clock_after(wait, now) + ')';
 }
 
 std::optional<unsigned> parse_attempts(std::string_view text) {

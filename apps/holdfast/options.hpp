@@ -24,6 +24,13 @@ namespace holdfast::app {
 /// The same for a person, and only about: "250 ms", "1 s", "1.5 s", "2 min".
 [[nodiscard]] std::string about(duration d);
 
+/// What a person's clock shows when a wait that begins at `now` is over: "14:05"; with the date where it is
+/// longer than a day.
+[[nodiscard]] std::string clock_after(duration wait, wall_time now);
+
+/// The wait itself, and when it is over where that is no matter of seconds: "in 2 s", "in 24 h (at 14:05)".
+[[nodiscard]] std::string until(duration wait, wall_time now);
+
 /// "6" or "unlimited" (retry::unlimited).
 [[nodiscard]] std::optional<unsigned> parse_attempts(std::string_view text);
 

@@ -17,6 +17,17 @@ json::value or_null(const std::optional<std::string>& text) {
     return text ? json::value(*text) : json::value();
 }
 
+json::object usage_json(const opencode::turn_usage& used) {
+    return {{"steps", used.steps},
+            {"tokens",
+             {{"input", used.tokens.input},
+              {"output", used.tokens.output},
+              {"reasoning", used.tokens.reasoning},
+              {"cache_read", used.tokens.cache_read},
+              {"cache_write", used.tokens.cache_write}}},
+            {"cost", used.cost}};
+}
+
 json::object interrupted_row(const retry::failure& why, unsigned attempt, duration retry_in) {
     return {{"interrupted",
              {{"class", retry::to_string(why.cls)},
@@ -27,7 +38,8 @@ json::object interrupted_row(const retry::failure& why, unsigned attempt, durati
 }
 
 std::string words_for(const opencode::settlement_error& error) {
-    return error.name.empty() ? error.message : error.name + ": " + error.message;
+    const auto message = error.message.substr(0, error.message.find('\n')); // what follows is a stack, if anything
+    return error.name.empty() ? message : error.name + ": " + message;
 }
 
 // For a settlement without an error; empty where the rule's name says it all.
@@ -123,6 +135,7 @@ struct to_row {
         if (e.limit != opencode::turn_limit::none)
             settled["limit"] = to_string(e.limit);
         settled["safe_to_reprompt"] = to_string(e.safe_to_reprompt);
+        settled["usage"] = usage_json(e.usage);
         return json::object{{"settled", std::move(settled)}};
     }
 };
@@ -170,6 +183,10 @@ json::object stream_row(const stream::item& item) {
 
 json::object turn_row(std::string_view session, std::string_view message) {
     return {{"turn", {{"session", session}, {"message", message}}}};
+}
+
+json::object stored_row(std::string_view session, std::string_view message) {
+    return {{"stored", {{"session", session}, {"message", message}}}};
 }
 
 std::optional<json::object> agent_row(const opencode::agent_event& e) {

@@ -17,7 +17,9 @@ namespace holdfast::app {
 /// opened, event, comment, skipped, interrupted, done or gave_up.
 [[nodiscard]] boost::json::object stream_row(const stream::item& item);
 [[nodiscard]] boost::json::object turn_row(std::string_view session, std::string_view message);
-/// Nullopt for what has no row (usage).
+/// A prompt without a reply is with the server.
+[[nodiscard]] boost::json::object stored_row(std::string_view session, std::string_view message);
+/// Nullopt for what has no row: usage, which the settlement sums up.
 [[nodiscard]] std::optional<boost::json::object> agent_row(const opencode::agent_event& e);
 
 /// The row of one turn among others: its own object says whose turn it is; an ask keeps the session that

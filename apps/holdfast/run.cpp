@@ -1,4 +1,5 @@
 // holdfast run: one turn, from the prompt to its settlement.
+#include "attachment.hpp"
 #include "command.hpp"
 #include "credentials.hpp"
 #include "line_reader.hpp"
@@ -26,11 +27,15 @@
 #include <cstdlib>
 #include <deque>
 #include <exception>
+#include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
+#include <tuple>
+#include <unistd.h>
 #include <utility>
 #include <variant>
-#include <unistd.h>
+#include <vector>
 
 namespace holdfast::app {
 namespace {
@@ -49,9 +54,18 @@ struct run_options {
     std::string adopt;
     std::string agent;
     std::string model;
+    std::string variant;
+    std::string title;
+    std::string command;
+    std::vector<std::string> files;
+    bool no_reply = false;
     asks permissions = asks::ask;
     std::string user;
     duration turn_timeout{};
+    duration turn_no_progress{};
+    duration retry_limit{};
+    std::size_t max_steps = 0;
+    std::size_t turn_tokens = 0;
     bool global_stream = false;
     http::tls_options tls;
     stream_options stream;
@@ -64,15 +78,23 @@ const std::string& id_of(const pending_ask& ask) {
     return std::visit([](const auto& request) -> const std::string& { return request.id; }, ask);
 }
 
+/// A directory as the server is to have it: a relative one is the caller's.
+std::string absolute(const std::string& directory) {
+    if (directory.empty())
+        return directory;
+    auto path = std::filesystem::absolute(directory).lexically_normal();
+    return path.has_filename() ? path.string() : path.parent_path().string();
+}
+
 class runner {
 public:
-    runner(const run_options& options, http::url base, std::shared_ptr<const http::tls_context> tls,
-           command_context& context)
-        : options_(options), context_(context), log_(context.log()),
+    runner(const run_options& options, std::vector<opencode::prompt_part> files, http::url base,
+           std::shared_ptr<const http::tls_context> tls, command_context& context)
+        : options_(options), files_(std::move(files)), context_(context), log_(context.log()),
           world_(io_.get_executor(), [this](const log_record& record) { on_log(record); }),
           server_(world_, std::move(base), config_of(options, std::move(tls))),
-          side_work_(world_, [this](std::exception_ptr e) { error_ = e; }), text_(context.out),
-          input_ended_event_(world_),
+          side_work_(world_, [this](std::exception_ptr e) { error_ = e; }),
+          text_(context.out, [this] { return world_.wall_now(); }), input_ended_event_(world_),
           stdin_(io_, [this](std::optional<std::string> line) { on_line(std::move(line)); }),
           signals_(io_, [this](int number) { on_signal(number); }) {}
 
@@ -96,6 +118,10 @@ private:
         config.rest.transport.tls = std::move(tls);
         config.policy = options.stream.policy;
         config.stall_timeout = options.stream.stall_timeout;
+        config.limits_of_turns.no_progress = options.turn_no_progress;
+        config.limits_of_turns.tokens = options.turn_tokens;
+        config.limits_of_turns.max_steps = options.max_steps;
+        config.limits_of_turns.retry_wait = options.retry_limit;
         return config;
     }
 
@@ -111,11 +137,17 @@ private:
         if (!session)
             co_return settle_unposted(session.error());
         session_ = std::move(*session);
+        if (options_.no_reply)
+            co_return co_await store_prompt();
+        if (!options_.command.empty())
+            if (auto unknown = co_await look_for_command())
+                co_return settle_unposted(*unknown);
+        if (!options_.command.empty()) // its template may take for ever
+            start_turn_timeout();
         turn_ = co_await begin_turn();
         if (turn_->posted())
             write_row(turn_row(turn_->session_id(), turn_->message_id()));
-        if (options_.turn_timeout != duration::zero())
-            side_work_.spawn(watch_turn_timeout());
+        start_turn_timeout();
         while (auto event = co_await turn_->next()) {
             handle(*event);
             if (!context_.out.ok() && signal_received() == 0) // else the turn is still to be aborted
@@ -143,7 +175,8 @@ private:
     net::awaitable<result<opencode::session>> open_session() {
         if (options_.session.empty()) {
             opencode::session_request what;
-            return server_.create_session(std::move(what), options_.directory);
+            what.title = options_.title;
+            return server_.create_session(std::move(what), absolute(options_.directory));
         }
         return server_.open_session(options_.session);
     }
@@ -151,13 +184,53 @@ private:
     net::awaitable<opencode::turn> begin_turn() {
         if (!options_.adopt.empty())
             return session_->adopt(options_.adopt);
+        return session_->prompt(make_prompt());
+    }
+
+    // The text comes first: what the server makes of a text file would else be taken for words of its own.
+    opencode::prompt make_prompt() {
         opencode::prompt what;
         what.agent = options_.agent;
         what.model = options_.model;
+        what.variant = options_.variant;
+        what.command = options_.command;
         opencode::prompt_part part;
         part.text = prompt_;
         what.parts.push_back(std::move(part));
-        return session_->prompt(std::move(what));
+        for (auto& each : files_)
+            what.parts.push_back(std::move(each));
+        return what;
+    }
+
+    // The server answers an unknown command with no reason. One that does not tell its commands is not asked
+    // further.
+    net::awaitable<std::optional<failure>> look_for_command() {
+        auto server = server_.rest();
+        const auto known = co_await server.commands(session_->directory());
+        if (!known || std::find(known->begin(), known->end(), options_.command) != known->end())
+            co_return std::nullopt;
+        std::string names;
+        for (const auto& each : *known)
+            names += (names.empty() ? "" : ", ") + each;
+        auto why = retry::make_failure(errc::not_found);
+        why.message = "the server has no command '" + options_.command + "'; it has: " + (names.empty() ? "none" : names);
+        co_return why;
+    }
+
+    net::awaitable<void> store_prompt() {
+        const auto stored = co_await session_->store(make_prompt());
+        settled_ = stored.has_value();
+        if (!stored) {
+            const auto why = stored.error();
+            const bool perhaps_there = why.connected && why.status == 0;
+            settle(opencode::outcome::failed, opencode::rule::not_posted,
+                   opencode::settlement_error(error_of(why)),
+                   perhaps_there ? opencode::reprompt::unknown : opencode::reprompt::yes);
+        } else if (context_.format == output_format::text) {
+            text_.stored(session_->id(), *stored);
+        } else {
+            context_.out.row(stored_row(session_->id(), *stored));
+        }
     }
 
     void on_story_end(std::exception_ptr e) {
@@ -229,6 +302,8 @@ private:
         } else if (how.outcome != outcome::completed) {
             result_ = failed((timed_out_ ? "the turn timeout was over; " : "") + why_not_completed(how));
         }
+        if (context_.format == output_format::text && how.usage.steps > 0)
+            context_.notes.text("holdfast: " + words_for(how.usage) + '\n');
     }
 
     void settle(opencode::outcome outcome, opencode::rule rule,
@@ -244,13 +319,16 @@ private:
         conclude(how);
     }
 
-    void settle_unposted(const failure& why) {
+    static opencode::settlement_error error_of(const failure& why) {
         opencode::settlement_error error;
         error.cls = retry::to_string(why.cls);
         error.message = why.message;
         error.status = why.status;
-        settle(opencode::outcome::failed, opencode::rule::not_posted, std::move(error),
-               opencode::reprompt::yes);
+        return error;
+    }
+
+    void settle_unposted(const failure& why) {
+        settle(opencode::outcome::failed, opencode::rule::not_posted, error_of(why), opencode::reprompt::yes);
     }
 
     // --- the end, asked for
@@ -269,6 +347,8 @@ private:
         side_work_.spawn(ask_for_patience());
         if (turn_)
             side_work_.spawn(abort_turn());
+        else if (session_ && !options_.command.empty() && !session_->last_sent().empty())
+            side_work_.spawn(abort_command());
         else
             story_end_.emit(net::cancellation_type::terminal);
     }
@@ -293,11 +373,28 @@ private:
         turn_->give_up("no settlement within 5 s of the abort");
     }
 
+    // A server that is still at the command's template aborts nothing, and goes on with the turn: the story
+    // waits for its message, and asks again then.
+    net::awaitable<void> abort_command() {
+        const auto deadline = later(world_.now(), settle_patience);
+        auto call = session_->abort();
+        std::ignore = co_await with_deadline(world_, deadline, std::move(call));
+        while (!turn_ && world_.now() < deadline)
+            co_await world_.sleep_for(abort_pause);
+        if (turn_)
+            co_await abort_turn();
+        else
+            story_end_.emit(net::cancellation_type::terminal);
+    }
+
     // The story ended before it had a turn. A prompt that was perhaps posted is aborted, too.
     net::awaitable<void> settle_cut_short() {
         if (!session_ || (options_.adopt.empty() && session_->last_sent().empty())) {
             settle(opencode::outcome::aborted, opencode::rule::abort_requested, std::nullopt,
-                   opencode::reprompt::yes);
+                   session_ && options_.no_reply ? opencode::reprompt::unknown : opencode::reprompt::yes);
+        } else if (!options_.command.empty()) { // the abort is asked for already
+            settle(opencode::outcome::lost, opencode::rule::abort_requested, std::nullopt,
+                   opencode::reprompt::unknown);
         } else {
             const auto deadline = later(world_.now(), settle_patience);
             auto call = session_->abort();
@@ -313,6 +410,11 @@ private:
         leaving_ = true;
         settle(opencode::outcome::detached, opencode::rule::detached, std::nullopt, opencode::reprompt::no);
         std::_Exit(result_.code); // whatever is still awaited, it is awaited no longer
+    }
+
+    void start_turn_timeout() {
+        if (options_.turn_timeout != duration::zero() && !std::exchange(timeout_runs_, true))
+            side_work_.spawn(watch_turn_timeout());
     }
 
     net::awaitable<void> watch_turn_timeout() {
@@ -496,6 +598,7 @@ private:
     }
 
     const run_options& options_;
+    std::vector<opencode::prompt_part> files_;
     command_context& context_;
     log_sink log_;
     net::io_context io_{1};
@@ -517,6 +620,7 @@ private:
     std::deque<std::string> early_lines_; // of a stdin that is no terminal: for asks to come
     bool input_ended_ = false;
     bool ended_by_us_ = false;
+    bool timeout_runs_ = false;
     bool timed_out_ = false;
     bool settled_ = false;
     bool leaving_ = false;
@@ -524,17 +628,21 @@ private:
 };
 
 command_result run(const run_options& options, command_context& context) {
-    if (options.adopt.empty() == options.prompt.empty())
-        return misused(options.adopt.empty() ? "a PROMPT is wanted, or - for stdin"
-                                             : "--adopt takes no PROMPT");
+    if (options.adopt.empty() && options.prompt.empty() && options.command.empty())
+        return misused("a PROMPT is wanted, or - for stdin");
+    if (!options.adopt.empty() && !options.prompt.empty())
+        return misused("--adopt takes no PROMPT");
     if (!options.adopt.empty() && options.session.empty())
         return misused("--adopt needs --session");
     if (!options.model.empty() && options.model.find('/') == std::string::npos)
         return misused("--model is given as PROVIDER/MODEL");
+    std::vector<opencode::prompt_part> files;
+    if (auto wrong = attach(options.files, files); !wrong.empty())
+        return misused(std::move(wrong));
     server_access server;
     if (auto wrong = find_access(options.server, options.user, options.tls, context.notes, server); !wrong.empty())
         return misused(std::move(wrong));
-    runner one(options, std::move(server.base), std::move(server.tls), context);
+    runner one(options, std::move(files), std::move(server.base), std::move(server.tls), context);
     return one.run();
 }
 
@@ -545,17 +653,45 @@ void add_run(CLI::App& program, command_context& context) {
     CLI::App* const command =
         program.add_subcommand("run", "Run one turn on an OpenCode server, and tell how it ended.");
     command->add_option("PROMPT", options->prompt, "What to say; - reads it from stdin")->type_name("");
+    command
+        ->add_option("--file", options->files,
+                     "Give the model this file: UTF-8 text, PNG, JPEG, GIF, WebP or PDF, up to 16 MiB; may "
+                     "be repeated")
+        ->type_name("PATH")
+        ->allow_extra_args(false);
+    auto* const named =
+        command
+            ->add_option("--command", options->command,
+                         "Run a command of the server's; PROMPT, which may be left out, is its arguments")
+            ->type_name("NAME");
+    CLI::Option* const silent =
+        command->add_flag("--no-reply", options->no_reply,
+                          "Only store the prompt, as context for the next one; ends when it is stored");
     command->add_option("--server", options->server, "The server's URL")
         ->capture_default_str()
         ->type_name("URL");
-    command->add_option("--directory", options->directory, "Where the session works; else the server's own")
+    command->add_option("--directory", options->directory, "Where a new session works; else the server's own")
         ->type_name("DIR");
-    command->add_option("--session", options->session, "Go on in this session; else a new one is made")
-        ->type_name("ID");
-    command->add_option("--adopt", options->adopt, "Take up the turn of this prompt, which is there already")
-        ->type_name("MESSAGE");
+    auto* const session =
+        command->add_option("--session", options->session, "Go on in this session; else a new one is made")
+            ->type_name("ID");
+    command->add_option("--title", options->title, "The title of the new session; else the server makes one")
+        ->type_name("TEXT")
+        ->excludes(session);
+    auto* const adopt =
+        command
+            ->add_option("--adopt", options->adopt, "Take up the turn of this prompt, which is there already")
+            ->type_name("MESSAGE");
+    silent->excludes(named)->excludes(adopt);
+    adopt->excludes(named)->excludes("--file");
     command->add_option("--agent", options->agent, "The agent to ask")->type_name("NAME");
     command->add_option("--model", options->model, "The model to ask")->type_name("PROVIDER/MODEL");
+    command
+        ->add_option("--variant", options->variant,
+                     "The variant of the model, such as how hard it thinks; one that "
+                     "it has not is ignored by the server")
+        ->type_name("NAME")
+        ->excludes(adopt);
     add_choice<asks>(*command, "--permissions", options->permissions,
                      {{"ask", asks::ask}, {"allow", asks::allow}, {"reject", asks::reject}},
                      "How permission asks are answered; allow means once, and both others reject questions");
@@ -565,6 +701,18 @@ void add_run(CLI::App& program, command_context& context) {
             "NAME, NAME:PASSWORD, or @FILE that holds that; else OPENCODE_SERVER_USERNAME and _PASSWORD")
         ->type_name("USER");
     add_duration(*command, "--turn-timeout", options->turn_timeout, "Abort the turn after so long; 0: never");
+    const auto limits = {
+        add_duration(*command, "--turn-no-progress", options->turn_no_progress,
+                     "Abort the turn when nothing new comes of it for so long; 0: never"),
+        add_count(*command, "--turn-tokens", options->turn_tokens,
+                  "Abort the turn when it has used more tokens; those of child sessions are not counted"),
+        add_count(*command, "--max-steps", options->max_steps,
+                  "Abort the turn when it has taken more steps: finished messages of the model"),
+        add_duration(
+            *command, "--retry-limit", options->retry_limit,
+            "Abort the turn when the server would wait longer before it asks the model again; 0: never")};
+    for (auto* const limit : limits)
+        silent->excludes(limit);
     command->add_flag("--global-stream", options->global_stream,
                       "Listen to the whole server; OpenCode before 1.15 needs it");
     add_tls_options(*command, options->tls);

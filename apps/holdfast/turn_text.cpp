@@ -3,6 +3,12 @@
 #include "options.hpp"
 #include "rows.hpp"
 
+#include <array>
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <utility>
+
 namespace holdfast::app {
 namespace {
 
@@ -13,13 +19,37 @@ std::string joined(const std::vector<std::string>& all) {
     return text;
 }
 
+/// With as many digits as it takes to be more than nothing.
+std::string in_dollars(double cost) {
+    std::array<char, 400> text{};
+    int digits = 2;
+    while (digits < 8 && cost * std::pow(10, digits) < 10)
+        ++digits;
+    std::snprintf(text.data(), text.size(), "$%.*f", digits, cost);
+    return text.data();
+}
+
 } // namespace
 
 std::string what_for(const opencode::permission_request& ask) {
     return ask.patterns.empty() ? ask.permission : ask.permission + " (" + joined(ask.patterns) + ')';
 }
 
+std::string words_for(const opencode::turn_usage& used) {
+    const auto& tokens = used.tokens;
+    std::string words = std::to_string(used.steps) + (used.steps == 1 ? " step" : " steps");
+    words += ": " + std::to_string(tokens.input) + " tokens in, " + std::to_string(tokens.output) + " out";
+    const std::pair<std::uint64_t, std::string_view> others[] = {{tokens.reasoning, " for reasoning"},
+                                                                 {tokens.cache_read, " from the cache"},
+                                                                 {tokens.cache_write, " to the cache"}};
+    for (const auto& [count, what] : others)
+        if (count > 0)
+            words.append(", ").append(std::to_string(count)).append(what);
+    return used.cost > 0 ? words + "; " + in_dollars(used.cost) : words;
+}
+
 void turn_text::show(const opencode::agent_event& e) {
+    retry_shown_ = retry_shown_ && std::holds_alternative<opencode::quiet_event>(e);
     std::visit([this](const auto& one) { show(one); }, e);
 }
 
@@ -29,6 +59,10 @@ void turn_text::heading(std::string_view untrusted) {
 
 void turn_text::note(std::string_view untrusted) {
     line(style::dim, "~ " + std::string(untrusted));
+}
+
+void turn_text::stored(std::string_view session, std::string_view message) {
+    line(style::green, "= stored as " + std::string(message) + " in " + std::string(session));
 }
 
 void turn_text::trouble(std::string_view untrusted, duration retry_in) {
@@ -104,11 +138,15 @@ void turn_text::show(const opencode::question_event& e) {
 }
 
 void turn_text::show(const opencode::retry_event& e) {
-    note("the model's provider failed (" + e.message + "); the server tries again, attempt " +
-         std::to_string(e.attempt));
+    const auto when = now_ ? until(wait_of(e, now_()), now_()) : std::string();
+    note("the model's provider failed (" + e.message + "); the server tries again" +
+         (when.empty() ? "" : ' ' + when) + ", attempt " + std::to_string(e.attempt));
+    retry_shown_ = !when.empty();
 }
 
 void turn_text::show(const opencode::quiet_event& e) {
+    if (retry_shown_ && e.status == "retry")
+        return;
     note("quiet for " + about(e.lasted) + "; the server says " + e.status);
 }
 

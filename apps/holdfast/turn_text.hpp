@@ -5,17 +5,23 @@
 
 #include <holdfast/opencode/agent_event.hpp>
 
+#include <functional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace holdfast::app {
 
 /// What a permission is asked for, on one line: "bash (ls -l)". Untrusted.
 [[nodiscard]] std::string what_for(const opencode::permission_request& ask);
 
+/// What a turn used: "2 steps, 36 tokens: 22 in, 14 out; $0.0042".
+[[nodiscard]] std::string words_for(const opencode::turn_usage& used);
+
 class turn_text {
 public:
-    explicit turn_text(output& out) : out_(out) {}
+    /// `now` tells the time of day, for waits that the server announces; without it they are not shown.
+    explicit turn_text(output& out, std::function<wall_time()> now = {}) : out_(out), now_(std::move(now)) {}
 
     /// Asks that are still open are not shown: ask() is how they are put.
     void show(const opencode::agent_event& e);
@@ -23,6 +29,8 @@ public:
     void heading(std::string_view untrusted);
     /// One dim line of our own.
     void note(std::string_view untrusted);
+    /// A prompt without a reply is with the server.
+    void stored(std::string_view session, std::string_view message);
     /// The connection failed, and will be tried again.
     void trouble(std::string_view untrusted, duration retry_in);
     /// What is being asked, and how to answer. On a terminal the cursor stays behind it, and it is put again
@@ -54,6 +62,8 @@ private:
     void line(style s, std::string_view untrusted);
 
     output& out_;
+    std::function<wall_time()> now_;
+    bool retry_shown_ = false; // the server waits, and when it goes on was shown
     std::string part_;       // the part that streams now
     bool line_open_ = false; // something without a line end was written
     std::string question_;   // is being asked

@@ -1,5 +1,6 @@
 #include "watch_board.hpp"
 
+#include "options.hpp"
 #include "turn_text.hpp"
 
 #include <boost/json/array.hpp>
@@ -385,8 +386,14 @@ void watch_board::take(run& who, turn& at, const opencode::agent_event& event, t
         void operator()(const opencode::retry_event& e) {
             at.retrying = true;
             at.remark = "the model's provider failed: " + beginning(e.message);
+            const auto wall =
+                board.wall_ + std::chrono::duration_cast<wall_time::duration>(now - board.begun_);
+            if (const auto wait = wait_of(e, wall); wait >= minutes(1))
+                at.remark = "the server tries again at " + clock_after(wait, wall) + "; " + at.remark;
         }
         void operator()(const opencode::quiet_event& e) {
+            if (at.retrying && e.status == "retry")
+                return; // it was told when it ends
             at.remark = "quiet for " + seconds_of(e.lasted) + "; the server says " + e.status;
         }
         void operator()(const opencode::usage_event&) {}

@@ -6,6 +6,7 @@
 #include "support/plain_http.hpp"
 #include "support/raw_server.hpp"
 #include "support/rows.hpp"
+#include "support/runs.hpp"
 #include "support/sim_process.hpp"
 
 #include <boost/asio/buffer.hpp>
@@ -35,32 +36,6 @@ namespace asio = boost::asio;
 using tcp = asio::ip::tcp;
 using namespace holdfast::test;
 using namespace std::chrono_literals;
-using lines = std::vector<std::string>;
-
-// --- running it
-
-lines with_server(const std::string& url, lines more) {
-    more.insert(more.begin(), {"run", "--server", url});
-    return more;
-}
-
-lines as_rows(const std::string& url, lines more) {
-    more.insert(more.begin(), {"--format", "ndjson", "--base-delay", "100ms"});
-    return with_server(url, std::move(more));
-}
-
-command_result run_rows(const std::string& url, lines more, std::string input = {}) {
-    command_options options;
-    options.input = std::move(input);
-    options.deadline = 60s;
-    return run_command("holdfast", as_rows(url, std::move(more)), options);
-}
-
-command_result run_text(const std::string& url, lines more, std::string input = {}) {
-    command_options options;
-    options.input = std::move(input);
-    return run_command("holdfast", with_server(url, std::move(more)), options);
-}
 
 process::options command(const lines& arguments) {
     return command_of("holdfast", arguments);
@@ -75,56 +50,12 @@ lines environment_without(std::initializer_list<std::string_view> names) {
     return all;
 }
 
-// --- reading its rows
-
-/// "turn text settled": the kinds of rows, each run of the same kind once.
-std::string story(const std::vector<row>& rows) {
-    std::string all, last;
-    for (const auto& each : rows) {
-        if (each.kind != last) {
-            all += (all.empty() ? "" : " ") + each.kind;
-        }
-        last = each.kind;
-    }
-    return all;
-}
-
-std::string joined_text(const std::vector<row>& rows) {
-    std::string text;
-    for (const auto& each : rows_of_kind(rows, "text")) {
-        text += text_of(each, "delta");
-    }
-    return text;
-}
-
-/// The settlement, which must be there once, as the last row.
-row settlement_of(const lines& output) {
-    const auto rows = parse_rows(output);
-    BOOST_TEST(rows_of_kind(rows, "settled").size() == 1U);
-    BOOST_REQUIRE(!rows.empty());
-    BOOST_REQUIRE(rows.back().kind == "settled");
-    return rows.back();
-}
-
-std::string outcome_of(const lines& output) {
-    return text_of(settlement_of(output), "outcome");
-}
-
-std::string rule_of(const row& settled) {
-    return std::string(settled.what.at("why").at("rule").as_string());
-}
-
 std::string words(int count) {
     std::string text;
     for (int i = 0; i < count; ++i) {
         text += "w" + std::to_string(i) + " ";
     }
     return text;
-}
-
-bool some_line_has(const lines& all, std::string_view part) {
-    return std::any_of(all.begin(), all.end(),
-                       [&](const auto& line) { return line.find(part) != line.npos; });
 }
 
 /// Passes everything on, and puts one text in another's place, of the same length, in what the server says.
@@ -243,7 +174,9 @@ BOOST_AUTO_TEST_CASE(a_turn_is_told_from_its_ids_to_its_settlement) {
     BOOST_TEST(joined_text(rows) == "Hello from the simulated model.");
     BOOST_TEST(done.output.back() ==
                R"({"settled":{"outcome":"completed","error":null,"text":"Hello from the simulated model.",)"
-               R"("why":{"rule":"message_finished","event":"session.status"},"safe_to_reprompt":"no"}})");
+               R"("why":{"rule":"message_finished","event":"session.status"},"safe_to_reprompt":"no",)"
+               R"("usage":{"steps":1,"tokens":{"input":11,"output":7,"reasoning":0,"cache_read":0,"cache_write":0},)"
+               R"("cost":0E0}}})");
     BOOST_TEST(done.errors.empty());
     BOOST_TEST(done.code() == 0);
 }
@@ -855,7 +788,7 @@ BOOST_AUTO_TEST_CASE(connection_trouble_is_one_line_each_in_text_form_and_nothin
     sim_process sim({"--pace", "10", "--fault", "cut@4000"});
     const auto done = run_text(sim.url(), {"#slow:40", "--base-delay", "200ms"});
     BOOST_TEST(done.code() == 0);
-    BOOST_TEST(done.errors.empty(), done.text());
+    BOOST_TEST(done.errors == lines{"holdfast: 1 step: 11 tokens in, 7 out"}, boost::test_tools::per_element());
     const auto told = std::count_if(done.output.begin(), done.output.end(),
                                     [](const auto& line) { return line.starts_with("~ "); });
     BOOST_TEST(told == 2, done.text());

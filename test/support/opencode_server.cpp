@@ -236,8 +236,14 @@ std::string opencode_server::configuration() const {
         "provider": {"mock": {
             "npm": "@ai-sdk/openai-compatible", "name": "Mock", "options": {"apiKey": "x"},
             "models": {"mock-1": {
-                "name": "Mock", "tool_call": true, "reasoning": true,
-                "limit": {"context": 128000, "output": 8192}}}}}
+                "name": "Mock", "tool_call": true, "reasoning": true, "attachment": true,
+                "modalities": {"input": ["text", "image", "pdf"], "output": ["text"]},
+                "cost": {"input": 1, "output": 2}, "variants": {"hard": {"reasoningEffort": "high"}},
+                "limit": {"context": 128000, "output": 8192}}}}},
+        "command": {
+            "greet": {"template": "Greet $ARGUMENTS #plain"},
+            "helper": {"template": "do it #plain", "subtask": true},
+            "build": {"template": "Built: !`sleep 2; echo done` $ARGUMENTS"}}
     })");
     configuration.at_pointer("/provider/mock/options").as_object()["baseURL"] =
         "http://127.0.0.1:" + std::to_string(options_.model_port) + "/v1";

@@ -107,9 +107,9 @@ struct scenario_tag {
 
 bool is_known(std::string_view name) {
     static const std::set<std::string_view> names{
-        "plain",    "slow",    "reason",  "big",      "finish-length", "read", "bash",
-        "question", "todo",    "task",    "e400",     "e401",          "e500", "e500once",
-        "e429",     "cutonce", "garbage", "overflow", "overflow-ok",   "hang", "silent"};
+        "plain",   "slow",     "reason",      "big",  "finish-length", "read",     "bash", "question",
+        "todo",    "task",     "e400",        "e401", "e500",          "e500once", "e429", "cutonce",
+        "garbage", "overflow", "overflow-ok", "hang", "silent",        "nofinish"};
     return names.contains(name);
 }
 
@@ -510,7 +510,8 @@ private:
             co_await reply.whole(error_response(401, "scripted bad key", "invalid_api_key"));
         } else if (name == "e429") {
             co_await reply.whole(
-                error_response(429, "scripted rate limit", "rate_limit_exceeded", "Retry-After: 2\r\n"));
+                error_response(429, "scripted rate limit", "rate_limit_exceeded",
+                               "Retry-After: " + std::to_string(request.tag.number(1, 2)) + "\r\n"));
         } else {
             co_await reply.whole(error_response(500, "scripted server error", "server_error"));
         }
@@ -530,6 +531,10 @@ private:
             co_await reply.begin();
             co_await reply.text("cut short");
             co_await reply.end("length");
+        } else if (tag.name == "nofinish") {
+            co_await reply.begin();
+            co_await reply.text("Once more. ");
+            co_await reply.end(nullptr);
         } else if (tag.name == "garbage") {
             co_await reply.begin();
             co_await reply.data("{this is not JSON");

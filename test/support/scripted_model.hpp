@@ -23,16 +23,18 @@ namespace holdfast::test {
 /// | `#reason`          | reasoning "Let me think about it.", then "I have thought." |
 /// | `#big:N`           | N times "x", in one delta |
 /// | `#finish-length`   | "cut short", finish reason `length` |
+/// | `#nofinish`        | "Once more. ", and no finish reason: the server asks again and again |
 /// | `#read:PATH`       | the read tool, then "I have read it." |
 /// | `#bash[:BASE64]`   | "Running it. ", the bash tool (`echo hi`, or the decoded command), then "Tool said
 /// hi." | | `#question`        | the question tool (Red or Blue), then "You have answered." | | `#todo` | the
 /// todowrite tool, then "Noted." | | `#task[:bash]`     | the task tool with subagent `general` and the
 /// prompt "do it #plain" or "do it #bash", then "The helper is done." | | `#e400` `#e401` `#e500` | this
-/// status, always | | `#e500once:KEY`    | status 500 once, then "Back again." | | `#e429[:KEY]`      |
-/// status 429 with `Retry-After: 2` once, then "Within the limit." | | `#cutonce:KEY`     | "partial " and a
-/// reset connection once, then "whole." | | `#garbage`         | a chunk that is not JSON | | `#overflow` |
-/// status 400, context length exceeded, always; compacting it fails likewise | | `#overflow-ok:KEY` | the
-/// same once; compaction works, then "After the summary." | | `#hang`            | nothing, for ever | |
+/// status, always | | `#e500once:KEY`    | status 500 once, then "Back again." | |
+/// `#e429[:KEY[:S]]`  | status 429 with `Retry-After: S` (2) once, then "Within the limit." | |
+/// `#cutonce:KEY`     | "partial " and a reset connection once, then "whole." | | `#garbage`         | a
+/// chunk that is not JSON | | `#overflow` | status 400, context length exceeded, always; compacting it fails
+/// likewise | | `#overflow-ok:KEY` | the same once; compaction works, then "After the summary." | | `#hang`
+/// | nothing, for ever | |
 /// `#silent:MS`       | nothing for MS milliseconds, then as `#plain` |
 ///
 /// Requests for a title are answered "Mock Title", requests for a compaction "A short summary."; neither

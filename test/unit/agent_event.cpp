@@ -5,6 +5,9 @@
 #include <holdfast/opencode/agent_event.hpp>
 #include <holdfast/opencode/recording.hpp>
 
+#include <chrono>
+#include <cstdint>
+#include <limits>
 #include <set>
 #include <string>
 #include <string_view>
@@ -36,7 +39,8 @@ BOOST_AUTO_TEST_CASE(outcomes_rules_advice_and_limits_have_the_names_of_their_en
                                             "gave_up", "server_gone", "not_posted", "detached", "unknown"}));
     BOOST_TEST((names_of<reprompt>(4) == names{"yes", "no", "unknown", "unknown"}));
     BOOST_TEST(
-        (names_of<turn_limit>(6) == names{"none", "deadline", "no_progress", "tokens", "cost", "unknown"}));
+        (names_of<turn_limit>(8) == names{"none", "deadline", "no_progress", "tokens", "cost", "max_steps", "retry_wait",
+                                          "unknown"}));
 }
 
 BOOST_AUTO_TEST_CASE(each_member_tells_two_events_apart) {
@@ -116,4 +120,68 @@ BOOST_AUTO_TEST_CASE(what_a_session_tells_compares_by_its_members) {
     for (const auto& other : {session_event{"r", "m", told.event}, session_event{"s", "n", told.event},
                               session_event{"s", "m", text_event{"p", "e"}}})
         BOOST_TEST((told != other));
+}
+
+BOOST_AUTO_TEST_CASE(usage_is_summed_member_by_member_and_never_wraps) {
+    turn_usage used;
+    usage_event one{"msg_1", {1, 2, 3, 4, 5}, 0.5};
+    used.add(one);
+    used.add(one);
+    BOOST_TEST(used.steps == 2u);
+    BOOST_TEST((used.tokens == token_usage{2, 4, 6, 8, 10}));
+    BOOST_TEST(used.cost == 1.0);
+    one.tokens.input = std::numeric_limits<std::uint64_t>::max();
+    one.cost = -3;
+    used.add(one);
+    BOOST_TEST(used.tokens.input == std::numeric_limits<std::uint64_t>::max());
+    BOOST_TEST(used.tokens.output == 6u);
+    BOOST_TEST(used.cost == 1.0);
+}
+
+BOOST_AUTO_TEST_CASE(a_retrys_wait_is_that_from_now_on_whatever_numbers_the_server_sends) {
+    constexpr auto least = std::numeric_limits<std::int64_t>::min();
+    constexpr auto most = std::numeric_limits<std::int64_t>::max();
+    const auto wait = [](std::int64_t next_ms, std::int64_t now_ms) {
+        retry_event e;
+        e.next_ms = next_ms;
+        return wait_of(e, wall_time(std::chrono::duration_cast<wall_time::duration>(milliseconds(now_ms))));
+    };
+    const std::int64_t now = 1'800'000'000'000;
+    BOOST_TEST(to_ms(wait(now + 86'400'000, now)) == 86'400'000);
+    BOOST_TEST(to_ms(wait(now + 1, now)) == 1);
+    for (const auto past : {now, now - 1, std::int64_t(0), std::int64_t(-1), least})
+        BOOST_TEST(to_ms(wait(past, now)) == 0);
+    const auto longest = to_ms(duration::max());
+    for (const auto then : {now, std::int64_t(0), std::int64_t(-5000)})
+        BOOST_TEST(to_ms(wait(most, then)) == longest);
+    BOOST_TEST(to_ms(wait(0, -5000)) == 5000);
+}
+
+BOOST_AUTO_TEST_CASE(a_recordings_settlement_tells_what_its_turn_used) {
+    const auto event = [](std::string_view type, std::string_view properties) {
+        return "{\"id\":\"evt_1\",\"type\":\"" + std::string(type) + "\",\"properties\":{\"sessionID\":\"ses_1\"," +
+               std::string(properties) + "}}";
+    };
+    const auto message = [&](std::string_view id, std::string_view more) {
+        return event("message.updated", "\"info\":{\"id\":\"" + std::string(id) + "\",\"sessionID\":\"ses_1\"," +
+                                            std::string(more) + "}");
+    };
+    const std::string answer =
+        R"("role":"assistant","parentID":"msg_1","cost":0.25,"time":{"created":2,"completed":3},)"
+        R"("tokens":{"input":10,"output":5,"reasoning":0,"cache":{"read":2,"write":0}},"finish":)";
+    recording all;
+    all.feed(message("msg_1", R"("role":"user","time":{"created":1})"));
+    all.feed(event("message.part.updated",
+                   R"("part":{"id":"prt_1","messageID":"msg_1","sessionID":"ses_1","type":"text","text":"go"})"));
+    all.feed(event("session.status", R"("status":{"type":"busy"})"));
+    all.feed(message("msg_2", answer + "\"tool-calls\""));
+    all.feed(message("msg_3", answer + "\"stop\""));
+    all.feed(event("session.status", R"("status":{"type":"idle"})"));
+    const auto rows = all.take_rows();
+    BOOST_TEST_REQUIRE(!rows.empty());
+    const auto* end = std::get_if<settlement>(&rows.back().event);
+    BOOST_TEST_REQUIRE(end != nullptr);
+    BOOST_TEST(end->usage.steps == 2u);
+    BOOST_TEST((end->usage.tokens == token_usage{20, 10, 0, 4, 0}));
+    BOOST_TEST(end->usage.cost == 0.5);
 }

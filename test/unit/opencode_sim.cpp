@@ -701,6 +701,85 @@ BOOST_AUTO_TEST_CASE(a_blocking_prompt_is_answered_with_the_last_message) {
             .status == 500);
 }
 
+BOOST_AUTO_TEST_CASE(a_prompt_without_a_reply_is_answered_with_itself) {
+    world w;
+    const auto session = w.create();
+    const auto target = "/session/" + session + "/message";
+    for (const auto* model : {"mock", "nobody"}) {
+        const auto got =
+            w.call("POST", target,
+                   world::prompt_body("note", ",\"noReply\":true,\"model\":{\"providerID\":\"" +
+                                                  std::string(model) + "\",\"modelID\":\"mock-1\"}"));
+        BOOST_TEST(got.status == 200);
+        BOOST_TEST(got.parsed().at("info").at("role").as_string() == "user");
+    }
+    BOOST_TEST(
+        w.call("POST", target, world::prompt_body("x", ",\"noReply\":true,\"agent\":\"nope\"")).status ==
+        500);
+    BOOST_TEST(w.call("GET", target).list().size() == 2u);
+}
+
+BOOST_AUTO_TEST_CASE(a_file_of_plain_text_is_shown_to_the_model_as_one_that_was_read) {
+    world w;
+    const auto session = w.create();
+    const auto target = "/session/" + session + "/message";
+    w.call("POST", target,
+           R"({"noReply":true,"parts":[{"type":"text","text":"look"},)"
+           R"({"type":"file","mime":"text/plain","filename":"a.txt","url":"data:text/plain;base64,aGk="},)"
+           R"({"type":"file","mime":"image/png","filename":"a.png","url":"data:image/png;base64,aGk="}]})");
+    const auto parts = w.call("GET", target).list().at(0).at("parts").as_array();
+    BOOST_TEST_REQUIRE(parts.size() == 5u);
+    BOOST_TEST(text(parts[1].at("text")) ==
+               R"(Called the Read tool with the following input: {"filePath":"a.txt"})");
+    BOOST_TEST(parts[1].at("synthetic").as_bool());
+    BOOST_TEST(text(parts[2].at("text")) == "hi");
+    BOOST_TEST(text(parts[3].at("mime")) == "text/plain");
+    BOOST_TEST(text(parts[4].at("mime")) == "image/png");
+}
+
+BOOST_AUTO_TEST_CASE(a_command_prompts_with_its_template_and_answers_when_the_turn_is_over) {
+    world w;
+    const auto session = w.create();
+    const auto target = "/session/" + session + "/command";
+    const auto got = w.call(
+        "POST", target, R"({"command":"review","arguments":"it","messageID":"msg_1","model":"mock/mock-1"})");
+    BOOST_TEST(got.status == 200);
+    BOOST_TEST(got.parsed().at("info").at("finish").as_string() == "stop");
+    const auto messages = w.call("GET", "/session/" + session + "/message").list();
+    BOOST_TEST(text(messages.at(0).at("info").at("id")) == "msg_1");
+    BOOST_TEST(text(messages.at(0).at("parts").at(0).at("text")) == "Review it #tool");
+    BOOST_TEST(w.call("POST", target, R"({"command":"nope","arguments":""})").status == 500);
+    BOOST_TEST(w.call("POST", target, R"({"command":"say","arguments":"","agent":"nope"})").status == 500);
+    BOOST_TEST(w.call("POST", target, R"({"command":"say"})").status == 400);
+    BOOST_TEST(w.call("POST", target, R"({"command":"say","arguments":"","messageID":"x"})").status == 400);
+    BOOST_TEST(w.call("GET", "/command").list().size() == 3u);
+}
+
+BOOST_AUTO_TEST_CASE(an_abort_while_a_template_is_filled_in_does_not_keep_the_command_from_prompting) {
+    world w;
+    const auto session = w.create();
+    const auto asked =
+        w.start_call("POST", "/session/" + session + "/command", R"({"command":"build","arguments":"x"})");
+    w.run_for(500ms);
+    BOOST_TEST(w.call("GET", "/session/" + session + "/message").list().empty());
+    w.finish_call(w.start_abort(session));
+    BOOST_TEST(w.finish_call(asked).status == 200);
+    BOOST_TEST((only_truth(w).outcome == outcome::completed));
+}
+
+BOOST_AUTO_TEST_CASE(a_model_that_gives_no_reason_to_finish_is_asked_again_and_again) {
+    world w;
+    const auto session = w.create();
+    const auto target = "/session/" + session + "/message";
+    w.call("POST", target, world::prompt_body("#nofinish:4"));
+    BOOST_TEST(w.call("GET", target).list().size() == 5u);
+    w.start_call("POST", target, world::prompt_body("#nofinish"));
+    w.run_for(20s);
+    BOOST_TEST(w.call("GET", target).list().size() > 50u);
+    w.finish_call(w.start_abort(session));
+    BOOST_TEST(w.call("GET", "/session/status").body == "{}");
+}
+
 BOOST_AUTO_TEST_CASE(a_client_that_leaves_does_not_stop_a_blocking_prompt) {
     world w;
     const auto session = w.create();

@@ -1014,6 +1014,58 @@ CO_TEST_CASE(a_turn_past_its_deadline_that_cannot_be_aborted_is_lost_after_a_whi
     co_await this->end();
 }
 
+// A provider that gives no finish reason is asked again and again.
+CO_TEST_CASE(a_turn_that_takes_more_steps_than_allowed_is_aborted_and_tells_how_many_it_took, a_followed_server) {
+    config.limits_of_turns.max_steps = 5;
+    start();
+    auto made = co_await server->create_session();
+    BOOST_TEST_REQUIRE(made.has_value());
+    for (const std::string script : {"#nofinish:5", "#nofinish"}) {
+        auto turn = co_await made->prompt(script);
+        std::optional<settlement> end;
+        while (auto event = co_await turn.next())
+            if (auto* how = std::get_if<settlement>(&*event))
+                end = *how;
+        const bool is_endless = script == "#nofinish";
+        BOOST_TEST_CONTEXT(script) {
+            BOOST_TEST_REQUIRE(end.has_value());
+            BOOST_TEST(to_string(end->limit) == (is_endless ? "max_steps" : "none"));
+            BOOST_TEST(to_string(end->outcome) == (is_endless ? "aborted" : "completed"));
+            BOOST_TEST(end->usage.steps >= (is_endless ? 6u : 5u));
+            BOOST_TEST(end->usage.steps <= (is_endless ? 8u : 5u));
+            BOOST_TEST(end->usage.tokens.input >= 55u);
+        }
+        co_await pass(seconds(3));
+    }
+    co_await end();
+}
+
+CO_TEST_CASE(a_wait_of_a_day_for_the_models_provider_ends_a_turn_that_allows_a_minute, a_followed_server) {
+    start();
+    auto made = co_await server->create_session();
+    BOOST_TEST_REQUIRE(made.has_value());
+    opencode::turn_limits limits;
+    limits.retry_wait = minutes(1);
+    for (const auto* script : {"#throttle:59", "#throttle:86400"}) {
+        const auto began = world.time().now();
+        auto turn = co_await made->prompt(script);
+        turn.limit(limits);
+        std::optional<settlement> end;
+        while (auto event = co_await turn.next())
+            if (auto* how = std::get_if<settlement>(&*event))
+                end = *how;
+        const bool is_long = script == std::string("#throttle:86400");
+        BOOST_TEST_CONTEXT(script) {
+            BOOST_TEST_REQUIRE(end.has_value());
+            BOOST_TEST(to_string(end->limit) == (is_long ? "retry_wait" : "none"));
+            BOOST_TEST(to_string(end->outcome) == (is_long ? "aborted" : "completed"));
+            BOOST_TEST((world.time().now() - began < minutes(2)));
+        }
+        co_await pass(seconds(3));
+    }
+    co_await end();
+}
+
 CO_TEST_CASE(limits_hold_for_turns_that_somebody_else_prompts, a_followed_server) {
     config.limits_of_turns.deadline = seconds(5);
     start();

@@ -256,3 +256,64 @@ BOOST_AUTO_TEST_CASE(how_often_it_is_asked_changes_nothing) {
         BOOST_TEST_REQUIRE(asked.passed(at(now)) == unasked.passed(at(now)));
     }
 }
+
+// --- steps and retry waits
+
+BOOST_AUTO_TEST_CASE(more_steps_than_allowed_pass_the_limit_whatever_each_used) {
+    turn_limits limits;
+    limits.max_steps = 3;
+    limit_watch watch(limits, t0);
+    for (int step = 1; step <= 3; ++step) {
+        watch.heard(used({}), at(step));
+        watch.heard(said, at(step));
+        BOOST_TEST(watch.passed(at(step)) == turn_limit::none);
+    }
+    BOOST_TEST((watch.due() == time_point::max())); // it is no limit of time
+    watch.heard(used({}), at(4));
+    BOOST_TEST(watch.passed(at(4)) == turn_limit::max_steps);
+    BOOST_TEST(watch.used().steps == 4u);
+}
+
+BOOST_AUTO_TEST_CASE(without_a_limit_of_steps_there_may_be_any_number) {
+    limit_watch watch(turn_limits{}, t0);
+    for (int step = 0; step < 10'000; ++step)
+        watch.heard(used({}), at(1));
+    BOOST_TEST(watch.passed(at(1)) == turn_limit::none);
+    BOOST_TEST(watch.used().steps == 10'000u);
+}
+
+BOOST_AUTO_TEST_CASE(a_wait_longer_than_allowed_passes_the_limit_at_once) {
+    turn_limits limits;
+    limits.retry_wait = minutes(5);
+    for (const auto wait : {duration::zero(), duration(-seconds(1)), duration(minutes(5))}) {
+        limit_watch watch(limits, t0);
+        watch.waits(wait, at(1));
+        BOOST_TEST(watch.passed(at(1000)) == turn_limit::none);
+    }
+    for (const auto wait : {minutes(5) + duration(1), duration(std::chrono::hours(24)), duration::max()}) {
+        limit_watch watch(limits, t0);
+        watch.waits(wait, at(1));
+        BOOST_TEST(watch.passed(at(1)) == turn_limit::retry_wait);
+        BOOST_TEST((watch.due() == time_point::max()));
+    }
+    limit_watch unlimited(turn_limits{}, t0);
+    unlimited.waits(duration::max(), at(1));
+    BOOST_TEST(unlimited.passed(at(1)) == turn_limit::none);
+}
+
+BOOST_AUTO_TEST_CASE(a_wait_after_another_limit_changes_nothing) {
+    auto limits = time_limits(seconds(10), {});
+    limits.retry_wait = seconds(1);
+    limit_watch watch(limits, t0);
+    watch.waits(minutes(1), at(10));
+    BOOST_TEST(watch.passed(at(10)) == turn_limit::deadline);
+}
+
+BOOST_AUTO_TEST_CASE(what_is_used_counts_on_after_a_limit_was_passed) {
+    limit_watch watch(token_limit(1), t0);
+    watch.heard(used_tokens(5), at(1));
+    watch.heard(used_tokens(7), at(2));
+    BOOST_TEST(watch.passed(at(2)) == turn_limit::tokens);
+    BOOST_TEST(watch.used().tokens.output == 12u);
+    BOOST_TEST(watch.used().steps == 2u);
+}

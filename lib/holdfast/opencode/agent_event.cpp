@@ -1,6 +1,39 @@
 #include <holdfast/opencode/agent_event.hpp>
 
+#include <algorithm>
+#include <chrono>
+#include <limits>
+
 namespace holdfast::opencode {
+namespace {
+
+/// The numbers are the server's: they may be anything.
+void add_to(std::uint64_t& sum, std::uint64_t more) noexcept {
+    constexpr auto most = std::numeric_limits<std::uint64_t>::max();
+    sum = sum > most - more ? most : sum + more;
+}
+
+} // namespace
+
+duration wait_of(const retry_event& e, wall_time now) noexcept {
+    constexpr auto most = std::chrono::duration_cast<milliseconds>(duration::max()).count();
+    const auto now_ms = std::chrono::duration_cast<milliseconds>(now.time_since_epoch()).count();
+    if (e.next_ms <= now_ms)
+        return duration::zero();
+    const bool fits = now_ms >= 0 || e.next_ms <= most + now_ms;
+    return milliseconds(fits ? std::min(e.next_ms - now_ms, most) : most);
+}
+
+void turn_usage::add(const usage_event& message) noexcept {
+    add_to(steps, 1);
+    add_to(tokens.input, message.tokens.input);
+    add_to(tokens.output, message.tokens.output);
+    add_to(tokens.reasoning, message.tokens.reasoning);
+    add_to(tokens.cache_read, message.tokens.cache_read);
+    add_to(tokens.cache_write, message.tokens.cache_write);
+    if (message.cost > 0)
+        cost += message.cost;
+}
 
 std::string_view to_string(outcome o) noexcept {
     switch (o) {
@@ -86,6 +119,10 @@ std::string_view to_string(turn_limit l) noexcept {
         return "tokens";
     case turn_limit::cost:
         return "cost";
+    case turn_limit::max_steps:
+        return "max_steps";
+    case turn_limit::retry_wait:
+        return "retry_wait";
     }
     return "unknown";
 }

@@ -54,12 +54,25 @@ struct retry_event {
     std::int64_t next_ms = 0; ///< ms since the epoch, the server's clock
     friend bool operator==(const retry_event&, const retry_event&) = default;
 };
+/// From `now` until then, as far as the two clocks agree; zero when that is past.
+[[nodiscard]] duration wait_of(const retry_event& e, wall_time now) noexcept;
 /// Tokens and cost of a finished message of the turn.
 struct usage_event {
     std::string message;
     token_usage tokens;
     double cost = 0;
     friend bool operator==(const usage_event&, const usage_event&) = default;
+};
+/// What a turn has used, as far as its finished messages tell. Sums stay at the largest number rather than wrap.
+struct turn_usage {
+    turn_usage() = default;
+
+    std::uint64_t steps = 0; ///< finished messages of the model; a compaction is one, too
+    token_usage tokens;
+    double cost = 0; ///< in the server's currency (US dollars)
+
+    void add(const usage_event& message) noexcept;
+    friend bool operator==(const turn_usage&, const turn_usage&) = default;
 };
 /// Nothing new for a while; the server was asked, and says `status`.
 struct quiet_event {
@@ -119,7 +132,7 @@ enum class reprompt { yes, no, unknown };
 [[nodiscard]] std::string_view to_string(reprompt r) noexcept;
 
 /// The limits that a caller may set for its turns, see turn_limits.hpp.
-enum class turn_limit { none, deadline, no_progress, tokens, cost };
+enum class turn_limit { none, deadline, no_progress, tokens, cost, max_steps, retry_wait };
 [[nodiscard]] std::string_view to_string(turn_limit l) noexcept;
 
 /// The error of a settlement: the server's own, or a failure to reach it.
@@ -141,6 +154,7 @@ struct settlement {
     std::string merged_into; ///< the later prompt's message id, for rule `merged`
     reprompt safe_to_reprompt = reprompt::unknown;
     turn_limit limit = turn_limit::none; ///< the limit of its own that it passed, and for which we aborted it
+    turn_usage usage; ///< of the session's own messages; that of child sessions is not counted
     friend bool operator==(const settlement&, const settlement&) = default;
 };
 

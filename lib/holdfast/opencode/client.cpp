@@ -1,6 +1,7 @@
 #include <holdfast/opencode/client.hpp>
 
 #include <holdfast/http/fields.hpp>
+#include <holdfast/opencode/json_reader.hpp>
 #include <holdfast/opencode/json_slices.hpp>
 #include <holdfast/sse/utf8.hpp>
 
@@ -147,15 +148,62 @@ std::string body_text(const json::object& body) {
     return sse::to_valid_utf8(json::serialize(body));
 }
 
+result<void> check_prompt(const prompt& what) {
+    if (!what.model.empty() && what.model.find('/') == std::string::npos)
+        return retry::make_failure(errc::invalid_request, "a model is given as provider/model, not '" + what.model + "'");
+    if (!what.command.empty() && (what.no_reply || !what.system.empty()))
+        return retry::make_failure(errc::invalid_request, "a command takes neither no_reply nor a system prompt");
+    return {};
+}
+
+/// What `what.raw_json` adds to the body.
+result<std::string> with_raw_json(json::object body, const prompt& what) {
+    if (!what.raw_json.empty()) {
+        auto extra = parse_json(what.raw_json);
+        if (!extra || !extra->is_object())
+            return retry::make_failure(errc::invalid_request, "raw_json is not a JSON object");
+        for (auto& [key, value] : extra->get_object())
+            body[key] = std::move(value);
+    }
+    return body_text(body);
+}
+
+result<std::string> command_json(const prompt& what) {
+    if (auto fit = check_prompt(what); !fit)
+        return fit.error();
+    json::object body;
+    body["messageID"] = what.message_id;
+    body["command"] = what.command;
+    if (!what.agent.empty())
+        body["agent"] = what.agent;
+    if (!what.model.empty())
+        body["model"] = what.model;
+    if (!what.variant.empty())
+        body["variant"] = what.variant;
+    std::string arguments;
+    json::array files;
+    for (const auto& each : what.parts) {
+        if (each.what == prompt_part::kind::file)
+            files.push_back(part_json(each));
+        else if (!each.text.empty())
+            arguments += (arguments.empty() ? "" : "\n") + each.text;
+    }
+    body["arguments"] = arguments;
+    body["parts"] = std::move(files);
+    return with_raw_json(std::move(body), what);
+}
+
 result<std::string> prompt_json(const prompt& what) {
+    if (auto fit = check_prompt(what); !fit)
+        return fit.error();
+    if (!what.command.empty())
+        return retry::make_failure(errc::invalid_request, "a command is not posted as a prompt");
     json::object body;
     body["messageID"] = what.message_id;
     if (!what.agent.empty())
         body["agent"] = what.agent;
     if (!what.model.empty()) {
         const auto slash = what.model.find('/');
-        if (slash == std::string::npos)
-            return retry::make_failure(errc::invalid_request, "a model is given as provider/model, not '" + what.model + "'");
         body["model"] = {{"providerID", what.model.substr(0, slash)}, {"modelID", what.model.substr(slash + 1)}};
     }
     if (!what.variant.empty())
@@ -168,14 +216,7 @@ result<std::string> prompt_json(const prompt& what) {
     for (const auto& each : what.parts)
         parts.push_back(part_json(each));
     body["parts"] = std::move(parts);
-    if (!what.raw_json.empty()) {
-        auto extra = parse_json(what.raw_json);
-        if (!extra || !extra->is_object())
-            return retry::make_failure(errc::invalid_request, "raw_json is not a JSON object");
-        for (auto& [key, value] : extra->get_object())
-            body[key] = std::move(value);
-    }
-    return body_text(body);
+    return with_raw_json(std::move(body), what);
 }
 
 bool is_json(const http::response& answer) {
@@ -671,6 +712,50 @@ net::awaitable<result<void>> client::prompt_async(std::string session, prompt wh
     if (!body)
         co_return body.error();
     co_return co_await command("POST", session_path(session, "/prompt_async"), std::move(*body));
+}
+
+net::awaitable<result<void>> client::store(std::string session, prompt what) {
+    what.no_reply = true;
+    auto body = prompt_json(what);
+    if (!body)
+        co_return body.error();
+    co_return co_await command("POST", session_path(session, "/message"), std::move(*body));
+}
+
+net::awaitable<result<void>> client::run_command(std::string session, prompt what) {
+    auto body = command_json(what);
+    if (!body)
+        co_return body.error();
+    http::request request;
+    request.method = "POST";
+    request.target = base_.with_path(session_path(session, "/command")).target;
+    request.headers = credentials();
+    request.headers.push_back({"Accept", "application/json"});
+    request.headers.push_back({"Content-Type", "application/json"});
+    request.body = std::move(*body);
+    auto how = config_.transport;
+    how.deadlines.header = how.deadlines.exchange = duration::zero();
+    const auto world = world_;
+    world->count(metric::requests);
+    const auto got = co_await http::fetch(*world, base_, std::move(request), std::move(how), config_.limits);
+    if (!got || got->head.status >= 400)
+        world->count(metric::requests_failed);
+    if (!got)
+        co_return got.error();
+    if (got->head.status >= 300)
+        co_return make_api_failure(*got, world->wall_now());
+    co_return result<void>();
+}
+
+net::awaitable<result<std::vector<std::string>>> client::commands(std::string directory) {
+    auto got = co_await call("GET", with_directory("/command", directory), {});
+    if (!got)
+        co_return got.error();
+    co_return parse_list<std::string>(*got, "command", [](const json::value& v, std::string_view path) {
+        json_reader in(v, path);
+        auto name = in.required_string("name");
+        return in.finish(std::move(name));
+    });
 }
 
 net::awaitable<result<void>> client::abort(std::string session) {

@@ -102,9 +102,12 @@ struct prompt {
     std::vector<prompt_part> parts;
     std::string agent;
     std::string model; ///< "provider/model", split at the first slash; empty: the session's
-    std::string variant;
+    std::string variant; ///< of the model; one that it has not is ignored by the server
     std::string system;
-    bool no_reply = false;
+    bool no_reply = false; ///< context for the next prompt: stored, and not answered; see session::store()
+    /// A command of the server's, by its name: the prompt is its template, filled in with the text of `parts`. It
+    /// takes no `system` and no `no_reply`. A template may run programs, so that it is posted only once.
+    std::string command;
     std::string raw_json; ///< an object whose members are added to the body, replacing those of the same name
 };
 
@@ -191,6 +194,13 @@ public:
 
     /// POST prompt_async; safe to repeat when `what` has its own ids.
     [[nodiscard]] net::awaitable<result<void>> prompt_async(std::string session, prompt what);
+    /// Stores a prompt to which no reply is wanted; done when it is there. Safe to repeat when `what` has its own ids.
+    [[nodiscard]] net::awaitable<result<void>> store(std::string session, prompt what);
+    /// Runs a command. The server answers when its turn is over: there is no deadline but those of the connection, and
+    /// what comes of it says nothing of the endpoint's health. Not safe to repeat.
+    [[nodiscard]] net::awaitable<result<void>> run_command(std::string session, prompt what);
+    /// The names of the commands that the server has there.
+    [[nodiscard]] net::awaitable<result<std::vector<std::string>>> commands(std::string directory);
     [[nodiscard]] net::awaitable<result<void>> abort(std::string session);
 
     [[nodiscard]] net::awaitable<result<std::vector<permission_request>>> permissions(std::string directory);

@@ -26,15 +26,21 @@ recording::root_session& recording::root_of(std::string_view session) {
     order_.push_back(id);
     tracker_options options;
     options.adopt_prompts = true;
-    const auto made = sessions_.emplace(id, root_session{turn_tracker(id, options), false, {}}).first;
+    const auto made = sessions_.emplace(id, root_session{turn_tracker(id, options), false, {}, {}}).first;
     made->second.tracker.attached(no_time);
     return made->second;
 }
 
 void recording::deliver(root_session& to, const std::string& session, const event& e) {
     to.tracker.on_event(e, no_time);
-    for (auto& o : to.tracker.take_outputs())
+    for (auto& o : to.tracker.take_outputs()) {
+        if (const auto* usage = std::get_if<usage_event>(&o.event))
+            to.used[o.message].add(*usage);
+        if (auto* how = std::get_if<settlement>(&o.event))
+            if (auto used = to.used.extract(o.message))
+                how->usage = used.mapped();
         rows_.push_back({session, std::move(o.message), std::move(o.event)});
+    }
 }
 
 void recording::feed(std::string_view data) {

@@ -53,6 +53,7 @@ private:
         turn_tracker tracker;
         bool has_messages = false;
         std::optional<api_error> first_error;
+        std::map<std::string, turn_usage> used; // by the open turns
     };
 
     root_session& root_of(std::string_view session);

@@ -553,6 +553,10 @@ net::awaitable<turn> prompt_in(std::shared_ptr<detail::session_lease> lease, pro
     co_return co_await lease->core->prompt(std::move(what));
 }
 
+net::awaitable<result<std::string>> store_in(std::shared_ptr<detail::session_lease> lease, prompt what) {
+    co_return co_await lease->core->store(std::move(what));
+}
+
 net::awaitable<turn> prompt_at(std::shared_ptr<detail::server_core> core, prompt what) {
     co_return co_await core->prompt(std::move(what));
 }
@@ -706,6 +710,10 @@ net::awaitable<turn> session::prompt(opencode::prompt what) {
 
 net::awaitable<turn> session::prompt(std::string text) {
     return prompt_in(lease_, text_prompt(std::move(text)));
+}
+
+net::awaitable<result<std::string>> session::store(opencode::prompt what) {
+    return store_in(lease_, std::move(what));
 }
 
 net::awaitable<turn> session::adopt(std::string message_id) {

@@ -135,10 +135,19 @@ public:
 
     /// Posts a prompt once the session's stream is acknowledged and repaired, so that nothing of its turn is missed.
     /// The session's directory is read again first. Always gives a turn: one that could not be posted is settled as
-    /// failed (not_posted) or lost; so is one of a server that was stopped, without a request.
+    /// failed (not_posted) or lost; so is one of a server that was stopped, without a request. One with no_reply makes no turn: not_posted, see store().
+    ///
+    /// A command (prompt::command) is posted once, and its turn begins when its message is there: until then the server
+    /// evaluates its template, however long that takes.
     /// Cancellation (terminal): operation_aborted; the turn, if it was posted, is detached.
     [[nodiscard]] net::awaitable<turn> prompt(opencode::prompt what);
     [[nodiscard]] net::awaitable<turn> prompt(std::string text);
+
+    /// Stores a prompt to which no reply is wanted: context for the next one. It makes no turn and needs no stream.
+    /// Completes with its message id once the server has it, by the policy; a server that reports an error of its own
+    /// (an unknown agent) is not asked again. Errors: those of client::store(), closed. Cancellation (terminal):
+    /// operation_aborted; the server may have stored it.
+    [[nodiscard]] net::awaitable<result<std::string>> store(opencode::prompt what);
 
     /// Takes up the turn of a prompt that is already at the server, from its beginning.
     [[nodiscard]] net::awaitable<turn> adopt(std::string message_id);

@@ -207,6 +207,9 @@ turn session_core::unposted(opencode::prompt what, const failure& why) {
 }
 
 net::awaitable<turn> session_core::prompt(opencode::prompt what) {
+    if (what.no_reply)
+        co_return unposted(std::move(what),
+                           retry::make_failure(errc::invalid_request, "a prompt without a reply makes no turn"));
     const bool is_unnamed = what.message_id.empty();
     const auto core =
         make_turn(is_unnamed ? make_id("msg", std::nullopt, {}, world()) : what.message_id); // until its turn comes
@@ -371,7 +374,18 @@ net::awaitable<void> session_core::post_in_turn(std::shared_ptr<turn_core> core,
     const auto self = shared_from_this();
     while (posting_.front() != core.get() && !core->abort_asked && tracker_.is_open(core->message))
         co_await changed_.wait();
-    co_await post_until_known(core, std::move(what));
+    if (what.command.empty())
+        co_await post_until_known(core, std::move(what));
+    else
+        co_await post_command(core, std::move(what));
+}
+
+void session_core::on_posted(turn_core& core, bool once) {
+    core.posted = true;
+    if (const auto mine = open_.find(core.message); mine != open_.end())
+        mine->second.used.posted(world().now());
+    tracker_.posted(core.message, world().now(), once);
+    changed_.notify_all();
 }
 
 // Posts until the server has the prompt for sure, or cannot have it. The prompt carries its own ids, so that a repost
@@ -386,13 +400,8 @@ net::awaitable<void> session_core::post_until_known(std::shared_ptr<turn_core> c
         auto asking = core->abort_asked ? is_there(core->message) : post_once(core, what);
         const auto done = co_await std::move(asking);
         if (done) {
-            core->posted = true;
             core->sent = std::move(what);
-            if (const auto mine = open_.find(core->message); mine != open_.end())
-                mine->second.used.posted(world().now());
-            tracker_.posted(core->message, world().now(), !before);
-            changed_.notify_all();
-            co_return;
+            co_return on_posted(*core, !before);
         }
         if (core->abort_asked && done.error().code == errc::not_found)
             co_return close_turn(core->message, outcome::aborted, rule::abort_requested, std::nullopt,
@@ -488,6 +497,8 @@ void session_core::on_event(std::string_view data) {
         note_newest(told->info);
     if (const auto* told = std::get_if<session_error>(&*event); told && told->session_id == info_.id)
         log_stray(told->error);
+    if (const auto* told = std::get_if<session_error>(&*event); told && told->session_id == info_.id)
+        reported_ = told->error;
     tracker_.on_event(*event, *seen_);
     pump();
     if (const auto* gone = std::get_if<session_deleted>(&*event); gone && gone->session_id == info_.id)
@@ -1177,6 +1188,8 @@ void session_core::hand_on(turn_tracker::output out) {
     const bool is_news = note_ask(out.message, out.event);
     if (const auto mine = open_.find(out.message); mine != open_.end()) {
         mine->second.used.heard(out.event, world().now());
+        if (const auto* waits = std::get_if<retry_event>(&out.event))
+            mine->second.used.waits(wait_of(*waits, world().wall_now()), world().now());
         note_limit(out.message, mine->second);
     }
     if (auto* how = std::get_if<settlement>(&out.event))
@@ -1199,6 +1212,7 @@ void session_core::on_settled(const std::string& message, settlement& how) {
     last_error_ = how.error;
     if (const auto mine = open_.find(message); mine != open_.end()) {
         how.limit = mine->second.passed;
+        how.usage = mine->second.used.used();
         open_.erase(mine);
         world().uncount(metric::turns_open);
     }

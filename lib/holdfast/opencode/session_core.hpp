@@ -91,6 +91,7 @@ public:
     /// The turn of a prompt that cannot be posted; settled so.
     [[nodiscard]] turn unposted(opencode::prompt what, const failure& why);
     [[nodiscard]] net::awaitable<turn> adopt(std::string message);
+    [[nodiscard]] net::awaitable<result<std::string>> store(opencode::prompt what);
     [[nodiscard]] net::awaitable<result<void>> abort();
     [[nodiscard]] net::awaitable<result<void>> reply_permission(std::string id, std::string reply);
     [[nodiscard]] net::awaitable<result<void>> reply_question(std::string id,
@@ -183,6 +184,12 @@ private:
     [[nodiscard]] net::awaitable<void> post_in_turn(std::shared_ptr<turn_core> core, opencode::prompt what);
     [[nodiscard]] net::awaitable<void> post_until_known(std::shared_ptr<turn_core> core, opencode::prompt what);
     [[nodiscard]] net::awaitable<result<void>> post_once(std::shared_ptr<turn_core> core, opencode::prompt what);
+    // Commands and what is only stored: see session_command.cpp.
+    struct command_call;
+    [[nodiscard]] net::awaitable<void> post_command(std::shared_ptr<turn_core> core, opencode::prompt what);
+    [[nodiscard]] net::awaitable<void> call_command(std::shared_ptr<command_call> call, opencode::prompt what);
+    void settle_refused_command(turn_core& core, const failure& why);
+    void on_posted(turn_core& core, bool once);
     [[nodiscard]] net::awaitable<result<void>> is_there(std::string message);
     void settle_unposted(turn_core& core, const failure& why);
     [[nodiscard]] net::awaitable<void> take_snapshot();
@@ -287,6 +294,7 @@ private:
     bool ask_rest_ = false;
     std::optional<failure> gave_up_;
     std::string last_sent_;
+    std::optional<api_error> reported_; ///< by the server, of this session, since a command was posted
     std::map<std::string, open_turn> open_;
     std::vector<std::weak_ptr<feed_core>> feeds_;
     capture_state capture_;
@@ -385,6 +393,8 @@ public:
     void unfollow(const std::string& directory, const std::string& session);
     void learn_child(const std::string& directory, const std::string& child, const std::string& root);
     void release(const std::shared_ptr<session_core>& session);
+    /// Runs until it ends, or run() does.
+    void spawn(net::awaitable<void> work) { scope_.spawn(std::move(work)); }
     /// A backoff that stop() and wake() end.
     [[nodiscard]] net::awaitable<void> pause(duration d);
     [[nodiscard]] abort_source& stopping() noexcept { return stop_; }

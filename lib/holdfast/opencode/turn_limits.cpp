@@ -42,22 +42,28 @@ void limit_watch::posted(time_point now) noexcept {
 }
 
 void limit_watch::heard(const agent_event& event, time_point now) noexcept {
-    if (passed(now) != turn_limit::none)
-        return;
-    if (is_progress(event))
+    const bool open = passed(now) == turn_limit::none;
+    if (open && is_progress(event))
         progress_ = now;
-    if (const auto* usage = std::get_if<usage_event>(&event))
-        count(*usage);
+    if (const auto* usage = std::get_if<usage_event>(&event)) {
+        used_.add(*usage);
+        if (open)
+            judge_use();
+    }
 }
 
-void limit_watch::count(const usage_event& usage) noexcept {
-    tokens_ = sum(tokens_, total(usage.tokens));
-    if (usage.cost > 0)
-        cost_ += usage.cost;
-    if (limits_.tokens > 0 && tokens_ > limits_.tokens)
+void limit_watch::waits(duration wait, time_point now) noexcept {
+    if (passed(now) == turn_limit::none && limits_.retry_wait > duration::zero() && wait > limits_.retry_wait)
+        passed_ = turn_limit::retry_wait;
+}
+
+void limit_watch::judge_use() noexcept {
+    if (limits_.tokens > 0 && total(used_.tokens) > limits_.tokens)
         passed_ = turn_limit::tokens;
-    else if (limits_.cost > 0 && cost_ > limits_.cost)
+    else if (limits_.cost > 0 && used_.cost > limits_.cost)
         passed_ = turn_limit::cost;
+    else if (limits_.max_steps > 0 && used_.steps > limits_.max_steps)
+        passed_ = turn_limit::max_steps;
 }
 
 turn_limit limit_watch::passed(time_point now) noexcept {

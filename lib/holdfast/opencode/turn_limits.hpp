@@ -16,14 +16,20 @@ struct turn_limits {
     duration no_progress{};   ///< nothing new for so long, even while the server says that it is busy
     std::uint64_t tokens = 0; ///< of its finished messages: input, output, reasoning, cache writes and reads
     double cost = 0;          ///< of its finished messages, in the server's currency (US dollars)
+    /// Its finished messages: each is one request to the model. A step is known once it is finished, so that the one
+    /// past the limit is still paid for. A server may go on for ever with a model that gives no reason to finish.
+    std::uint64_t max_steps = 0;
+    /// A wait of the server before it asks the model again, as it announces it: a provider's Retry-After may be a day.
+    duration retry_wait{};
     /// How long the abort may take; then the turn is settled as lost, the server may still be at it.
     duration abort_patience = seconds(10);
 
     friend bool operator==(const turn_limits&, const turn_limits&) = default;
 };
 
-/// What one turn has used of its limits. A limit of time is passed when all of it is over, one of tokens or
-/// cost when more than it was used. The first that is passed stays the one that was; progress that comes
+/// What one turn has used of its limits. A limit of time is passed when all of it is over, one of tokens, cost or
+/// steps when more than it was used, that of a retry wait when a longer one is announced. What child sessions use
+/// does not count. The first that is passed stays the one that was; progress that comes
 /// after it changes nothing, however late passed() is asked. Of two at once it is the first in turn_limits.
 ///
 /// Thread safety: distinct objects safe, shared objects unsafe.
@@ -40,6 +46,12 @@ public:
     /// What is told of the stream (interrupted, gap), of our own asking (quiet) and of the end is none.
     void heard(const agent_event& event, time_point now) noexcept;
 
+    /// The server announced that it waits so long before it asks the model again.
+    void waits(duration wait, time_point now) noexcept;
+
+    /// What heard() has counted.
+    [[nodiscard]] const turn_usage& used() const noexcept { return used_; }
+
     /// The limit that is passed by `now`; none: none is.
     [[nodiscard]] turn_limit passed(time_point now) noexcept;
 
@@ -47,13 +59,12 @@ public:
     [[nodiscard]] time_point due() const noexcept;
 
 private:
-    void count(const usage_event& usage) noexcept;
+    void judge_use() noexcept;
 
     turn_limits limits_;
     time_point posted_;
     time_point progress_;
-    std::uint64_t tokens_ = 0;
-    double cost_ = 0;
+    turn_usage used_;
     turn_limit passed_ = turn_limit::none;
 };
 

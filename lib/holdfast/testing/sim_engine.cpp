@@ -468,6 +468,23 @@ std::string engine::text_of(const message& m) {
 
 // Prompts.
 
+namespace {
+
+struct known_command {
+    std::string_view name;
+    std::string_view description;
+    std::string_view text;
+    duration takes; // to fill it in: a template may run programs
+};
+
+constexpr known_command known_commands[] = {
+    {"say", "prompts with its arguments", "$ARGUMENTS", duration::zero()},
+    {"review", "reviews what is named", "Review $ARGUMENTS #tool", duration::zero()},
+    {"build", "builds first, which takes two seconds", "Built. $ARGUMENTS", seconds(2)},
+};
+
+} // namespace
+
 bool engine::known_agent(std::string_view name) {
     return name == "build" || name == "plan" || name == "general" || name == "explore";
 }
@@ -531,6 +548,70 @@ engine::posted engine::prompt(session& s, const json::object& body, done when_ov
     else if (s.run.now == run::phase::settling || s.run.shell)
         s.run.again = true;
     return posted::taken;
+}
+
+json::array engine::commands() {
+    json::array all;
+    for (const auto& each : known_commands) {
+        json::object one;
+        one["name"] = each.name;
+        one["description"] = each.description;
+        one["template"] = each.text;
+        one["source"] = "command";
+        one["hints"] = json::array{"$ARGUMENTS"};
+        all.push_back(std::move(one));
+    }
+    return all;
+}
+
+bool engine::command(session& s, const json::object& body, done when_over) {
+    const auto name = text_at(body, "command");
+    const auto* known = std::find_if(std::begin(known_commands), std::end(known_commands),
+                                     [&](const auto& each) { return each.name == name; });
+    if (known == std::end(known_commands)) {
+        std::string names;
+        for (const auto& each : known_commands)
+            names.append(names.empty() ? "" : ", ").append(each.name);
+        const auto text = "Command not found: \"" + std::string(name) + "\". Available commands: " + names;
+        emit_error(s, {{"name", "UnknownError"}, {"data", {{"message", text}}}});
+        return false;
+    }
+    std::string text(known->text);
+    if (const auto at = text.find("$ARGUMENTS"); at != std::string::npos)
+        text.replace(at, std::string_view("$ARGUMENTS").size(), text_at(body, "arguments"));
+    json::object prompt_body;
+    for (const auto* key : {"messageID", "agent", "variant"})
+        if (const auto* value = body.if_contains(key))
+            prompt_body[key] = *value;
+    if (const auto model = text_at(body, "model"); !model.empty()) {
+        const auto slash = std::min(model.find('/'), model.size() - 1);
+        prompt_body["model"] = {{"providerID", model.substr(0, slash)}, {"modelID", model.substr(slash + 1)}};
+    }
+    json::object said;
+    said["type"] = "text";
+    said["text"] = text;
+    json::array parts;
+    parts.push_back(std::move(said));
+    if (const auto* files = body.if_contains("parts"); files && files->is_array())
+        parts.insert(parts.end(), files->get_array().begin(), files->get_array().end());
+    prompt_body["parts"] = std::move(parts);
+    // An abort meanwhile does not keep it from prompting.
+    auto prompts = [this, &s, prompt_body = std::move(prompt_body), arguments = std::string(text_at(body, "arguments")),
+                    name = std::string(name), when_over = std::move(when_over)]() mutable {
+        if (s.deleted)
+            return when_over();
+        prompt(s, prompt_body, [this, &s, arguments, name, when_over = std::move(when_over)] {
+            const auto last = s.messages.empty() ? std::string() : s.messages.back()->id;
+            emit(s, "command.executed",
+                 {{"name", name}, {"sessionID", s.id}, {"arguments", arguments}, {"messageID", last}});
+            when_over();
+        });
+    };
+    if (known->takes == duration::zero())
+        prompts();
+    else
+        line_.after(known->takes, std::move(prompts));
+    return true;
 }
 
 std::size_t engine::record_of(const session& s, const std::string& message_id) const {

@@ -111,6 +111,39 @@ bool parts_are_parts(const json::object& body) {
     });
 }
 
+std::optional<std::string> text_of_file(const json::object& part) {
+    constexpr std::string_view start = "data:text/plain;base64,";
+    const auto url = text_at(part, "url");
+    if (text_at(part, "type") != "file" || !url.starts_with(start))
+        return std::nullopt;
+    return base64_decode(url.substr(start.size()));
+}
+
+/// The body with what the server makes of a file of plain text: it is as though the model had read it.
+json::object with_files_read(json::object body) {
+    auto* given = body.if_contains("parts");
+    if (!given || !given->is_array())
+        return body;
+    json::array parts;
+    for (auto& each : given->get_array()) {
+        if (const auto text = each.is_object() ? text_of_file(each.get_object()) : std::nullopt) {
+            json::object input;
+            input["filePath"] = text_at(each.get_object(), "filename");
+            for (const auto& said :
+                 {"Called the Read tool with the following input: " + json::serialize(input), *text}) {
+                json::object part;
+                part["type"] = "text";
+                part["synthetic"] = true;
+                part["text"] = said;
+                parts.push_back(std::move(part));
+            }
+        }
+        parts.push_back(std::move(each));
+    }
+    *given = std::move(parts);
+    return body;
+}
+
 bool is_array_of_arrays(const json::value* value) {
     return value && value->is_array() &&
            std::all_of(value->get_array().begin(), value->get_array().end(),
@@ -194,6 +227,8 @@ void rest::handle(const http_request& request, reply done) {
         unknown_error(c.done, engine_, "Unexpected server error. Check server logs for details.");
     else if (c.is("GET", 1) && first == "file")
         c.json(json::array());
+    else if (c.is("GET", 1) && first == "command")
+        c.json(engine::commands());
     else if (first == "session")
         session_routes(c);
     else if (first == "permission" || first == "question")
@@ -283,6 +318,8 @@ void rest::one_session(const call& c, session& s) {
         one_message(c, s);
     } else if (c.is("POST", 3) && (what == "prompt_async" || what == "message")) {
         post_prompt(c, s, what == "message");
+    } else if (c.is("POST", 3) && what == "command") {
+        post_command(c, s);
     } else if (c.is("POST", 3) && what == "shell") {
         if (s.run.now != run::phase::none)
             unknown_error(c.done, engine_, "Session is busy");
@@ -341,15 +378,17 @@ void rest::post_prompt(const call& c, session& s, bool blocking) {
         bad_request(c.done, "Expected a string starting with \"msg\"");
         return;
     }
+    auto body = with_files_read(c.body);
     if (!blocking) {
         no_content(c.done);
-        auto body = c.body;
         if (is_unreadable(s.directory))
             body["noReply"] = true; // it is stored, and its loop dies at its first step
         engine_.prompt(s, body, [] {});
         return;
     }
-    const auto answered = [this, id = s.id, done = c.done] {
+    const auto* silent = body.if_contains("noReply");
+    const bool no_reply = silent && silent->is_bool() && silent->get_bool();
+    const auto answered = [this, no_reply, id = s.id, done = c.done] {
         session* now = engine_.find(id);
         if (!now || now->messages.empty()) {
             not_found(done, "Session not found: " + id);
@@ -357,13 +396,33 @@ void rest::post_prompt(const call& c, session& s, bool blocking) {
         }
         // The last answer; without a reply wanted, or with no model to give one, there may be none.
         const auto& messages = now->messages;
-        if (!engine_.known_model(*now) && messages.back()->user)
+        if (!no_reply && !engine_.known_model(*now) && messages.back()->user)
             unknown_error(done, engine_, "ProviderModelNotFoundError: Model not found");
         else
             done({200, "application/json", json::serialize(with_parts(*messages.back())), {}});
     };
-    if (engine_.prompt(s, c.body, answered) == engine::posted::unknown_agent)
+    if (engine_.prompt(s, body, answered) == engine::posted::unknown_agent)
         unknown_error(c.done, engine_, "Agent not found: \"" + std::string(text_at(c.body, "agent")) + "\"");
+}
+
+void rest::post_command(const call& c, session& s) {
+    for (const auto* key : {"command", "arguments"}) {
+        const auto* value = c.body.if_contains(key);
+        if (!value || !value->is_string())
+            return bad_request(c.done, "Missing key at [\"" + std::string(key) + "\"]");
+    }
+    if (const auto id = text_at(c.body, "messageID"); !id.empty() && !id.starts_with("msg"))
+        return bad_request(c.done, "Expected a string starting with \"msg\"");
+    if (const auto agent = text_at(c.body, "agent"); !agent.empty() && !engine::known_agent(agent))
+        return unknown_error(c.done, engine_, "Unexpected server error. Check server logs for details.");
+    const auto answered = [&s, done = c.done] {
+        if (s.messages.empty())
+            not_found(done, "Session not found: " + s.id);
+        else
+            done({200, "application/json", json::serialize(with_parts(*s.messages.back())), {}});
+    };
+    if (!engine_.command(s, with_files_read(c.body), answered))
+        unknown_error(c.done, engine_, "Unexpected server error. Check server logs for details.");
 }
 
 void rest::ask_routes(const call& c, bool question) {

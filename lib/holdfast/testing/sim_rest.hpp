@@ -44,6 +44,7 @@ private:
     void one_session(const call& c, session& s);
     void message_list(const call& c, session& s);
     void one_message(const call& c, session& s);
+    void post_command(const call& c, session& s);
     void post_prompt(const call& c, session& s, bool blocking);
     void ask_routes(const call& c, bool question);
     void reply_permission(const call& c, const std::string& id, const std::string& directory,

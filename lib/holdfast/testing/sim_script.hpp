@@ -23,6 +23,7 @@ struct script {
         silent,
         early,
         length,
+        no_finish,
         error,
         e500,
         e500once,

@@ -133,11 +133,12 @@ story engine::loop(session& s, duration delay) {
     end_run(s);
 }
 
-/// The last user message has its answer: one that says why it finished, and not to call tools.
+/// The last user message has its answer: one that says why it finished, and not to call tools. A model that gives no
+/// reason is asked again and again.
 bool engine::answered(session& s) {
     for (auto m = s.messages.rbegin(); m != s.messages.rend() && !(*m)->user; ++m) {
         const auto* finish = (*m)->info.if_contains("finish");
-        return finish && *finish != "tool-calls";
+        return finish && *finish != "tool-calls" && *finish != "unknown";
     }
     return false;
 }
@@ -274,6 +275,16 @@ story engine::play(session& s, script what) {
         co_await stream(s, "truncated ans");
         finish_step(s, "length");
         break;
+    case kind::no_finish: {
+        const auto before = std::count_if(s.messages.begin(), s.messages.end(), [&](const auto& m) {
+            const auto* parent = m->info.if_contains("parentID");
+            return parent && parent->as_string() == s.run.asked->id && m.get() != s.run.answer;
+        });
+        step_start(s);
+        co_await stream(s, "Once more. ");
+        finish_step(s, what.number != 0 && static_cast<std::uint64_t>(before) + 1 >= what.number ? "stop" : "unknown");
+        break;
+    }
     case kind::reason:
         step_start(s);
         open_text(s, "reasoning");
