@@ -77,3 +77,30 @@ CO_TEST_CASE(calls_go_by_the_proxy_that_the_transport_names, asked_server) {
     BOOST_TEST(seen.has_value());
     BOOST_TEST(answers.requests().back().target() == "http://far.test/global/health");
 }
+
+// --- lists
+
+CO_TEST_CASE(the_newest_sessions_are_asked_for_and_what_comes_beyond_is_only_counted, asked_server) {
+    opencode::client server(world.rt(), http::parse_url("http://127.0.0.1:4096").value(), {});
+    answers.play_ever_after({test::send(test::response(
+        200, "application/json", R"([{"id":"ses_3","directory":"/d"},{"id":"ses_2","directory":"/d"},{"id":4}])"))});
+    opencode::session_query which;
+    which.directory = "/a b";
+    which.roots = true;
+    which.limit = 5;
+    which.keep = 2;
+    const auto listed = co_await server.list_sessions(which);
+    BOOST_TEST_REQUIRE(listed.has_value());
+    BOOST_TEST(answers.requests().back().target() == "/session?roots=true&limit=5&directory=%2Fa%20b");
+    BOOST_TEST_REQUIRE(listed->sessions.size() == 2u);
+    BOOST_TEST(listed->sessions.front().id == "ses_3");
+    BOOST_TEST(listed->left_out == 1u);
+
+    which = {};
+    which.limit = 1;
+    const auto newest = co_await server.list_sessions(which);
+    BOOST_TEST_REQUIRE(newest.has_value());
+    BOOST_TEST(answers.requests().back().target() == "/session?limit=1");
+    BOOST_TEST(newest->sessions.size() == 1u);
+    BOOST_TEST(newest->left_out == 2u);
+}

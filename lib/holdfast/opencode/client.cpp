@@ -256,11 +256,35 @@ net::awaitable<result<session_info>> client::get_session(std::string session) {
     co_return parse_session(*got, "session");
 }
 
-net::awaitable<result<std::vector<session_info>>> client::list_sessions(std::string directory) {
-    auto got = co_await call("GET", with_directory("/session", directory), {});
+net::awaitable<result<session_list>> client::list_sessions(session_query which) {
+    std::string target = "/session";
+    if (which.roots)
+        target += "?roots=true";
+    if (which.limit != 0)
+        target += (which.roots ? "&limit=" : "?limit=") + std::to_string(which.limit);
+    auto got = co_await call("GET", with_directory(std::move(target), which.directory), {});
     if (!got)
         co_return got.error();
-    co_return parse_list<session_info>(*got, "session", parse_session);
+    session_list all;
+    const auto keep = which.keep != 0 ? which.keep : which.limit;
+    if (auto* items = got->if_array(); items && keep != 0 && items->size() > keep) {
+        all.left_out = items->size() - keep;
+        items->resize(keep);
+    }
+    auto kept = parse_list<session_info>(*got, "session", parse_session);
+    if (!kept)
+        co_return kept.error();
+    all.sessions = std::move(*kept);
+    co_return all;
+}
+
+net::awaitable<result<std::vector<session_info>>> client::list_sessions(std::string directory) {
+    session_query which;
+    which.directory = std::move(directory);
+    auto listed = co_await list_sessions(std::move(which));
+    if (!listed)
+        co_return listed.error();
+    co_return std::move(listed->sessions);
 }
 
 net::awaitable<result<std::vector<session_info>>> client::children(std::string session) {

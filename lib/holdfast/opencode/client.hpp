@@ -8,6 +8,7 @@
 
 #include <boost/json/fwd.hpp>
 
+#include <cstddef>
 #include <map>
 #include <memory>
 #include <optional>
@@ -30,6 +31,24 @@ struct server_info {
 
 // The constructors below keep what is passed to an awaitable from being an aggregate: g++ 12 destroys temporaries of
 // those twice when they stand in one expression with co_await.
+
+/// Which sessions GET /session is asked for.
+struct session_query {
+    session_query() = default;
+
+    std::string directory; ///< empty: the server's own
+    bool roots = false;    ///< no children
+    std::size_t limit = 0; ///< the newest so many; 0: as many as the server lists by itself (100 of 1.18)
+    /// At most so many of the answer are kept, whatever was asked for; 0: `limit`, where that is set. The others are
+    /// counted without being looked at.
+    std::size_t keep = 0;
+};
+
+/// Some of a server's sessions.
+struct session_list {
+    std::vector<session_info> sessions; ///< the newest first, as the server lists them
+    std::size_t left_out = 0;           ///< those that the answer had beyond what is kept
+};
 
 /// How POST /session makes a session. Empty members are left out.
 struct session_request {
@@ -104,6 +123,8 @@ public:
 
     [[nodiscard]] net::awaitable<result<session_info>> create_session(session_request what, std::string directory);
     [[nodiscard]] net::awaitable<result<session_info>> get_session(std::string session);
+    [[nodiscard]] net::awaitable<result<session_list>> list_sessions(session_query which);
+    /// As many as the server lists by itself.
     [[nodiscard]] net::awaitable<result<std::vector<session_info>>> list_sessions(std::string directory);
     [[nodiscard]] net::awaitable<result<std::vector<session_info>>> children(std::string session);
     [[nodiscard]] net::awaitable<result<void>> delete_session(std::string session);
