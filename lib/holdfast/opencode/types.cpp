@@ -177,6 +177,10 @@ result<session_info> parse_session(const json::value& v, std::string_view path) 
     s.directory = in.required_string(field::directory);
     s.title = in.string(field::title);
     s.version = in.string("version");
+    const auto time = in.nested(field::time);
+    s.updated_ms = time.integer("updated").value_or(0);
+    if (const auto archived = time.integer("archived"); archived && *archived > 0)
+        s.archived_ms = archived;
     return in.finish(std::move(s));
 }
 

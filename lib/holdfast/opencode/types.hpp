@@ -42,6 +42,8 @@ struct session_info {
     std::string directory; ///< as the server normalised it: subscribe with this one
     std::string title;
     std::string version;
+    std::int64_t updated_ms = 0; ///< when it was last prompted or changed, on the server's clock; 0: not told
+    std::optional<std::int64_t> archived_ms{}; ///< when it was archived; nothing: it is not
 
     friend bool operator==(const session_info&, const session_info&) = default;
 };
