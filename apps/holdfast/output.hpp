@@ -14,11 +14,13 @@ enum class output_format { text, ndjson };
 enum class style { bold, dim, red, green, yellow, cyan };
 
 /// Untrusted text made safe for a terminal: valid UTF-8, and every control character (C0 but LF and TAB, DEL,
-/// C1) and every character that turns the direction of writing is shown as \xNN or \uNNNN. Each call stands
-/// for itself: an escape sequence, or a character, that is split over two calls does no harm either.
+/// C1), every character that turns the direction of writing and every one that shows nothing (zero width, fillers,
+/// tags, private planes) is shown as \xNN, \uNNNN or \UNNNNNNNN. Joiners and the variation selectors of pictures stay.
+/// Each call stands for itself: an escape sequence, or a character, that is split over two calls does no harm either.
 [[nodiscard]] std::string printable(std::string_view untrusted);
 
-/// The same on one line: LF is shown as well.
+/// The same on one line, where what is shown must be all that is there (a title, an approval, a log line): LF, joiners
+/// and variation selectors are shown as well.
 [[nodiscard]] std::string printable_line(std::string_view untrusted);
 
 /// Whether text for this descriptor may have colours: it is a terminal, not a dumb one, and NO_COLOR is unset
