@@ -9,6 +9,7 @@
 #include "stream_options.hpp"
 #include "watch_board.hpp"
 #include "watch_config.hpp"
+#include "watch_files.hpp"
 #include "watch_keeper.hpp"
 #include "watch_port.hpp"
 #include "watch_screen.hpp"
@@ -29,10 +30,8 @@
 #include <cstdlib>
 #include <ctime>
 #include <exception>
-#include <fstream>
 #include <memory>
 #include <optional>
-#include <sstream>
 #include <string>
 #include <string_view>
 #include <unistd.h>
@@ -44,6 +43,9 @@ namespace {
 constexpr duration end_patience = milliseconds(1800); // for all that is under way, once the end is asked for
 constexpr duration abort_patience = milliseconds(1200);
 constexpr duration between_frames = milliseconds(250);
+constexpr milliseconds last_words_patience{200};
+constexpr milliseconds longest_end{1900}; // after a signal, whatever we are busy with
+constexpr std::size_t token_file_bytes = 8u << 10;
 constexpr std::size_t log_kept = 16;
 constexpr screen_size paper{110, 1000}; // of what is no terminal
 
@@ -355,23 +357,22 @@ struct watch_options {
     std::vector<given_setting> flags; ///< in the order in which they were given
 };
 
-/// All of a file, or why not.
-std::string read_file(const std::string& name, std::string& into) {
-    std::ifstream file(name, std::ios::binary);
-    std::ostringstream all;
-    if (!file || !(all << file.rdbuf()))
-        return name + ": cannot be read";
-    into = all.str();
-    return {};
+bool holds_secrets(const watch_config& config) {
+    return std::any_of(config.servers.begin(), config.servers.end(), [](const watched_server& each) {
+        return !each.bearer.empty() || each.user.find(':') != std::string::npos || !each.url.password.empty();
+    });
 }
 
-std::string read_config(const watch_options& options, watch_config& into) {
+std::string read_config(const watch_options& options, output& notes, watch_config& into) {
     if (!options.file.empty()) {
         std::string text;
-        if (auto wrong = read_file(options.file, text); !wrong.empty())
+        if (auto wrong = read_file(options.file, most_config_bytes, text); !wrong.empty())
             return wrong;
         if (auto wrong = apply_file(text, options.file, into); !wrong.empty())
             return wrong;
+        if (holds_secrets(into) && is_world_readable(options.file))
+            notes.text("holdfast: warning: " + printable_line(options.file) +
+                       " holds passwords or tokens and is readable by every user\n");
     }
     if (auto wrong = apply_flags(options.flags, into); !wrong.empty())
         return wrong;
@@ -384,23 +385,29 @@ std::string read_config(const watch_options& options, watch_config& into) {
 }
 
 // In a file or the environment, as arguments are there for all to see.
-std::string read_token(const watch_config& config, std::string& into) {
-    if (config.token_file.empty()) {
-        into = environment("HOLDFAST_WATCH_TOKEN");
-        return {};
-    }
-    if (auto wrong = read_file(config.token_file, into); !wrong.empty())
+std::string read_token(const watch_config& config, output& notes, std::string& into) {
+    const bool in_file = !config.token_file.empty();
+    const std::string name = in_file ? config.token_file : "HOLDFAST_WATCH_TOKEN";
+    if (!in_file)
+        into = environment(name.c_str());
+    else if (auto wrong = read_file(name, token_file_bytes, into); !wrong.empty())
         return wrong;
+    if (!in_file && into.empty())
+        return {};
     into.erase(into.find_last_not_of(" \t\r\n") + 1);
-    return into.empty() ? config.token_file + ": holds no token" : std::string();
+    if (const auto wrong = token_fault(into); !wrong.empty())
+        return name + ": " + wrong;
+    if (in_file && is_world_readable(name))
+        notes.text("holdfast: warning: " + printable_line(name) + " holds the token and is readable by every user\n");
+    return {};
 }
 
 command_result watch(const watch_options& options, command_context& context) {
     watch_config config;
-    if (auto wrong = read_config(options, config); !wrong.empty())
+    if (auto wrong = read_config(options, context.notes, config); !wrong.empty())
         return misused(std::move(wrong));
     std::string token;
-    if (auto wrong = read_token(config, token); !wrong.empty())
+    if (auto wrong = read_token(config, context.notes, token); !wrong.empty())
         return misused(std::move(wrong));
     std::shared_ptr<const http::tls_context> tls;
     if (std::any_of(config.servers.begin(), config.servers.end(),

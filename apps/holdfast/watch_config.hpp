@@ -7,6 +7,7 @@
 
 #include <boost/json/value.hpp>
 
+#include <cstddef>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -78,6 +79,9 @@ struct setting_info {
 /// @return what is wrong with them ("servers[1].url: a string is wanted"); empty: nothing
 [[nodiscard]] std::string apply_file(std::string_view text, const std::string& name, watch_config& to);
 [[nodiscard]] std::string apply_flags(const std::vector<given_setting>& flags, watch_config& to);
+
+/// The largest file of settings, in bytes.
+inline constexpr std::size_t most_config_bytes = 1u << 20;
 
 /// What was left open: without a server it is the one at 127.0.0.1:4096; a server that no session is named
 /// for is discovered, unless it says otherwise or sessions are named for all. @return what does not fit
