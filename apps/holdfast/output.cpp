@@ -1,5 +1,6 @@
 #include "output.hpp"
 
+#include "output_queue.hpp"
 #include "signals.hpp"
 
 #include <holdfast/sse/utf8.hpp>
@@ -11,9 +12,12 @@
 #include <array>
 #include <cerrno>
 #include <climits>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <optional>
 #include <unistd.h>
+#include <utility>
 
 namespace holdfast::app {
 
@@ -131,6 +135,43 @@ bool wants_colour(int descriptor) {
 output::output(int descriptor)
     : descriptor_(descriptor), terminal_(::isatty(descriptor) == 1), coloured_(wants_colour(descriptor)) {}
 
+output::~output() = default;
+output::output(output&&) noexcept = default;
+
+void output::wait_for_nobody(std::size_t most_bytes, std::function<std::string(std::size_t dropped)> gap) {
+    queue_ = std::make_unique<output_queue>(descriptor_, most_bytes, std::move(gap));
+}
+
+bool output::idle() const {
+    return !queue_ || queue_->idle();
+}
+
+void output::drain(std::chrono::milliseconds patience) {
+    drain(patience, true);
+}
+
+void output::drain_within(std::chrono::milliseconds patience) {
+    drain(patience, false);
+}
+
+void output::drain(std::chrono::milliseconds patience, bool patient) {
+    if (!queue_)
+        return;
+    using clock = std::chrono::steady_clock;
+    std::optional<clock::time_point> deadline; // from when a signal asked for the end
+    const bool all = queue_->drain([&] {
+        if ((!patient || signal_received() != 0) && !deadline)
+            deadline = clock::now() + patience;
+        return !deadline || clock::now() < *deadline;
+    });
+    error_ = all ? queue_->error() : make_error_code(boost::system::errc::timed_out);
+    queue_.reset();
+}
+
+boost::system::error_code output::error() const noexcept {
+    return queue_ ? queue_->error() : error_;
+}
+
 void output::row(const boost::json::object& object) {
     // Mending the whole line mends each string by itself: between two strings there is always ASCII, which
     // ends any ill-formed sequence.
@@ -148,10 +189,12 @@ std::string output::paint(style s, std::string_view printable) const {
 }
 
 bool output::closed() const noexcept {
-    return error_ == boost::system::errc::broken_pipe;
+    return error() == boost::system::errc::broken_pipe;
 }
 
 void output::write(std::string_view bytes) {
+    if (queue_)
+        return queue_->push(bytes);
     while (!bytes.empty() && ok()) {
         if (!wait_until_writable(descriptor_)) {
             error_ = make_error_code(boost::system::errc::timed_out);

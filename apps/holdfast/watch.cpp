@@ -2,6 +2,7 @@
 // line by line, and over HTTP.
 #include "command.hpp"
 #include "credentials.hpp"
+#include "descriptor_reserve.hpp"
 #include "event_ring.hpp"
 #include "options.hpp"
 #include "prometheus.hpp"
@@ -101,6 +102,8 @@ public:
           signals_(io_, [this](int number) { on_signal(number); }) {
         if (!config.listen_host.empty())
             port_.emplace(world_, port_config(config, std::move(token)), sources(), ring_);
+        end_within(longest_end, &watch_screen::leave_in_handler);
+        wait_for_no_reader(context_, {});
     }
 
     command_result run() {
@@ -311,6 +314,8 @@ private:
 
     void leave_at_once() {
         tell_last();
+        context_.out.drain_within(last_words_patience);
+        context_.notes.drain_within(milliseconds(0));
         std::_Exit(result_.code);
     }
 
@@ -418,8 +423,14 @@ command_result watch(const watch_options& options, command_context& context) {
         tls = std::move(*made);
         context.notes.text(tls_warning(config.tls));
     }
-    watcher one(config, std::move(tls), std::move(token), context);
-    return one.run();
+    raise_descriptor_limit();
+    command_result result;
+    {
+        watcher one(config, std::move(tls), std::move(token), context);
+        result = one.run();
+    }
+    drain_output(context);
+    return result;
 }
 
 void add_setting(CLI::App& command, const setting_info& info, watch_options& to) {
