@@ -98,7 +98,7 @@ public:
                                                             [this](std::exception_ptr e) {
                                                                 on_error(e);
                                                             }}),
-          work_(world_, [this](std::exception_ptr e) { on_error(e); }), changed_(world_), resized_(io_),
+          work_(world_, [this](std::exception_ptr e) { on_error(e); }), changed_(world_), resized_(io_), woken_(io_),
           signals_(io_, [this](int number) { on_signal(number); }) {
         if (!config.listen_host.empty())
             port_.emplace(world_, port_config(config, std::move(token)), sources(), ring_);
@@ -118,6 +118,7 @@ public:
         if (config_.run_for != duration::zero())
             work_.spawn(end_in_time());
         work_.spawn(world_.write_incidents());
+        heed_wake_up();
         keeper_.start();
         io_.run();
         tell_last();
@@ -143,8 +144,8 @@ private:
         all.status = [this] {
             return status();
         };
-        all.ready = [this] {
-            return keeper_.asked_all();
+        all.not_ready = [this] {
+            return keeper_.not_ready();
         };
         all.metrics = [this] {
             return prometheus_text(world_);
@@ -152,7 +153,8 @@ private:
         return all;
     }
 
-    boost::json::object status() const {
+    boost::json::object status() {
+        board_.see_clocks(world_.now(), world_.wall_now());
         boost::json::object all{{"version", HOLDFAST_VERSION}};
         for (auto& each : board_.status(world_.now()))
             all[each.key()] = std::move(each.value());
@@ -262,6 +264,21 @@ private:
         });
     }
 
+    // SIGUSR1: whoever sends it knows that something is back.
+    void heed_wake_up() {
+        woken_.add(SIGUSR1);
+        wait_for_wake_up();
+    }
+
+    void wait_for_wake_up() {
+        woken_.async_wait([this](boost::system::error_code ec, int) {
+            if (ec)
+                return;
+            keeper_.wake_all();
+            wait_for_wake_up();
+        });
+    }
+
     // What was seen last stays on the terminal; a watch with an end of its own tells it in any case.
     void tell_last() {
         const bool on_terminal = screen_.has_value();
@@ -328,6 +345,7 @@ private:
         ending_ = true;
         signals_.stop();
         resized_.cancel();
+        woken_.cancel();
         keeper_.stop();
         if (port_)
             port_->stop();
@@ -349,6 +367,7 @@ private:
     condition_variable changed_;
     std::optional<watch_screen> screen_;
     net::signal_set resized_;
+    net::signal_set woken_;
     signals signals_;
     command_result result_;
     std::exception_ptr error_;
@@ -476,7 +495,9 @@ void add_watch(CLI::App& program, command_context& context) {
                     "and \"rules\" are ask rules of which the last that fits counts:\n"
                     "  {\"permission\": \"bash\", \"pattern\": \"git *\", \"depth\": 0, \"answer\": "
                     "\"once|always|reject|ask\"}\n"
-                    "What is given here replaces single values of the file, and adds to its lists.\n");
+                    "What is given here replaces single values of the file, and adds to its lists.\n"
+                    "A reader who is too slow for stdout misses rows, and gets {\"gap\": {\"lost\": N}} in their "
+                    "place.\nSIGUSR1 ends every wait for a server.\n");
     command->callback([options, &context] {
         context.run = [options, &context] {
             return watch(*options, context);

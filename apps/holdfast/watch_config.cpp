@@ -333,6 +333,14 @@ const std::vector<setting>& settings() {
              if (to.discover_every < milliseconds(100))
                  v.refuse("at least 100ms is wanted");
          }},
+        {{"max_runs", shape::one, "N", "Of the sessions that a server lists, watch the newest N",
+          std::to_string(initial.max_runs)},
+         [](watch_config& to, const given& v) {
+             const auto most = v.count();
+             if (most == 0 || most > 100'000)
+                 v.refuse("expected a number from 1 to 100000");
+             to.max_runs = static_cast<std::size_t>(most);
+         }},
         {{"user",
           shape::one,
           "USER",

@@ -30,6 +30,7 @@ struct watch_config {
     std::vector<std::string> sessions; ///< each held at the first server that knows it
     bool discover = false;
     duration discover_every = seconds(5);
+    std::size_t max_runs = 2000; ///< discovered ones of each server: the newest
     std::string user;
     http::tls_options tls;
     retry::policy policy; ///< of the streams; for daemons: it never gives up

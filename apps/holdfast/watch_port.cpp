@@ -505,10 +505,15 @@ private:
         if (path == "/livez")
             return {200, plain_text, "ok\n"};
         if (path == "/readyz")
-            return sources_.ready() ? answer{200, plain_text, "ok\n"} : refusal(503, "not ready");
+            return readiness();
         if (path == "/events")
             return viewers_ < config_.viewers ? answer{200, "text/event-stream", {}} : too_many();
         return refusal(404, "there are only " + std::string(paths));
+    }
+
+    answer readiness() {
+        const auto why = sources_.not_ready();
+        return why.empty() ? answer{200, plain_text, "ok\n"} : refusal(503, "not ready: " + sse::to_valid_utf8(why));
     }
 
     // --- /events

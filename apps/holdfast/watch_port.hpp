@@ -35,7 +35,7 @@ struct watch_port_config {
 /// status 500.
 struct watch_sources {
     std::function<boost::json::object()> status;
-    std::function<bool()> ready;
+    std::function<std::string()> not_ready; ///< why, for a person; empty: ready
     std::function<std::string()> metrics; ///< Prometheus' text format 0.0.4
 };
 

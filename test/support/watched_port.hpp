@@ -104,8 +104,8 @@ private:
                 shown["filler"] = std::string(filler, 'x');
             return shown;
         };
-        all.ready = [this] {
-            return ready.load();
+        all.not_ready = [this] {
+            return std::string(ready ? "" : "a server was not asked yet");
         };
         all.metrics = [this] {
             return app::prometheus_text(world_);
