@@ -40,15 +40,22 @@ struct command_result {
 /// What main() and the chosen command share. It outlives both the parsing and the run.
 struct command_context {
     output out;
-    output notes; ///< on stderr: warnings, and what -v asks for
+    output notes; ///< on stderr: the log, warnings, and what -v asks for
     output_format format = output_format::text;
     log_format logs = log_format::text;
     log_level lowest = log_level::warn;
     std::function<command_result()> run; ///< set by the chosen command's callback
 
     /// The sink that the options ask for.
-    [[nodiscard]] log_sink log() const { return stderr_log(logs, lowest); }
+    [[nodiscard]] log_sink log() { return log_to(notes, logs, lowest); }
 };
+
+/// For a command that has other things to do than to wait for readers: from here on stdout and stderr keep at most
+/// 1 MiB each for a slow one, and drop what does not fit. Rows then have {"gap":{"lost":N,"why":"slow"}} in its place,
+/// text a line, which begins with `before_gap`.
+void wait_for_no_reader(command_context& context, std::string before_gap);
+/// The end of that: waits for the readers, but no longer than a second once a signal asked for the end.
+void drain_output(command_context& context);
 
 /// Adds --format, --log-format and --log-level to a command.
 void add_common_options(CLI::App& command, command_context& context);

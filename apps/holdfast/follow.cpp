@@ -15,8 +15,10 @@
 #include <CLI/Formatter.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/asio/signal_set.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
+#include <csignal>
 #include <exception>
 #include <memory>
 #include <optional>
@@ -41,6 +43,8 @@ struct follow_options {
     follow_options() { stream.policy.max_attempts = retry::unlimited; }
 };
 
+constexpr milliseconds longest_end{1900}; // after a signal, whatever we are busy with
+
 class follower {
 public:
     follower(const follow_options& options, http::url base, std::shared_ptr<const http::tls_context> tls,
@@ -50,12 +54,18 @@ public:
           server_(world_, std::move(base), config_of(options, std::move(tls))),
           work_(world_, [this](std::exception_ptr e) { on_error(e); }),
           text_(context.out, [this] { return world_.wall_now(); }),
-          signals_(io_, [this](int number) { on_signal(number); }) {}
+          signals_(io_, [this](int number) { on_signal(number); }), woken_(io_) {
+        end_within(longest_end, nullptr);
+        wait_for_no_reader(context_, "\n");
+    }
 
     command_result run() {
         work_.spawn(server_.run());
         work_.spawn(world_.write_incidents());
         work_.spawn(tell_the_story());
+        work_.spawn(notice_closed_output());
+        woken_.add(SIGUSR1);
+        wait_for_wake_up();
         io_.run();
         if (error_)
             std::rethrow_exception(error_);
@@ -71,6 +81,22 @@ private:
         config.policy = options.stream.policy;
         config.stall_timeout = options.stream.stall_timeout;
         return config;
+    }
+
+    net::awaitable<void> notice_closed_output() {
+        while (context_.out.ok())
+            co_await world_.sleep_for(seconds(1));
+        end();
+    }
+
+    // SIGUSR1: whoever sends it knows that the server is back.
+    void wait_for_wake_up() {
+        woken_.async_wait([this](boost::system::error_code ec, int) {
+            if (ec)
+                return;
+            server_.wake();
+            wait_for_wake_up();
+        });
     }
 
     net::awaitable<void> tell_the_story() {
@@ -171,6 +197,7 @@ private:
 
     void end() {
         signals_.stop();
+        woken_.cancel();
         work_.cancel();
     }
 
@@ -183,6 +210,7 @@ private:
     task_scope work_;
     turn_text text_;
     signals signals_;
+    net::signal_set woken_;
     command_result result_;
     std::exception_ptr error_;
     std::string begun_; // the turn whose text comes
@@ -195,8 +223,13 @@ command_result follow(const follow_options& options, command_context& context) {
     server_access server;
     if (auto wrong = find_access(options.server, options.user, options.tls, context.notes, server); !wrong.empty())
         return misused(std::move(wrong));
-    follower one(options, std::move(server.base), std::move(server.tls), context);
-    return one.run();
+    command_result result;
+    {
+        follower one(options, std::move(server.base), std::move(server.tls), context);
+        result = one.run();
+    }
+    drain_output(context);
+    return result;
 }
 
 } // namespace
@@ -223,6 +256,8 @@ void add_follow(CLI::App& program, command_context& context) {
     add_tls_options(*command, options->tls);
     add_stream_options(*command, options->stream);
     add_common_options(*command, context);
+    command->footer("A reader who is too slow for stdout misses output, and is told how much.\n"
+                    "SIGUSR1 ends every wait for the server.\n");
     command->callback([options, &context] {
         context.run = [options, &context] {
             return follow(*options, context);

@@ -1,18 +1,19 @@
 #include "log.hpp"
 
 #include "output.hpp"
-#include "signals.hpp"
 
 #include <holdfast/sse/utf8.hpp>
 
 #include <boost/json/object.hpp>
 #include <boost/json/serialize.hpp>
 #include <spdlog/logger.h>
-#include <spdlog/sinks/stdout_color_sinks.h>
+#include <spdlog/sinks/base_sink.h>
 
 #include <memory>
+#include <mutex>
 #include <string>
-#include <unistd.h>
+#include <string_view>
+#include <utility>
 
 namespace holdfast::app {
 
@@ -73,11 +74,43 @@ std::string text_line(const log_record& record) {
     return line;
 }
 
+style style_of(spdlog::level::level_enum level) {
+    switch (level) {
+    case spdlog::level::info:
+        return style::green;
+    case spdlog::level::warn:
+        return style::yellow;
+    case spdlog::level::err:
+        return style::red;
+    default:
+        return style::cyan;
+    }
+}
+
+class output_sink : public spdlog::sinks::base_sink<std::mutex> {
+public:
+    explicit output_sink(output& to) : to_(to) {}
+
+private:
+    void sink_it_(const spdlog::details::log_msg& record) override {
+        spdlog::memory_buf_t text;
+        formatter_->format(record, text);
+        const std::string_view all(text.data(), text.size());
+        const auto begin = record.color_range_start, end = record.color_range_end;
+        if (begin >= end)
+            return to_.text(all);
+        to_.text(std::string(all.substr(0, begin)) + to_.paint(style_of(record.level), all.substr(begin, end - begin)) +
+                 std::string(all.substr(end)));
+    }
+    void flush_() override {}
+
+    output& to_;
+};
+
 } // namespace
 
-log_sink stderr_log(log_format format, log_level lowest) {
-    auto sink = std::make_shared<spdlog::sinks::stderr_color_sink_mt>(
-        wants_colour(STDERR_FILENO) ? spdlog::color_mode::always : spdlog::color_mode::never);
+log_sink log_to(output& to, log_format format, log_level lowest) {
+    auto sink = std::make_shared<output_sink>(to);
     auto logger = std::make_shared<spdlog::logger>("holdfast", std::move(sink));
     logger->set_level(spdlog_level(lowest));
     if (format == log_format::json)
@@ -86,7 +119,7 @@ log_sink stderr_log(log_format format, log_level lowest) {
         logger->set_pattern("%H:%M:%S.%e %^%l%$ %v");
     return [logger, format](const log_record& record) {
         const auto level = spdlog_level(record.level);
-        if (logger->should_log(level) && wait_until_writable(STDERR_FILENO))
+        if (logger->should_log(level))
             logger->log(level, format == log_format::json ? json_tail(record) : text_line(record));
     };
 }

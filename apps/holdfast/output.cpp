@@ -1,5 +1,6 @@
 #include "output.hpp"
 
+#include "output_queue.hpp"
 #include "signals.hpp"
 
 #include <holdfast/sse/utf8.hpp>
@@ -8,21 +9,42 @@
 #include <boost/system/system_category.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <climits>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <optional>
 #include <unistd.h>
+#include <utility>
 
 namespace holdfast::app {
 
 namespace {
 
-// The code point at the front of valid UTF-8, as far as escaping needs it: those of one to three bytes.
+// The code point at the front of valid UTF-8.
 struct character {
     unsigned code;
     std::size_t size;
 };
+
+struct code_range {
+    unsigned first, last;
+};
+
+// Characters that nothing is seen of, or that turn the direction of writing, and the two separators that some terminals
+// take for a line end: Unicode's Default_Ignorable_Code_Point, format controls, fillers and the empty Braille pattern.
+constexpr std::array<code_range, 23> invisible{{
+    {0x00AD, 0x00AD}, {0x034F, 0x034F}, {0x0600, 0x0605}, {0x061C, 0x061C},   {0x06DD, 0x06DD},   {0x070F, 0x070F},
+    {0x115F, 0x1160}, {0x17B4, 0x17B5}, {0x180B, 0x180F}, {0x200B, 0x200F},   {0x2028, 0x202E},   {0x2060, 0x206F},
+    {0x2800, 0x2800}, {0x3164, 0x3164}, {0xFE00, 0xFE0F}, {0xFEFF, 0xFEFF},   {0xFFA0, 0xFFA0},   {0xFFF0, 0xFFFB},
+    {0x13430, 0x1345F}, {0x1BCA0, 0x1BCA3}, {0x1D173, 0x1D17A}, {0xE0000, 0xE0FFF}, {0xF0000, 0x10FFFF},
+}};
+
+// What joins or chooses the pictures and letters of a text: wanted in what a model writes, and never needed to know
+// what is approved.
+constexpr std::array<unsigned, 4> joiners{0x200C, 0x200D, 0xFE0E, 0xFE0F};
 
 character first_character(std::string_view text) {
     const auto byte = [&](std::size_t i) {
@@ -34,33 +56,39 @@ character first_character(std::string_view text) {
         return {(byte(0) & 0x1F) << 6 | (byte(1) & 0x3F), 2};
     if (byte(0) < 0xF0)
         return {(byte(0) & 0x0F) << 12 | (byte(1) & 0x3F) << 6 | (byte(2) & 0x3F), 3};
-    return {0x10000, 4};
+    return {(byte(0) & 0x07) << 18 | (byte(1) & 0x3F) << 12 | (byte(2) & 0x3F) << 6 | (byte(3) & 0x3F), 4};
 }
 
 bool is_control(unsigned code) {
     return code < 0x20 || (code >= 0x7F && code <= 0x9F);
 }
 
-// Marks, embeddings, overrides and isolates; and the two separators that some terminals take for a line end.
-bool turns_direction(unsigned code) {
-    return code == 0x061C || code == 0x200E || code == 0x200F || (code >= 0x2028 && code <= 0x202E) ||
-           (code >= 0x2066 && code <= 0x2069);
+bool is_invisible(unsigned code) {
+    const auto after = std::find_if(invisible.begin(), invisible.end(),
+                                    [code](const code_range& each) { return code <= each.last; });
+    return after != invisible.end() && code >= after->first;
+}
+
+bool is_joiner(unsigned code) {
+    return std::find(joiners.begin(), joiners.end(), code) != joiners.end();
 }
 
 void append_escape(std::string& out, unsigned code) {
-    char escape[8];
-    const int size = std::snprintf(escape, sizeof escape, code < 0x100 ? "\\x%02x" : "\\u%04x", code);
+    const char* const form = code < 0x100 ? "\\x%02x" : code < 0x10000 ? "\\u%04x" : "\\U%08x";
+    char escape[16];
+    const int size = std::snprintf(escape, sizeof escape, form, code);
     out.append(escape, static_cast<std::size_t>(size));
 }
 
-std::string escape(std::string_view untrusted, std::string_view kept_controls) {
+std::string escape(std::string_view untrusted, std::string_view kept_controls, bool keep_joiners) {
     const std::string valid = sse::to_valid_utf8(untrusted);
     std::string out;
     out.reserve(valid.size());
     for (std::string_view rest = valid; !rest.empty();) {
         const character c = first_character(rest);
         const bool kept = c.size == 1 && kept_controls.find(rest.front()) != std::string_view::npos;
-        if (!kept && (is_control(c.code) || turns_direction(c.code)))
+        const bool shown = !is_control(c.code) && (!is_invisible(c.code) || (keep_joiners && is_joiner(c.code)));
+        if (!kept && !shown)
             append_escape(out, c.code);
         else
             out += rest.substr(0, c.size);
@@ -90,11 +118,11 @@ std::string_view sgr(style s) {
 } // namespace
 
 std::string printable(std::string_view untrusted) {
-    return escape(untrusted, "\n\t");
+    return escape(untrusted, "\n\t", true);
 }
 
 std::string printable_line(std::string_view untrusted) {
-    return escape(untrusted, "\t");
+    return escape(untrusted, "\t", false);
 }
 
 bool wants_colour(int descriptor) {
@@ -106,6 +134,43 @@ bool wants_colour(int descriptor) {
 
 output::output(int descriptor)
     : descriptor_(descriptor), terminal_(::isatty(descriptor) == 1), coloured_(wants_colour(descriptor)) {}
+
+output::~output() = default;
+output::output(output&&) noexcept = default;
+
+void output::wait_for_nobody(std::size_t most_bytes, std::function<std::string(std::size_t dropped)> gap) {
+    queue_ = std::make_unique<output_queue>(descriptor_, most_bytes, std::move(gap));
+}
+
+bool output::idle() const {
+    return !queue_ || queue_->idle();
+}
+
+void output::drain(std::chrono::milliseconds patience) {
+    drain(patience, true);
+}
+
+void output::drain_within(std::chrono::milliseconds patience) {
+    drain(patience, false);
+}
+
+void output::drain(std::chrono::milliseconds patience, bool patient) {
+    if (!queue_)
+        return;
+    using clock = std::chrono::steady_clock;
+    std::optional<clock::time_point> deadline; // from when a signal asked for the end
+    const bool all = queue_->drain([&] {
+        if ((!patient || signal_received() != 0) && !deadline)
+            deadline = clock::now() + patience;
+        return !deadline || clock::now() < *deadline;
+    });
+    error_ = all ? queue_->error() : make_error_code(boost::system::errc::timed_out);
+    queue_.reset();
+}
+
+boost::system::error_code output::error() const noexcept {
+    return queue_ ? queue_->error() : error_;
+}
 
 void output::row(const boost::json::object& object) {
     // Mending the whole line mends each string by itself: between two strings there is always ASCII, which
@@ -124,10 +189,12 @@ std::string output::paint(style s, std::string_view printable) const {
 }
 
 bool output::closed() const noexcept {
-    return error_ == boost::system::errc::broken_pipe;
+    return error() == boost::system::errc::broken_pipe;
 }
 
 void output::write(std::string_view bytes) {
+    if (queue_)
+        return queue_->push(bytes);
     while (!bytes.empty() && ok()) {
         if (!wait_until_writable(descriptor_)) {
             error_ = make_error_code(boost::system::errc::timed_out);

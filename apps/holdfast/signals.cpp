@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/time.h>
 #include <system_error>
 #include <unistd.h>
 #include <utility>
@@ -23,7 +24,23 @@ constexpr std::chrono::milliseconds reader_patience{1000};
 volatile std::sig_atomic_t signals_received = 0;
 volatile std::sig_atomic_t last_signal = 0;
 volatile std::sig_atomic_t waiting_for_reader = 0;
+volatile std::sig_atomic_t signals_passed_on = 0;
+volatile std::sig_atomic_t end_within_ms = 0; // 0: the command sees to its end itself
+void (*before_end)() = nullptr;
 int wake_pipe[2] = {-1, -1};
+
+extern "C" void end_now(int) {
+    if (before_end)
+        before_end();
+    ::_exit(exit_code_of(last_signal));
+}
+
+void end_later() {
+    itimerval when{};
+    when.it_value.tv_sec = end_within_ms / 1000;
+    when.it_value.tv_usec = end_within_ms % 1000 * 1000;
+    ::setitimer(ITIMER_REAL, &when, nullptr);
+}
 
 extern "C" void take_signal(int number) {
     const int error = errno;
@@ -31,6 +48,12 @@ extern "C" void take_signal(int number) {
     last_signal = number;
     if (signals_received > 1 && waiting_for_reader != 0)
         ::_exit(exit_code_of(number));
+    if (end_within_ms != 0) {
+        if (signals_received > 1 && signals_passed_on == 0)
+            end_now(number);
+        if (signals_received == 1)
+            end_later();
+    }
     const char byte = static_cast<char>(number);
     [[maybe_unused]] const auto written = ::write(wake_pipe[1], &byte, 1);
     errno = error;
@@ -98,6 +121,7 @@ void signals::wait() {
         if (ec)
             return;
         const int number = number_;
+        signals_passed_on = 1;
         wait();
         on_signal_(number);
     });
@@ -105,6 +129,14 @@ void signals::wait() {
 
 int signal_received() noexcept {
     return last_signal;
+}
+
+void end_within(std::chrono::milliseconds patience, void (*before)()) noexcept {
+    before_end = before;
+    struct sigaction how {};
+    how.sa_handler = end_now;
+    ::sigaction(SIGALRM, &how, nullptr);
+    end_within_ms = static_cast<std::sig_atomic_t>(patience.count());
 }
 
 bool wait_until_writable(int descriptor) noexcept {

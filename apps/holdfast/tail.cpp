@@ -149,7 +149,7 @@ net::awaitable<void> follow(stream::event_source& source, const tail_options& op
 }
 
 // The rows tell of trouble with the stream, so the log need not.
-log_sink log_beside_rows(const command_context& context) {
+log_sink log_beside_rows(command_context& context) {
     return [log = context.log()](const log_record& record) {
         const bool told = record.event == "stream.interrupted" || record.event == "stream.gave_up" ||
                           record.event.starts_with("incident.");

@@ -2,6 +2,7 @@
 // line by line, and over HTTP.
 #include "command.hpp"
 #include "credentials.hpp"
+#include "descriptor_reserve.hpp"
 #include "event_ring.hpp"
 #include "options.hpp"
 #include "prometheus.hpp"
@@ -9,6 +10,7 @@
 #include "stream_options.hpp"
 #include "watch_board.hpp"
 #include "watch_config.hpp"
+#include "watch_files.hpp"
 #include "watch_keeper.hpp"
 #include "watch_port.hpp"
 #include "watch_screen.hpp"
@@ -29,10 +31,8 @@
 #include <cstdlib>
 #include <ctime>
 #include <exception>
-#include <fstream>
 #include <memory>
 #include <optional>
-#include <sstream>
 #include <string>
 #include <string_view>
 #include <unistd.h>
@@ -44,6 +44,9 @@ namespace {
 constexpr duration end_patience = milliseconds(1800); // for all that is under way, once the end is asked for
 constexpr duration abort_patience = milliseconds(1200);
 constexpr duration between_frames = milliseconds(250);
+constexpr milliseconds last_words_patience{200};
+constexpr milliseconds longest_end{1900}; // after a signal, whatever we are busy with
+constexpr std::size_t token_file_bytes = 8u << 10;
 constexpr std::size_t log_kept = 16;
 constexpr screen_size paper{110, 1000}; // of what is no terminal
 
@@ -95,10 +98,12 @@ public:
                                                             [this](std::exception_ptr e) {
                                                                 on_error(e);
                                                             }}),
-          work_(world_, [this](std::exception_ptr e) { on_error(e); }), changed_(world_), resized_(io_),
+          work_(world_, [this](std::exception_ptr e) { on_error(e); }), changed_(world_), resized_(io_), woken_(io_),
           signals_(io_, [this](int number) { on_signal(number); }) {
         if (!config.listen_host.empty())
             port_.emplace(world_, port_config(config, std::move(token)), sources(), ring_);
+        end_within(longest_end, &watch_screen::leave_in_handler);
+        wait_for_no_reader(context_, {});
     }
 
     command_result run() {
@@ -113,6 +118,7 @@ public:
         if (config_.run_for != duration::zero())
             work_.spawn(end_in_time());
         work_.spawn(world_.write_incidents());
+        heed_wake_up();
         keeper_.start();
         io_.run();
         tell_last();
@@ -138,8 +144,8 @@ private:
         all.status = [this] {
             return status();
         };
-        all.ready = [this] {
-            return keeper_.asked_all();
+        all.not_ready = [this] {
+            return keeper_.not_ready();
         };
         all.metrics = [this] {
             return prometheus_text(world_);
@@ -147,7 +153,8 @@ private:
         return all;
     }
 
-    boost::json::object status() const {
+    boost::json::object status() {
+        board_.see_clocks(world_.now(), world_.wall_now());
         boost::json::object all{{"version", HOLDFAST_VERSION}};
         for (auto& each : board_.status(world_.now()))
             all[each.key()] = std::move(each.value());
@@ -257,6 +264,21 @@ private:
         });
     }
 
+    // SIGUSR1: whoever sends it knows that something is back.
+    void heed_wake_up() {
+        woken_.add(SIGUSR1);
+        wait_for_wake_up();
+    }
+
+    void wait_for_wake_up() {
+        woken_.async_wait([this](boost::system::error_code ec, int) {
+            if (ec)
+                return;
+            keeper_.wake_all();
+            wait_for_wake_up();
+        });
+    }
+
     // What was seen last stays on the terminal; a watch with an end of its own tells it in any case.
     void tell_last() {
         const bool on_terminal = screen_.has_value();
@@ -309,6 +331,8 @@ private:
 
     void leave_at_once() {
         tell_last();
+        context_.out.drain_within(last_words_patience);
+        context_.notes.drain_within(milliseconds(0));
         std::_Exit(result_.code);
     }
 
@@ -321,6 +345,7 @@ private:
         ending_ = true;
         signals_.stop();
         resized_.cancel();
+        woken_.cancel();
         keeper_.stop();
         if (port_)
             port_->stop();
@@ -342,6 +367,7 @@ private:
     condition_variable changed_;
     std::optional<watch_screen> screen_;
     net::signal_set resized_;
+    net::signal_set woken_;
     signals signals_;
     command_result result_;
     std::exception_ptr error_;
@@ -355,23 +381,22 @@ struct watch_options {
     std::vector<given_setting> flags; ///< in the order in which they were given
 };
 
-/// All of a file, or why not.
-std::string read_file(const std::string& name, std::string& into) {
-    std::ifstream file(name, std::ios::binary);
-    std::ostringstream all;
-    if (!file || !(all << file.rdbuf()))
-        return name + ": cannot be read";
-    into = all.str();
-    return {};
+bool holds_secrets(const watch_config& config) {
+    return std::any_of(config.servers.begin(), config.servers.end(), [](const watched_server& each) {
+        return !each.bearer.empty() || each.user.find(':') != std::string::npos || !each.url.password.empty();
+    });
 }
 
-std::string read_config(const watch_options& options, watch_config& into) {
+std::string read_config(const watch_options& options, output& notes, watch_config& into) {
     if (!options.file.empty()) {
         std::string text;
-        if (auto wrong = read_file(options.file, text); !wrong.empty())
+        if (auto wrong = read_file(options.file, most_config_bytes, text); !wrong.empty())
             return wrong;
         if (auto wrong = apply_file(text, options.file, into); !wrong.empty())
             return wrong;
+        if (holds_secrets(into) && is_world_readable(options.file))
+            notes.text("holdfast: warning: " + printable_line(options.file) +
+                       " holds passwords or tokens and is readable by every user\n");
     }
     if (auto wrong = apply_flags(options.flags, into); !wrong.empty())
         return wrong;
@@ -389,23 +414,29 @@ std::string read_config(const watch_options& options, watch_config& into) {
 }
 
 // In a file or the environment, as arguments are there for all to see.
-std::string read_token(const watch_config& config, std::string& into) {
-    if (config.token_file.empty()) {
-        into = environment("HOLDFAST_WATCH_TOKEN");
-        return {};
-    }
-    if (auto wrong = read_file(config.token_file, into); !wrong.empty())
+std::string read_token(const watch_config& config, output& notes, std::string& into) {
+    const bool in_file = !config.token_file.empty();
+    const std::string name = in_file ? config.token_file : "HOLDFAST_WATCH_TOKEN";
+    if (!in_file)
+        into = environment(name.c_str());
+    else if (auto wrong = read_file(name, token_file_bytes, into); !wrong.empty())
         return wrong;
+    if (!in_file && into.empty())
+        return {};
     into.erase(into.find_last_not_of(" \t\r\n") + 1);
-    return into.empty() ? config.token_file + ": holds no token" : std::string();
+    if (const auto wrong = token_fault(into); !wrong.empty())
+        return name + ": " + wrong;
+    if (in_file && is_world_readable(name))
+        notes.text("holdfast: warning: " + printable_line(name) + " holds the token and is readable by every user\n");
+    return {};
 }
 
 command_result watch(const watch_options& options, command_context& context) {
     watch_config config;
-    if (auto wrong = read_config(options, config); !wrong.empty())
+    if (auto wrong = read_config(options, context.notes, config); !wrong.empty())
         return misused(std::move(wrong));
     std::string token;
-    if (auto wrong = read_token(config, token); !wrong.empty())
+    if (auto wrong = read_token(config, context.notes, token); !wrong.empty())
         return misused(std::move(wrong));
     std::shared_ptr<const http::tls_context> tls;
     if (std::any_of(config.servers.begin(), config.servers.end(),
@@ -416,8 +447,14 @@ command_result watch(const watch_options& options, command_context& context) {
         tls = std::move(*made);
         context.notes.text(tls_warning(config.tls));
     }
-    watcher one(config, std::move(tls), std::move(token), context);
-    return one.run();
+    raise_descriptor_limit();
+    command_result result;
+    {
+        watcher one(config, std::move(tls), std::move(token), context);
+        result = one.run();
+    }
+    drain_output(context);
+    return result;
 }
 
 void add_setting(CLI::App& command, const setting_info& info, watch_options& to) {
@@ -463,7 +500,9 @@ void add_watch(CLI::App& program, command_context& context) {
                     "and \"rules\" are ask rules of which the last that fits counts:\n"
                     "  {\"permission\": \"bash\", \"pattern\": \"git *\", \"depth\": 0, \"answer\": "
                     "\"once|always|reject|ask\"}\n"
-                    "What is given here replaces single values of the file, and adds to its lists.\n");
+                    "What is given here replaces single values of the file, and adds to its lists.\n"
+                    "A reader who is too slow for stdout misses rows, and gets {\"gap\": {\"lost\": N}} in their "
+                    "place.\nSIGUSR1 ends every wait for a server.\n");
     command->callback([options, &context] {
         context.run = [options, &context] {
             return watch(*options, context);

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <ctime>
+#include <iterator>
 
 namespace holdfast::app {
 namespace {
@@ -19,6 +20,9 @@ constexpr std::size_t text_bytes = 400;
 constexpr std::size_t most_asks = 32;
 constexpr std::size_t most_tools = 32;
 constexpr duration shown_deleted = seconds(60);
+constexpr duration clocks_agree = milliseconds(100); // how far they may drift apart unheeded
+constexpr std::size_t most_clocks = 256;
+constexpr duration longest_wait = std::chrono::hours(24 * 365); // a longer one has no end to be told
 
 bool continues_a_character(char c) {
     return (static_cast<unsigned char>(c) & 0xC0) == 0x80;
@@ -62,6 +66,17 @@ board_trouble trouble_of(const retry::failure& why, unsigned failures, std::opti
 
 json::value retry_in(std::optional<time_point> next_try, time_point now) {
     return next_try ? json::value(to_ms(time_until(*next_try, now))) : json::value();
+}
+
+// One that never comes is none.
+std::optional<time_point> foreseeable(std::optional<time_point> next_try, time_point now) {
+    return next_try && *next_try < later(now, longest_wait) ? next_try : std::nullopt;
+}
+
+constexpr std::string_view authentication_failed = "authentication failed";
+
+bool is_refused_login(const std::optional<retry::failure>& why) {
+    return why && why->status == 401;
 }
 
 json::object json_of(const retry::failure& why, unsigned failures, std::optional<time_point> next_try,
@@ -175,9 +190,17 @@ std::string_view to_string(run_state s) noexcept {
     case run_state::detached:
         return "detached";
     case run_state::deleted:
+        return "deleted";
+    case run_state::archived:
         break;
     }
-    return "deleted";
+    return "archived";
+}
+
+retry::failure in_words(retry::failure why) {
+    if (is_refused_login(why) && !why.message.starts_with(authentication_failed))
+        why.message = std::string(authentication_failed) + ": the server rejected the user name or password (HTTP 401)";
+    return why;
 }
 
 int rank_of(const board_row& row) {
@@ -186,8 +209,20 @@ int rank_of(const board_row& row) {
     return row.trouble ? std::min(2, rank_of(row.state)) : rank_of(row.state);
 }
 
-watch_board::watch_board(time_point now, wall_time wall) : begun_(now), wall_(wall) {
+watch_board::watch_board(time_point now, wall_time wall) : begun_(now) {
+    clocks_.push_back({now, wall});
     nowhere_.tag = "?";
+}
+
+void watch_board::see_clocks(time_point now, wall_time wall) {
+    const auto& last = clocks_.back();
+    const auto expected = last.wall + std::chrono::duration_cast<wall_time::duration>(now - last.now);
+    if (now < last.now || (wall < expected + clocks_agree && expected < wall + clocks_agree))
+        return;
+    clocks_.push_back({now, wall});
+    if (clocks_.size() > most_clocks)
+        clocks_.pop_front();
+    ++version_;
 }
 
 std::size_t watch_board::add_server(std::string where, std::string tag) {
@@ -222,19 +257,44 @@ void watch_board::see_server(std::size_t server, const server_sight& how, time_p
     auto& where = at(server);
     const bool was_known = where.since.has_value();
     const bool was_in_trouble = where.sight.trouble.has_value();
+    const bool was_refused = is_refused_login(where.sight.trouble);
     auto version = how.version.empty() ? where.sight.version : how.version;
     where.sight = how;
     where.sight.version = std::move(version);
+    where.sight.next_try = foreseeable(how.next_try, now);
+    if (how.trouble)
+        where.sight.trouble = in_words(*how.trouble);
     ++version_;
-    if (was_known && was_in_trouble == how.trouble.has_value())
+    if (was_known && was_in_trouble == how.trouble.has_value() && was_refused == is_refused_login(how.trouble))
         return;
     if (how.trouble || was_in_trouble)
         tell_trouble(where, now);
-    where.since = now;
+    if (!was_known || was_in_trouble != how.trouble.has_value())
+        where.since = now;
 }
 
 void watch_board::see_streams(std::size_t server, std::size_t open) {
     at(server).streams = open;
+}
+
+void watch_board::see_left_out(std::size_t server, std::size_t sessions) {
+    auto& where = at(server);
+    version_ += where.left_out != sessions ? 1 : 0;
+    where.left_out = sessions;
+}
+
+void watch_board::see_error(std::size_t server, const std::string& session, const opencode::api_error& what) {
+    const auto& where = at(server);
+    const auto words = beginning(what.name.empty() ? what.message : what.name + ": " + what.message);
+    news_.push_back({"error",
+                     {{"server", where.where},
+                      {"tag", where.tag},
+                      {"session", or_null(session)},
+                      {"name", or_null(what.name)},
+                      {"message", beginning(what.message)},
+                      {"status", or_null(what.status)}},
+                     (session.empty() ? where.tag : where.tag + ": " + beginning(session)) + ": error: " + words,
+                     true});
 }
 
 void watch_board::see(std::size_t server, const opencode::session_view& how, time_point now) {
@@ -244,10 +304,14 @@ void watch_board::see(std::size_t server, const opencode::session_view& how, tim
     const auto& old = who.view;
     const bool same =
         !is_new && old.status == how.status && old.streamed == how.streamed && old.captured == how.captured &&
-        old.info.title == how.info.title && old.failures == how.failures && old.next_try == how.next_try &&
+        old.info.title == how.info.title && old.info.archived_ms == how.info.archived_ms &&
+        old.failures == how.failures && old.next_try == foreseeable(how.next_try, now) &&
         old.trouble.has_value() == how.trouble.has_value() && (how.streamed || old.seen == how.seen);
     const bool was_busy = is_busy(old);
     who.view = how;
+    who.view.next_try = foreseeable(how.next_try, now);
+    if (how.trouble)
+        who.view.trouble = in_words(*how.trouble);
     if (is_busy(how) && !was_busy) {
         who.busy_since = now;
         who.begun_told = false;
@@ -260,10 +324,10 @@ void watch_board::see(std::size_t server, const opencode::session_view& how, tim
     see_trouble(who, now);
 }
 
-// A server that is out of reach is told once, not for each of its sessions.
+// A server that is out of reach, or rejects our credentials, is told once, not for each of its sessions.
 void watch_board::see_trouble(run& who, time_point now) {
     const auto& why = who.view.trouble;
-    if (why && !who.in_trouble_since && !retry::blames_endpoint(*why)) {
+    if (why && !who.in_trouble_since && !retry::blames_endpoint(*why) && !is_refused_login(why)) {
         who.in_trouble_since = now;
         tell("trouble", who, json_of(*why, who.view.failures, who.view.next_try, now), why->message, true);
     } else if (!why && who.in_trouble_since) {
@@ -277,19 +341,42 @@ void watch_board::miss(std::optional<std::size_t> server, const std::string& ses
     auto& who = run_at(server, session, now);
     who.view.trouble = why.trouble;
     who.view.failures = why.failures;
-    who.view.next_try = why.next_try;
+    who.view.next_try = foreseeable(why.next_try, now);
     ++version_;
     see_trouble(who, now);
 }
 
 void watch_board::gone(std::size_t server, const std::string& session, time_point now) {
-    auto& who = run_at(server, session, now);
+    auto& runs = at(server).runs;
+    const auto known = runs.find(session);
+    if (known == runs.end())
+        return;
+    auto& who = known->second;
+    lose_turns(who, opencode::rule::session_deleted, now);
     who.gone_at = now;
-    who.turns.clear();
     who.asks.clear();
     who.view.trouble.reset();
     ++version_;
     tell("session", who, {{"deleted", true}}, "was deleted");
+}
+
+void watch_board::moved(std::size_t server, const std::string& session, time_point now) {
+    auto& runs = at(server).runs;
+    const auto known = runs.find(session);
+    if (known == runs.end())
+        return;
+    lose_turns(known->second, opencode::rule::unfinished, now);
+    forget(server, session);
+}
+
+void watch_board::lose_turns(run& who, opencode::rule why, time_point now) {
+    opencode::settlement lost;
+    lost.outcome = opencode::outcome::lost;
+    lost.rule = why;
+    while (!who.turns.empty()) {
+        const auto message = who.turns.front().message;
+        settle(who, message, lost, now);
+    }
 }
 
 void watch_board::forget(std::optional<std::size_t> server, const std::string& session) {
@@ -425,11 +512,9 @@ void watch_board::take_ask(run& who, ask asked, const std::optional<std::string>
 
 void watch_board::settle(run& who, const std::string& message, const opencode::settlement& how,
                          time_point now) {
-    const auto open = std::find_if(who.turns.begin(), who.turns.end(),
-                                   [&](const turn& each) { return each.message == message; });
-    const auto took = now - (open != who.turns.end() ? open->since : who.busy_since.value_or(now));
-    if (open != who.turns.end())
-        who.turns.erase(open);
+    const auto begun = turn_at(who, message, now).since; // tells the turn that nothing was heard of but its end
+    const auto took = now - begun;
+    std::erase_if(who.turns, [&](const turn& each) { return each.message == message; });
     if (who.turns.empty()) {
         who.asks.clear();
         who.busy_since.reset();
@@ -492,6 +577,8 @@ run_state state_of(const Run& who) {
     using kind = opencode::session_status::kind;
     if (who.gone_at)
         return run_state::deleted;
+    if (is_refused_login(who.where->sight.trouble)) // nothing of what it was doing is known any more
+        return who.last && who.turns.empty() ? state_after(who.last->how.outcome) : run_state::unknown;
     if (!who.asks.empty())
         return run_state::waiting;
     const bool told_retry = who.view.status && who.view.status->state == kind::retry;
@@ -499,6 +586,8 @@ run_state state_of(const Run& who) {
         return told_retry || who.turns.back().retrying ? run_state::retrying : run_state::working;
     if (is_busy(who.view))
         return told_retry ? run_state::retrying : run_state::working;
+    if (who.view.info.archived_ms)
+        return run_state::archived;
     if (who.last)
         return state_after(who.last->how.outcome);
     return who.view.status || who.view.seen ? run_state::idle : run_state::unknown;
@@ -506,6 +595,8 @@ run_state state_of(const Run& who) {
 
 template <class Run>
 std::string doing_of(const Run& who) {
+    if (is_refused_login(who.where->sight.trouble))
+        return who.where->sight.trouble->message;
     if (!who.asks.empty())
         return "asks: " + who.asks.front().what;
     if (!who.turns.empty()) {
@@ -547,13 +638,15 @@ board_row watch_board::row_of(const run& who) const {
     row.name = who.view.info.title.empty() ? who.id() : who.view.info.title;
     row.state = state_of(who);
     row.doing = doing_of(who);
-    row.ends = !who.turns.empty() && row.doing == who.turns.back().tail;
+    row.ends = !who.turns.empty() && row.doing == who.turns.back().tail && !row.doing.empty();
     row.asks = who.asks.size();
     if (who.view.trouble)
         row.trouble = trouble_of(*who.view.trouble, who.view.failures, who.view.next_try);
     // Where the server itself is out of reach, whoever tries it first tries it for all.
     const auto& server = who.where->sight;
     if (row.trouble && retry::blames_endpoint(*who.view.trouble) && server.trouble)
+        row.trouble = trouble_of(*server.trouble, server.failures, server.next_try);
+    if (is_refused_login(server.trouble))
         row.trouble = trouble_of(*server.trouble, server.failures, server.next_try);
     row.streamed = who.view.streamed;
     row.captured = who.view.captured;
@@ -600,6 +693,7 @@ board_totals watch_board::totals() const {
     all.completed = completed_;
     each_server([&](const server& where) {
         all.servers_in_trouble += where.sight.trouble ? 1 : 0;
+        all.left_out += where.left_out;
         for (const auto& [id, who] : where.runs) {
             const auto state = state_of(who);
             ++all.runs;
@@ -615,7 +709,10 @@ board_totals watch_board::totals() const {
 // --- for programs
 
 std::string watch_board::date(time_point when) const {
-    const auto wall = wall_ + std::chrono::duration_cast<wall_time::duration>(when - begun_);
+    auto reading = clocks_.rbegin();
+    while (std::next(reading) != clocks_.rend() && reading->now > when)
+        ++reading;
+    const auto wall = reading->wall + std::chrono::duration_cast<wall_time::duration>(when - reading->now);
     const auto ms = std::chrono::floor<milliseconds>(wall.time_since_epoch()).count();
     const auto whole = static_cast<std::time_t>(ms / 1000);
     std::tm parts{};
@@ -635,6 +732,7 @@ json::object watch_board::status_of(const run& who, time_point now) const {
                      {"directory", beginning(who.view.info.directory)},
                      {"state", to_string(state_of(who))},
                      {"since", date(since_of(who))},
+                     {"archived", who.view.info.archived_ms.has_value()},
                      {"streamed", who.view.streamed},
                      {"captured", who.view.captured},
                      {"seen_ms_ago", nullptr},
@@ -685,6 +783,7 @@ json::object watch_board::status_of(const server& where, time_point now) const {
                      {"since", nullptr},
                      {"streams", where.streams},
                      {"sessions", where.runs.size()},
+                     {"sessions_left_out", where.left_out},
                      {"trouble", nullptr}};
     if (where.since)
         all["since"] = date(*where.since);
@@ -717,6 +816,7 @@ json::object watch_board::status(time_point now, std::size_t most) const {
               {"servers_in_trouble", sum.servers_in_trouble},
               {"sessions", sum.runs},
               {"sessions_told", sessions.size()},
+              {"sessions_left_out", sum.left_out},
               {"working", sum.working},
               {"waiting", sum.waiting},
               {"in_trouble", sum.in_trouble},

@@ -27,8 +27,9 @@ struct server_sight {
     std::optional<time_point> next_try;    ///< while in trouble; nothing: it is being tried
 };
 
-/// Something new: a row of stdout and of /events. "session", "turn", "ask", "settled", "trouble" or
-/// "recovered".
+/// Something new: a row of stdout and of /events. "session", "turn", "ask", "settled", "trouble", "recovered" or
+/// "error". Each row "settled" follows one row "turn" of its session; that one's message is null where work was seen before
+/// it was known whose it is.
 struct watch_news {
     std::string name;
     boost::json::object what;
@@ -49,6 +50,7 @@ enum class run_state {
     lost,
     detached, ///< its last turn is
     deleted,
+    archived,
 };
 [[nodiscard]] std::string_view to_string(run_state s) noexcept;
 
@@ -77,6 +79,9 @@ struct board_row {
     std::optional<time_point> since; ///< the state
 };
 
+/// The same failure, in words that say so where a server rejects the credentials: waiting does not help then.
+[[nodiscard]] retry::failure in_words(retry::failure why);
+
 /// Which rows matter more, when not all can be shown: the lower ones.
 [[nodiscard]] int rank_of(const board_row& row);
 
@@ -88,7 +93,8 @@ struct board_totals {
     std::size_t waiting = 0;    ///< for an answer
     std::size_t in_trouble = 0; ///< runs
     std::size_t asks = 0;
-    std::uint64_t turns = 0; ///< settled since the beginning
+    std::size_t left_out = 0;   ///< sessions that servers list beyond those that are watched
+    std::uint64_t turns = 0;    ///< settled since the beginning
     std::uint64_t completed = 0;
 };
 
@@ -97,6 +103,10 @@ class watch_board {
 public:
     /// The present moment on both clocks, so that it can tell dates.
     watch_board(time_point now, wall_time wall);
+
+    /// The same later on: a suspended machine and somebody who sets its clock move one clock against the other. What is
+    /// seen from now on is dated by this, what was seen before keeps its date.
+    void see_clocks(time_point now, wall_time wall);
     watch_board(const watch_board&) = delete;
     watch_board& operator=(const watch_board&) = delete;
 
@@ -107,16 +117,22 @@ public:
     void see_server(std::size_t server, const server_sight& how, time_point now);
     /// How many streams of the server are open.
     void see_streams(std::size_t server, std::size_t open);
+    /// How many sessions of the server are not watched, because there are too many.
+    void see_left_out(std::size_t server, std::size_t sessions);
+    /// An error that belongs to no turn. `session` may be empty.
+    void see_error(std::size_t server, const std::string& session, const opencode::api_error& what);
 
     void see(std::size_t server, const opencode::session_view& how, time_point now);
     void hear(std::size_t server, const opencode::session_event& what, time_point now);
     /// A session that was named cannot be followed. `server` nothing: no server knows it.
     void miss(std::optional<std::size_t> server, const std::string& session, const server_sight& why,
               time_point now);
-    /// A session was deleted; it is shown for a while.
+    /// A session was deleted; it is shown for a while, if it ever was shown.
     void gone(std::size_t server, const std::string& session, time_point now);
     /// A session is not to be shown any more.
     void forget(std::optional<std::size_t> server, const std::string& session);
+    /// A session goes on at another server, which the caller shows: what was open here is lost.
+    void moved(std::size_t server, const std::string& session, time_point now);
     /// Time passes: what was deleted a minute ago is forgotten, and work of which nothing is heard is told.
     void pass(time_point now);
 
@@ -158,6 +174,10 @@ private:
         time_point at;
         duration took{};
     };
+    struct clock_reading {
+        time_point now;
+        wall_time wall;
+    };
     struct server;
     struct run {
         const server* where = nullptr;
@@ -179,6 +199,7 @@ private:
         server_sight sight;
         std::optional<time_point> since; // up, or in trouble
         std::size_t streams = 0;
+        std::size_t left_out = 0;
         std::vector<std::string> order; // of its runs
         std::map<std::string, run> runs;
     };
@@ -190,6 +211,7 @@ private:
     void tell_silent_work(run& who, time_point now);
     void take(run& who, turn& at, const opencode::agent_event& event, time_point now);
     void take_ask(run& who, ask asked, const std::optional<std::string>& reply);
+    void lose_turns(run& who, opencode::rule why, time_point now);
     void settle(run& who, const std::string& message, const opencode::settlement& how, time_point now);
     void tell(std::string name, const run& who, boost::json::object more, const std::string& words,
               bool grave = false);
@@ -204,7 +226,7 @@ private:
     void each_server(Take take) const;
 
     time_point begun_;
-    wall_time wall_;
+    std::deque<clock_reading> clocks_; // each holds from its `now` to the next one's
     std::deque<server> servers_; // runs point to them
     server nowhere_;             // has the sessions that no server knows
     std::vector<watch_news> news_;

@@ -1,6 +1,9 @@
 #include "watch_config.hpp"
 
 #include "options.hpp"
+#include "watch_files.hpp"
+
+#include <holdfast/http/ascii.hpp>
 
 #include <boost/json/parse.hpp>
 
@@ -60,6 +63,14 @@ public:
         if (text.empty())
             refuse("must not be empty");
         return text;
+    }
+
+    // For a field of a request: no control characters.
+    std::string field_text() const {
+        auto all = text();
+        if (!http::is_field_value(all))
+            refuse("must not contain control characters");
+        return all;
     }
 
     bool flag() const {
@@ -245,9 +256,11 @@ watched_server server_of(const given& v) {
         } else if (key == "tag") {
             server.tag = member.text();
         } else if (key == "user") {
-            server.user = member.text();
+            server.user = member.field_text();
         } else if (key == "bearer") {
             server.bearer = member.text();
+            if (const auto wrong = token_fault(server.bearer); !wrong.empty())
+                member.refuse(wrong);
         } else if (key == "sessions") {
             member.each([&](const given& each) { server.sessions.push_back(each.text()); });
         } else if (key == "discover") {
@@ -320,13 +333,21 @@ const std::vector<setting>& settings() {
              if (to.discover_every < milliseconds(100))
                  v.refuse("at least 100ms is wanted");
          }},
+        {{"max_runs", shape::one, "N", "Of the sessions that a server lists, watch the newest N",
+          std::to_string(initial.max_runs)},
+         [](watch_config& to, const given& v) {
+             const auto most = v.count();
+             if (most == 0 || most > 100'000)
+                 v.refuse("expected a number from 1 to 100000");
+             to.max_runs = static_cast<std::size_t>(most);
+         }},
         {{"user",
           shape::one,
           "USER",
           "NAME, NAME:PASSWORD, or @FILE that holds that; else OPENCODE_SERVER_USERNAME and _PASSWORD",
           {}},
          [](watch_config& to, const given& v) {
-             to.user = v.text();
+             to.user = v.field_text();
          }},
         {{"permissions", shape::one, "ask|allow|reject", "How permissions are answered that no rule names",
           "ask"},
@@ -510,8 +531,14 @@ std::string flag_of(std::string_view key) {
 }
 
 std::string apply_file(std::string_view text, const std::string& name, watch_config& to) {
+    if (text.size() > most_config_bytes)
+        return name + ": larger than " + std::to_string(most_config_bytes >> 20) + " MiB";
     json::error_code malformed;
-    const auto parsed = json::parse(text, malformed);
+    json::parse_options limits;
+    limits.max_depth = 16; // what there is to set takes 3
+    const auto parsed = json::parse(text, malformed, {}, limits);
+    if (malformed == json::error::too_deep)
+        return name + ": nested deeper than " + std::to_string(limits.max_depth) + " levels";
     if (malformed)
         return name + ": not JSON: " + malformed.message();
     if (!parsed.is_object())

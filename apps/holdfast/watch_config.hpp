@@ -7,6 +7,7 @@
 
 #include <boost/json/value.hpp>
 
+#include <cstddef>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -29,6 +30,7 @@ struct watch_config {
     std::vector<std::string> sessions; ///< each held at the first server that knows it
     bool discover = false;
     duration discover_every = seconds(5);
+    std::size_t max_runs = 2000; ///< discovered ones of each server: the newest
     std::string user;
     http::tls_options tls;
     retry::policy policy; ///< of the streams; for daemons: it never gives up
@@ -78,6 +80,9 @@ struct setting_info {
 /// @return what is wrong with them ("servers[1].url: a string is wanted"); empty: nothing
 [[nodiscard]] std::string apply_file(std::string_view text, const std::string& name, watch_config& to);
 [[nodiscard]] std::string apply_flags(const std::vector<given_setting>& flags, watch_config& to);
+
+/// The largest file of settings, in bytes.
+inline constexpr std::size_t most_config_bytes = 1u << 20;
 
 /// What was left open: without a server it is the one at 127.0.0.1:4096; a server that no session is named
 /// for is discovered, unless it says otherwise or sessions are named for all. @return what does not fit

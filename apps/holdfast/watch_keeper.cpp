@@ -1,5 +1,11 @@
 #include "watch_keeper.hpp"
 
+#include <holdfast/opencode/types.hpp>
+
+#include <boost/asio/post.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/json/value.hpp>
+
 #include <algorithm>
 #include <utility>
 
@@ -10,6 +16,7 @@ constexpr duration tending = seconds(1);
 constexpr duration between_looks =
     milliseconds(250); // at one server, however often it tells of something new
 constexpr duration before_following_again = seconds(30);
+constexpr std::size_t sessions_at_once = 50; // taken in one go, before others get their turn
 
 std::string short_name(const watched_server& server) {
     if (!server.tag.empty())
@@ -32,6 +39,8 @@ struct watch_keeper::followed {
 
     std::string id;
     opencode::feed feed;
+    task_scope::id task = 0; // that hears it
+    bool listed = false;     // found by discovery, not named
 };
 
 struct watch_keeper::held {
@@ -53,6 +62,7 @@ struct watch_keeper::held {
     time_point failed_at{}; // when that was not so
     bool suspect = false; // its gate, when it was looked at last
     bool look_again = false;
+    std::size_t left_out = 0; // sessions that it lists beyond max_runs
 };
 
 watch_keeper::watch_keeper(runtime& world, const watch_config& config,
@@ -74,10 +84,7 @@ watch_keeper::watch_keeper(runtime& world, const watch_config& config,
         settings.ask_default = config.ask_default;
         settings.tag = each.tag;
         settings.observe = [this, number](std::string_view data) {
-            if (data.find("session.created") == std::string_view::npos)
-                return;
-            servers_[number]->look_again = true;
-            servers_[number]->something_new.notify_all();
+            observe(*servers_[number], data);
         };
         servers_.push_back(std::make_unique<held>(world, each, number, std::move(settings), config.policy));
     }
@@ -87,8 +94,54 @@ watch_keeper::watch_keeper(runtime& world, const watch_config& config,
 
 watch_keeper::~watch_keeper() = default;
 
-bool watch_keeper::asked_all() const noexcept {
-    return std::all_of(servers_.begin(), servers_.end(), [](const auto& each) { return each->asked; });
+std::string watch_keeper::not_ready() const {
+    for (const auto& each : servers_) {
+        if (!each->asked)
+            return short_name(each->what) + ": not asked yet";
+        if (each->sight.trouble && each->sight.trouble->status == 401)
+            return short_name(each->what) + ": authentication failed";
+    }
+    return {};
+}
+
+void watch_keeper::wake_all() {
+    for (const auto& each : servers_) {
+        world_.wake(each->what.url.where);
+        each->server.wake();
+        each->unknown.clear();
+        each->look_again = true;
+        each->something_new.notify_all();
+    }
+}
+
+// Also tells the board, which dates what it sees.
+time_point watch_keeper::now() {
+    const auto now = world_.now();
+    board_.see_clocks(now, world_.wall_now());
+    return now;
+}
+
+void watch_keeper::observe(held& where, std::string_view data) {
+    if (data.find("session.created") != std::string_view::npos) {
+        where.look_again = true;
+        where.something_new.notify_all();
+    }
+    if (data.find("session.error") == std::string_view::npos)
+        return;
+    const auto event = opencode::parse_json(data);
+    const auto* all = event ? event->if_object() : nullptr;
+    const auto* payload = all ? all->if_contains("payload") : nullptr; // of the global stream
+    if (payload)
+        all = payload->if_object();
+    const auto* type = all ? all->if_contains("type") : nullptr;
+    const auto* told = all ? all->if_contains("properties") : nullptr;
+    if (!type || !type->is_string() || type->get_string() != "session.error" || !told || !told->is_object())
+        return;
+    const auto* session = told->get_object().if_contains("sessionID");
+    const auto* error = told->get_object().if_contains("error");
+    board_.see_error(where.number, session && session->is_string() ? std::string(session->get_string()) : "",
+                     error ? opencode::parse_api_error(*error) : opencode::api_error{});
+    on_change_();
 }
 
 void watch_keeper::start() {
@@ -147,21 +200,75 @@ net::awaitable<bool> watch_keeper::look_at(held& where) {
         }
         where.sight.version = info->version;
     }
-    if (*where.what.discover) {
-        const auto listed = co_await client.list_sessions(std::string());
-        if (!listed) {
-            on_failure(where, listed.error());
-            co_return false;
-        }
-        for (const auto& each : *listed)
-            if (each.parent_id.empty())
-                follow(where, each.id, opencode::follow_by::activity);
-    }
+    if (*where.what.discover && !co_await discover(where))
+        co_return false;
     on_success(where);
     for (const auto& session : where.what.sessions)
         follow(where, session, opencode::follow_by::stream);
     co_await find_named(where);
     co_return true;
+}
+
+// The newest sessions of all that the server lists; the others are counted.
+net::awaitable<bool> watch_keeper::discover(held& where) {
+    auto client = where.server.rest();
+    opencode::session_query query;
+    query.roots = true;
+    query.limit = config_.max_runs + 1; // one more tells whether there are more
+    query.keep = config_.max_runs;
+    const auto listed = co_await client.list_sessions(query);
+    if (!listed) {
+        on_failure(where, listed.error());
+        co_return false;
+    }
+    std::size_t taken = 0;
+    for (const auto& each : listed->sessions) {
+        if (!each.parent_id.empty())
+            continue;
+        if (++taken % sessions_at_once == 0)
+            co_await net::post(world_.executor(), net::use_awaitable);
+        take_over(where, each.id);
+        follow(where, each.id, opencode::follow_by::activity);
+    }
+    drop_old(where, listed->sessions);
+    see_left_out(where, listed->left_out);
+    co_return true;
+}
+
+// Newer sessions take the place of those that nothing happens in.
+void watch_keeper::drop_old(held& where, const std::vector<opencode::session_info>& newest) {
+    if (where.sessions.size() <= config_.max_runs)
+        return;
+    std::set<std::string> kept;
+    for (const auto& each : newest)
+        kept.insert(each.id);
+    std::vector<std::string> old;
+    for (const auto& [id, who] : where.sessions) {
+        const auto status = who->feed.view().status;
+        const bool idle = !status || status->state == opencode::session_status::kind::idle;
+        if (who->listed && idle && kept.count(id) == 0)
+            old.push_back(id);
+    }
+    for (const auto& each : old)
+        drop(where, each);
+}
+
+void watch_keeper::see_left_out(held& where, std::size_t sessions) {
+    const auto before = std::exchange(where.left_out, sessions);
+    board_.see_left_out(where.number, sessions);
+    if ((before == 0) == (sessions == 0))
+        return;
+    log_record record;
+    record.level = sessions == 0 ? log_level::info : log_level::warn;
+    record.event = "server.sessions_left_out";
+    record.endpoint = to_string(where.what.url.where);
+    record.tag = short_name(where.what);
+    record.error_message =
+        sessions == 0 ? "all sessions of the server are watched"
+                      : "the server lists more sessions than --max-runs allows: the newest " +
+                            std::to_string(config_.max_runs) + " are watched, at least " +
+                            std::to_string(sessions) + " are not";
+    world_.log(record);
 }
 
 // The sessions that the first server that knows them is to hold.
@@ -213,7 +320,7 @@ void watch_keeper::on_failure(held& where, const retry::failure& why) {
     const auto delay = next.give_up ? config_.policy.max_delay : next.delay;
     where.answers = false;
     where.failed_at = now;
-    where.sight.trouble = why;
+    where.sight.trouble = in_words(why);
     where.sight.failures = std::max(1u, where.schedule.failures());
     where.sight.next_try = later(now, delay);
     show(where);
@@ -223,7 +330,7 @@ void watch_keeper::on_failure(held& where, const retry::failure& why) {
     record.endpoint = to_string(where.what.url.where);
     record.tag = short_name(where.what);
     record.error_class = retry::to_string(why.cls);
-    record.error_message = why.message;
+    record.error_message = where.sight.trouble->message;
     record.failures = where.sight.failures;
     record.action = "retry";
     record.retry_in_ms = to_ms(delay);
@@ -236,15 +343,39 @@ void watch_keeper::follow(held& where, const std::string& session, opencode::fol
     if (where.sessions.count(session) != 0 || where.unknown.count(session) != 0)
         return;
     auto who = std::make_shared<followed>(session, where.server.follow(session, how));
+    who->listed = how == opencode::follow_by::activity;
     where.sessions.emplace(session, who);
-    scope_.spawn(hear(where, std::move(who)));
+    who->task = scope_.spawn(hear(where, who));
+}
+
+// A server that was started again on another port knows the sessions of before. While the old port does not answer,
+// they are here; where both answer, there are two servers, and each has its own.
+void watch_keeper::take_over(const held& where, const std::string& session) {
+    if (where.sessions.count(session) != 0)
+        return;
+    for (const auto& other : servers_) {
+        const auto there = other->sessions.find(session);
+        if (other.get() == &where || there == other->sessions.end() || !there->second->listed ||
+            !other->sight.trouble || !retry::blames_endpoint(*other->sight.trouble))
+            continue;
+        board_.moved(other->number, session, now());
+        drop(*other, session);
+    }
+}
+
+void watch_keeper::drop(held& where, const std::string& session) {
+    const auto who = where.sessions.extract(session);
+    if (who.empty())
+        return;
+    scope_.cancel(who.mapped()->task);
+    board_.forget(where.number, session);
 }
 
 net::awaitable<void> watch_keeper::hear(held& where, std::shared_ptr<followed> who) {
     while (auto event = co_await who->feed.next()) {
-        const auto now = world_.now();
-        board_.see(where.number, who->feed.view(), now);
-        board_.hear(where.number, *event, now);
+        const auto when = now();
+        board_.see(where.number, who->feed.view(), when);
+        board_.hear(where.number, *event, when);
         on_change_();
     }
     end_of(where, *who);
@@ -253,18 +384,18 @@ net::awaitable<void> watch_keeper::hear(held& where, std::shared_ptr<followed> w
 
 // The server knows it no more, or never did.
 void watch_keeper::end_of(held& where, const followed& who) {
-    const auto now = world_.now();
+    const auto when = now();
     const auto id = who.id;
-    const bool was_seen = who.feed.view().seen.has_value();
+    const bool forgotten = who.listed || who.feed.view().seen.has_value();
     where.sessions.erase(id);
     where.look_again = where.look_again || where.sessions.empty();
     where.something_new.notify_all();
-    where.unknown[id] = later(now, before_following_again);
-    if (was_seen)
-        return board_.gone(where.number, id, now);
+    where.unknown[id] = later(when, before_following_again);
+    if (forgotten)
+        return board_.gone(where.number, id, when);
     auto why = not_known("the server does not know this session");
     why.next_try = where.unknown[id];
-    board_.miss(where.number, id, why, now);
+    board_.miss(where.number, id, why, when);
 }
 
 // --- what goes on beside
@@ -275,23 +406,35 @@ net::awaitable<void> watch_keeper::tend() {
         co_await world_.sleep_for(tending);
         for (const auto& each : servers_) {
             std::erase_if(each->unknown, [&](const auto& one) { return one.second <= world_.now(); });
-            see_sessions(*each);
+            co_await see_sessions(*each);
             heed_gate(*each);
         }
-        board_.pass(world_.now());
+        board_.pass(now());
         on_change_();
     }
 }
 
-void watch_keeper::see_sessions(held& where) {
-    const auto now = world_.now();
+net::awaitable<void> watch_keeper::see_sessions(held& where) {
     std::set<std::string> streamed;
-    for (const auto& [id, who] : where.sessions) {
+    std::vector<std::shared_ptr<followed>> all;
+    for (const auto& [id, who] : where.sessions)
+        all.push_back(who);
+    std::size_t seen = 0;
+    for (const auto& who : all) {
+        if (++seen % sessions_at_once == 0)
+            co_await net::post(world_.executor(), net::use_awaitable);
+        const auto still = where.sessions.find(who->id);
+        if (still == where.sessions.end() || still->second != who)
+            continue;
         auto view = who->feed.view();
-        view.info.id = id;
+        view.info.id = who->id;
         if (view.streamed)
             streamed.insert(view.info.directory);
-        board_.see(where.number, view, now);
+        if (view.trouble && view.trouble->status == 401 && std::exchange(where.answers, false)) {
+            where.look_again = true; // the credentials are the server's matter
+            where.something_new.notify_all();
+        }
+        board_.see(where.number, view, now());
     }
     board_.see_streams(where.number, streamed.size());
 }

@@ -16,6 +16,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace holdfast::app {
@@ -47,14 +48,24 @@ public:
     /// Asks the servers to abort every turn that runs, at the longest until `deadline`.
     [[nodiscard]] net::awaitable<void> abort_all(time_point deadline);
 
-    /// Each server was asked once, whatever came of it.
-    [[nodiscard]] bool asked_all() const noexcept;
+    /// Why the watch does not do what it is for: a server was not asked yet, or rejects our credentials. Empty: it does.
+    [[nodiscard]] std::string not_ready() const;
+
+    /// Tries everything now that waits for its next attempt.
+    void wake_all();
 
 private:
     struct followed;
     struct held;
 
     void follow(held& where, const std::string& session, opencode::follow_by how);
+    void take_over(const held& where, const std::string& session);
+    void drop(held& where, const std::string& session);
+    void drop_old(held& where, const std::vector<opencode::session_info>& newest);
+    net::awaitable<bool> discover(held& where);
+    void see_left_out(held& where, std::size_t sessions);
+    void observe(held& where, std::string_view data);
+    time_point now();
     net::awaitable<void> hold(held& where);
     net::awaitable<void> tend();
     net::awaitable<bool> look_at(held& where);
@@ -68,7 +79,7 @@ private:
     void on_success(held& where);
     void heed_gate(held& where);
     void show(held& where);
-    void see_sessions(held& where);
+    net::awaitable<void> see_sessions(held& where);
 
     runtime& world_;
     const watch_config& config_;

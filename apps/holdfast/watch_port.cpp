@@ -1,6 +1,8 @@
 #include "watch_port.hpp"
 
-#include <holdfast/http/ascii.hpp>
+#include "descriptor_reserve.hpp"
+#include "watch_request.hpp"
+
 #include <holdfast/runtime/task_scope.hpp>
 #include <holdfast/runtime/with_deadline.hpp>
 #include <holdfast/sse/utf8.hpp>
@@ -9,12 +11,11 @@
 #include <boost/asio/ip/address.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/write.hpp>
-#include <boost/beast/http/empty_body.hpp>
-#include <boost/beast/http/parser.hpp>
 #include <boost/json/serialize.hpp>
 
 #include <array>
 #include <charconv>
+#include <cstdint>
 #include <optional>
 #include <set>
 #include <utility>
@@ -23,14 +24,14 @@ namespace holdfast::app {
 
 namespace {
 
-namespace beast_http = boost::beast::http;
 using boost::system::error_code;
 using net::ip::tcp;
 constexpr auto as_result = net::as_tuple(net::use_awaitable);
 
-constexpr std::size_t head_limit = 8u << 10;
 constexpr std::size_t other_connections = 64;    // besides the viewers
-constexpr std::size_t refused_at_once = 64;      // connections that are told 503; more are closed untold
+constexpr std::size_t refused_at_once = 64;      // connections that get a health check or 503 at most
+constexpr std::size_t reserved_descriptors = 8;  // for those, when the process has no others left
+constexpr duration refusal_patience = seconds(1);
 constexpr std::size_t piece_size = 32u << 10;    // of /events, about; an event is not split
 constexpr std::size_t ignored_input = 64u << 10; // of one who has nothing to say any more
 constexpr int send_buffer = 64 << 10;            // the system's would hold megabytes for each slow viewer
@@ -38,114 +39,6 @@ constexpr duration lingering = milliseconds(500);
 
 constexpr std::string_view paths = "/ /status /metrics /livez /readyz /events";
 constexpr std::string_view plain_text = "text/plain; charset=utf-8";
-
-// --- what is asked
-
-struct request {
-    std::string method;
-    std::string path; ///< without its query
-    bool keep_alive = false;
-    bool chunks = false;   ///< the client understands chunked coding: HTTP/1.1
-    bool has_body = false; ///< or may have
-    std::optional<std::string> host;
-    std::string authorization;
-    std::string last_event_id;
-
-    [[nodiscard]] bool head_only() const { return method == "HEAD"; }
-};
-
-/// `head` is whole. Nothing: it is no request, or one with a target or Host that no client should send.
-std::optional<request> parse(std::string_view head) {
-    beast_http::request_parser<beast_http::empty_body> parser;
-    parser.header_limit(static_cast<std::uint32_t>(head_limit));
-    error_code failed;
-    parser.put(net::buffer(head), failed);
-    if (failed || !parser.is_header_done())
-        return std::nullopt;
-    const auto& fields = parser.get();
-    const std::string_view target(fields.target().data(), fields.target().size());
-    const auto text_of = [&fields](beast_http::field name) {
-        const auto value = fields[name];
-        return std::string(value.data(), value.size());
-    };
-    const bool old = fields.version() < 11;
-    const auto hosts = fields.count(beast_http::field::host);
-    if (!target.starts_with('/') || hosts > 1 || (hosts == 0 && !old))
-        return std::nullopt;
-
-    request asked;
-    asked.method = std::string(fields.method_string().data(), fields.method_string().size());
-    asked.path = target.substr(0, target.find('?'));
-    asked.keep_alive = !old && parser.keep_alive();
-    asked.chunks = !old;
-    asked.has_body =
-        fields.count(beast_http::field::transfer_encoding) > 0 || parser.content_length().value_or(0) > 0;
-    if (hosts > 0)
-        asked.host = text_of(beast_http::field::host);
-    asked.authorization = text_of(beast_http::field::authorization);
-    asked.last_event_id = std::string(fields["Last-Event-ID"]);
-    return asked;
-}
-
-// --- who may ask
-
-/// Takes as long wherever they differ.
-bool same_secret(std::string_view given, std::string_view secret) {
-    volatile unsigned char differs = given.size() != secret.size();
-    for (std::size_t i = 0; i < given.size(); ++i)
-        differs = static_cast<unsigned char>(differs | (given[i] ^ secret[i % secret.size()]));
-    return differs == 0;
-}
-
-bool bears(std::string_view authorization, std::string_view token) {
-    constexpr std::string_view scheme = "Bearer ";
-    return http::iequals(authorization.substr(0, scheme.size()), scheme) &&
-           same_secret(http::trim(authorization.substr(scheme.size())), token);
-}
-
-struct authority {
-    std::string_view host; ///< an IPv6 literal in its brackets
-    std::string_view port; ///< empty: none
-};
-
-authority split(std::string_view text) {
-    const auto colon = text.find(':', text.starts_with('[') ? text.find(']') : 0);
-    if (colon == std::string_view::npos)
-        return {text, {}};
-    return {text.substr(0, colon), text.substr(colon + 1)};
-}
-
-std::optional<net::ip::address> literal(std::string_view host) {
-    const bool bracketed = host.size() > 2 && host.front() == '[' && host.back() == ']';
-    if (bracketed)
-        host = host.substr(1, host.size() - 2);
-    error_code failed;
-    const auto address = net::ip::make_address(host, failed);
-    if (failed || address.is_v6() != bracketed)
-        return std::nullopt;
-    return address;
-}
-
-net::ip::address unmapped(const net::ip::address& address) {
-    if (address.is_v6() && address.to_v6().is_v4_mapped())
-        return net::ip::make_address_v4(net::ip::v4_mapped, address.to_v6());
-    return address;
-}
-
-/// A name that an attacker may have pointed at us is none that we answer to; an address cannot be pointed.
-bool answers_to(std::string_view host_field, const std::vector<std::string>& names,
-                const tcp::endpoint& here) {
-    const auto [host, port] = split(host_field);
-    const bool right_port = port.empty() || port == std::to_string(here.port());
-    for (const auto& name : names)
-        if (http::iequals(name, host_field) || (right_port && http::iequals(name, host)))
-            return true;
-    if (!right_port)
-        return false;
-    const auto address = literal(host);
-    return http::iequals(host, "localhost") ||
-           (address && (address->is_loopback() || *address == unmapped(here.address())));
-}
 
 // --- what is answered
 
@@ -188,7 +81,7 @@ answer refusal(int status, std::string why, std::string_view more_fields = {}) {
     return {status, plain_text, std::move(why) + '\n', more_fields};
 }
 
-/// One who cannot be told from what it says where its next request begins.
+/// For a client whose next request cannot be found in what it sends.
 answer last_refusal(int status, std::string why) {
     return {status, plain_text, std::move(why) + '\n', {}, true};
 }
@@ -251,10 +144,6 @@ answer front_page() {
             "/livez    200 while this program runs\n"
             "/readyz   200 when it does what it is for, else 503\n"
             "/events   what happens, as an event stream\n"};
-}
-
-bool is_health_check(const request& asked) {
-    return asked.path == "/livez" || asked.path == "/readyz";
 }
 
 } // namespace
@@ -323,9 +212,11 @@ private:
         tcp::socket socket;
         std::set<client*>& among;
         std::string input; ///< read, and not used yet
-        request asked;
-        bool idle = false;  ///< nothing is being done for it
-        bool ended = false; ///< its side has ended
+        watch_request asked;
+        enum class phase { answering, waiting, leaving };
+        phase now = phase::answering;
+        std::uint64_t waits_since = 0; ///< in the order of all waits: the lower, the longer
+        bool ended = false;            ///< its side has ended, or ours was closed
     };
     using client_ptr = std::shared_ptr<client>;
 
@@ -361,6 +252,8 @@ private:
             listener_.bind(where, failed);
         if (!failed)
             listener_.listen(net::socket_base::max_listen_connections, failed);
+        if (!failed)
+            listener_.non_blocking(true, failed);
         return failed;
     }
 
@@ -376,9 +269,10 @@ private:
         error_code ignored;
         listener_.close(ignored);
         changed_.notify_all();
-        for (const auto& each : clients_)
-            if (each->idle)
-                each->socket.close(ignored);
+        for (const auto* all : {&clients_, &refused_})
+            for (const auto& each : *all)
+                if (each->now == client::phase::waiting)
+                    each->socket.close(ignored);
     }
 
     // --- connections
@@ -386,26 +280,82 @@ private:
     net::awaitable<void> accept() {
         while (!stopping_) {
             auto [failed, socket] = co_await listener_.async_accept(as_result);
+            reserve_.fill();
             if (!failed)
                 admit(std::move(socket));
-            else if (listener_.is_open())
-                co_await world_.sleep_for(milliseconds(50)); // out of descriptors, maybe
+            else if (listener_.is_open() && !accept_in_need())
+                co_await world_.sleep_for(milliseconds(50));
         }
     }
 
+    /// Out of descriptors: one from the reserve serves a health check, or says that there are too many connections.
+    bool accept_in_need() {
+        if (!reserve_.release())
+            return evict(refused_) || evict(clients_);
+        error_code failed;
+        auto socket = listener_.accept(failed); // does not block, see bind()
+        if (!failed)
+            refuse_or_check(std::move(socket));
+        reserve_.fill(); // where it was something else that failed
+        return !failed;
+    }
+
     void admit(tcp::socket socket) {
+        const auto most = other_connections + config_.viewers;
+        if (clients_.size() < most || evict(clients_))
+            tasks_.spawn(serve(client_of(clients_, std::move(socket))));
+        else
+            refuse_or_check(std::move(socket));
+    }
+
+    void refuse_or_check(tcp::socket socket) {
+        if (refused_.size() < refused_at_once || evict(refused_))
+            tasks_.spawn(refuse(client_of(refused_, std::move(socket))));
+    }
+
+    static client_ptr client_of(std::set<client*>& among, tcp::socket socket) {
         error_code ignored;
         socket.set_option(tcp::no_delay(true), ignored);
         socket.set_option(net::socket_base::send_buffer_size(send_buffer), ignored);
-        if (clients_.size() < other_connections + config_.viewers)
-            tasks_.spawn(serve(std::make_shared<client>(clients_, std::move(socket))));
-        else if (refused_.size() < refused_at_once)
-            tasks_.spawn(refuse(std::make_shared<client>(refused_, std::move(socket))));
+        return std::make_shared<client>(among, std::move(socket));
     }
 
+    /// Ends the connection that waits for its client longest. @return false: something is being done for each
+    static bool evict(std::set<client*>& among) {
+        client* longest = nullptr;
+        for (auto* const each : among)
+            if (each->now != client::phase::answering && (!longest || each->waits_since < longest->waits_since))
+                longest = each;
+        if (!longest)
+            return false;
+        error_code ignored;
+        longest->ended = true;
+        longest->socket.close(ignored);
+        among.erase(longest);
+        return true;
+    }
+
+    void begin_wait(client& who, client::phase how) {
+        who.now = how;
+        who.waits_since = ++waits_;
+    }
+
+    /// Answers a health check, and everything else with 503.
     net::awaitable<void> refuse(client_ptr who) {
-        co_await write(who, to_text(too_many(), false, false));
-        co_await hang_up(who);
+        begin_wait(*who, client::phase::waiting);
+        auto reading = read_head(who);
+        const auto came =
+            co_await with_deadline<heard>(world_, later(world_.now(), refusal_patience), std::move(reading));
+        who->now = client::phase::answering;
+        const bool silent = came == heard::nothing && who->input.empty();
+        const bool checks = came == heard::request && who->asked.is_health_check();
+        auto told = checks ? answer_to(*who) : too_many();
+        const bool head_only = came == heard::request && who->asked.head_only();
+        if (!silent && !who->ended)
+            co_await write(who, to_text(told, head_only, false));
+        if (!who->ended)
+            co_await hang_up(who);
+        reserve_.fill();
     }
 
     net::awaitable<void> serve(client_ptr who) {
@@ -421,10 +371,10 @@ private:
     /// @return whether the client may ask once more
     net::awaitable<bool> serve_request(client_ptr who) {
         auto reading = read_head(who);
-        who->idle = true;
+        begin_wait(*who, client::phase::waiting);
         const auto came = co_await with_deadline<heard>(world_, later(world_.now(), config_.head_deadline),
                                                         std::move(reading));
-        who->idle = false;
+        who->now = client::phase::answering;
         if (came != heard::request)
             co_return co_await answer_no_request(who, came);
         const auto told = answer_to(*who);
@@ -432,7 +382,7 @@ private:
             co_await show_events(who);
             co_return false;
         }
-        const bool more = who->asked.keep_alive && !told.hang_up && !stopping_;
+        const bool more = who->asked.may_be_followed() && !told.hang_up && !stopping_;
         if (!co_await write(who, to_text(told, who->asked.head_only(), more)))
             co_return false;
         co_return more;
@@ -441,7 +391,7 @@ private:
     /// @return false
     net::awaitable<bool> answer_no_request(client_ptr who, std::optional<heard> came) {
         const bool silent = came ? *came == heard::nothing : who->input.empty();
-        if (!silent)
+        if (!silent && !who->ended)
             co_await write(who, to_text(answer_to_no_request(came), false, false));
         co_return false;
     }
@@ -452,9 +402,9 @@ private:
         std::size_t searched = 0;
         for (;;) {
             const auto end = from->input.find(mark, searched);
-            if (end != std::string::npos && end + mark.size() <= head_limit)
+            if (end != std::string::npos && end + mark.size() <= watch_head_limit)
                 co_return take_head(*from, end + mark.size());
-            if (from->input.size() >= head_limit)
+            if (from->input.size() >= watch_head_limit)
                 co_return heard::too_much;
             searched = from->input.size() < mark.size() ? 0 : from->input.size() - mark.size() + 1;
             if (!co_await read_more(*from))
@@ -463,7 +413,7 @@ private:
     }
 
     static heard take_head(client& from, std::size_t size) {
-        auto asked = parse(std::string_view(from.input).substr(0, size));
+        auto asked = parse_watch_request(std::string_view(from.input).substr(0, size));
         from.input.erase(0, size);
         if (!asked)
             return heard::garbage;
@@ -478,7 +428,7 @@ private:
         from.input.append(block.data(), size);
         if (failed == net::error::operation_aborted)
             co_await throw_if_cancelled(); // at a deadline
-        from.ended = failed.failed();
+        from.ended = from.ended || failed.failed();
         co_return !failed;
     }
 
@@ -495,6 +445,7 @@ private:
     net::awaitable<void> hang_up(client_ptr who) {
         error_code ignored;
         who->socket.shutdown(tcp::socket::shutdown_send, ignored);
+        begin_wait(*who, client::phase::leaving);
         auto ending = ignore_input(who);
         co_await with_deadline(world_, world_.now() + seconds(1), std::move(ending));
         who->socket.close(ignored);
@@ -520,8 +471,8 @@ private:
         error_code failed;
         const auto here = who.socket.local_endpoint(failed);
         if (asked.host && !answers_to(*asked.host, config_.hosts, here))
-            return refusal(421, "this is not the server of that name");
-        if (!config_.token.empty() && !is_health_check(asked) && !bears(asked.authorization, config_.token))
+            return last_refusal(421, "this is not the server of that name");
+        if (!config_.token.empty() && !asked.is_health_check() && !bears(asked.authorization, config_.token))
             return refusal(401, "a token is needed", "WWW-Authenticate: Bearer realm=\"holdfast\"\r\n");
         if (asked.has_body)
             return last_refusal(413, "no body is taken");
@@ -554,10 +505,15 @@ private:
         if (path == "/livez")
             return {200, plain_text, "ok\n"};
         if (path == "/readyz")
-            return sources_.ready() ? answer{200, plain_text, "ok\n"} : refusal(503, "not ready");
+            return readiness();
         if (path == "/events")
             return viewers_ < config_.viewers ? answer{200, "text/event-stream", {}} : too_many();
         return refusal(404, "there are only " + std::string(paths));
+    }
+
+    answer readiness() {
+        const auto why = sources_.not_ready();
+        return why.empty() ? answer{200, plain_text, "ok\n"} : refusal(503, "not ready: " + sse::to_valid_utf8(why));
     }
 
     // --- /events
@@ -631,7 +587,9 @@ private:
     condition_variable stopped_;
     bool stopping_ = false;
     std::set<client*> clients_;
-    std::set<client*> refused_; // being told so
+    std::set<client*> refused_; // get a health check or 503
+    std::uint64_t waits_ = 0;
+    descriptor_reserve reserve_{reserved_descriptors};
     std::size_t viewers_ = 0;
     task_scope tasks_;
 };

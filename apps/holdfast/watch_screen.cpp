@@ -3,6 +3,7 @@
 #include <array>
 #include <cerrno>
 #include <csignal>
+#include <poll.h>
 #include <string_view>
 #include <sys/ioctl.h>
 #include <termios.h>
@@ -38,13 +39,20 @@ void hide_what_is_typed() {
     ::tcsetattr(STDIN_FILENO, TCSANOW, &hidden);
 }
 
+void give_back_in_handler() {
+    if (taken == 0)
+        return;
+    taken = 0;
+    show_what_is_typed();
+    pollfd wanted{STDOUT_FILENO, POLLOUT, 0};
+    if (::poll(&wanted, 1, 0) <= 0)
+        return;
+    [[maybe_unused]] const auto written = ::write(STDOUT_FILENO, give_back.data(), give_back.size());
+}
+
 extern "C" void give_back_and_end(int number) {
     const int error = errno;
-    if (taken != 0) {
-        taken = 0;
-        show_what_is_typed();
-        [[maybe_unused]] const auto written = ::write(STDOUT_FILENO, give_back.data(), give_back.size());
-    }
+    give_back_in_handler();
     std::signal(number, SIG_DFL);
     std::raise(number); // takes effect when this returns
     errno = error;
@@ -91,7 +99,7 @@ void watch_screen::refresh() {
 }
 
 void watch_screen::draw(const std::vector<std::string>& lines) {
-    if (left_)
+    if (left_ || !out_.idle())
         return;
     if (std::exchange(fresh_, false)) {
         out_.text("\x1b[H\x1b[J");
@@ -108,6 +116,10 @@ void watch_screen::draw(const std::vector<std::string>& lines) {
         put(i, {});
     out_.text(changes);
     shown_ = lines;
+}
+
+void watch_screen::leave_in_handler() noexcept {
+    give_back_in_handler();
 }
 
 void watch_screen::leave() {

@@ -53,6 +53,7 @@ std::optional<style> style_of(run_state s) {
     case run_state::unknown:
     case run_state::detached:
     case run_state::deleted:
+    case run_state::archived:
         break;
     }
     return style::dim;
@@ -168,6 +169,8 @@ std::string title_line(const board_totals& totals, time_point begun, time_point 
     if (totals.servers_in_trouble > 0)
         text += " (" + std::to_string(totals.servers_in_trouble) + " down)";
     text += ", " + counted(totals.runs, "run", "runs");
+    if (totals.left_out > 0)
+        text += " and " + std::to_string(totals.left_out) + " more not watched";
     if (!runs.empty())
         text += " (" + joined(runs) + ')';
     text += ", " + counted(totals.turns, "turn", "turns") + " settled, up " + age(now - begun);
@@ -229,6 +232,8 @@ std::string age(duration d) {
 }
 
 std::string connection_words(const board_row& row, time_point now) {
+    if (row.trouble && row.trouble->status == 401)
+        return "authentication failed"; // whenever it is tried again
     if (row.trouble) {
         const auto& why = *row.trouble;
         const auto reason =

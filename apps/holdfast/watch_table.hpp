@@ -34,7 +34,7 @@ struct table_look {
 [[nodiscard]] std::string age(duration d);
 
 /// "stream", "capture", "capture, 20 s ago", "retry in 12 s (refused, 5th)", "trying again (refused, 5th)",
-/// "connecting".
+/// "connecting", "authentication failed".
 [[nodiscard]] std::string connection_words(const board_row& row, time_point now);
 
 } // namespace holdfast::app

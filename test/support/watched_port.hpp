@@ -90,6 +90,7 @@ public:
 
     std::atomic<bool> ready = true;
     std::atomic<bool> status_throws = false;
+    std::atomic<std::size_t> filler = 0; ///< bytes more in /status
     std::shared_ptr<app::event_ring> ring;
 
 private:
@@ -98,10 +99,13 @@ private:
         all.status = [this] {
             if (status_throws)
                 throw std::runtime_error("no status today");
-            return boost::json::object{{"runs", 3}, {"name", "caf\xe9"}};
+            boost::json::object shown{{"runs", 3}, {"name", "caf\xe9"}};
+            if (filler > 0)
+                shown["filler"] = std::string(filler, 'x');
+            return shown;
         };
-        all.ready = [this] {
-            return ready.load();
+        all.not_ready = [this] {
+            return std::string(ready ? "" : "a server was not asked yet");
         };
         all.metrics = [this] {
             return app::prometheus_text(world_);

@@ -66,7 +66,7 @@ BOOST_AUTO_TEST_CASE(the_connection_is_told_with_the_countdown) {
     BOOST_TEST(connection_words(in_trouble(milliseconds(11'200)), t0) == "retry in 12 s (refused, 5th)");
     BOOST_TEST(connection_words(in_trouble(seconds(12)), t0 + seconds(2)) == "retry in 10 s (refused, 5th)");
     BOOST_TEST(connection_words(in_trouble(seconds(12)), t0 + seconds(12)) == "trying again (refused, 5th)");
-    BOOST_TEST(connection_words(in_trouble(seconds(30), 1, 401), t0) == "retry in 30 s (HTTP 401, 1st)");
+    BOOST_TEST(connection_words(in_trouble(seconds(30), 1, 401), t0) == "authentication failed");
     for (const auto& [n, word] : std::vector<std::pair<unsigned, std::string>>{{1, "1st"},
                                                                                {2, "2nd"},
                                                                                {3, "3rd"},

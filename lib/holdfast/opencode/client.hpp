@@ -55,7 +55,7 @@ struct server_info {
 
 /// Which sessions GET /session is asked for.
 struct session_query {
-    session_query() = default;
+    session_query() = default; // no aggregate, see header
 
     std::string directory; ///< empty: the server's own
     bool roots = false;    ///< no children
@@ -67,6 +67,8 @@ struct session_query {
 
 /// Some of a server's sessions.
 struct session_list {
+    session_list() = default; // no aggregate, see header
+
     std::vector<session_info> sessions; ///< the newest first, as the server lists them
     std::size_t left_out = 0;           ///< those that the answer had beyond what is kept
 };
