@@ -726,36 +726,45 @@ net::awaitable<result<void>> client::run_command(std::string session, prompt wha
     auto body = command_json(what);
     if (!body)
         co_return body.error();
+    const auto path = session_path(session, "/command");
+    if (!path)
+        co_return path.error();
     http::request request;
     request.method = "POST";
-    request.target = base_.with_path(session_path(session, "/command")).target;
+    request.target = base_.with_path(*path).target;
     request.headers = credentials();
     request.headers.push_back({"Accept", "application/json"});
     request.headers.push_back({"Content-Type", "application/json"});
     request.body = std::move(*body);
     auto how = config_.transport;
     how.deadlines.header = how.deadlines.exchange = duration::zero();
-    const auto world = world_;
-    world->count(metric::requests);
-    const auto got = co_await http::fetch(*world, base_, std::move(request), std::move(how), config_.limits);
+    auto world = world_;
+    world.count(metric::requests);
+    const auto got = co_await http::fetch(world, base_, std::move(request), std::move(how), config_.limits);
     if (!got || got->head.status >= 400)
-        world->count(metric::requests_failed);
+        world.count(metric::requests_failed);
     if (!got)
         co_return got.error();
     if (got->head.status >= 300)
-        co_return make_api_failure(*got, world->wall_now());
+        co_return make_api_failure(*got, world.wall_now());
     co_return result<void>();
 }
 
+namespace {
+
+result<std::string> parse_command_name(const json::value& v, std::string_view path) {
+    json_reader in(v, path);
+    auto name = in.required_string("name");
+    return in.finish(std::move(name));
+}
+
+} // namespace
+
 net::awaitable<result<std::vector<std::string>>> client::commands(std::string directory) {
-    auto got = co_await call("GET", with_directory("/command", directory), {});
+    auto got = co_await get(std::string("/command"), config_.bodies.list, "a list of commands", std::move(directory));
     if (!got)
         co_return got.error();
-    co_return parse_list<std::string>(*got, "command", [](const json::value& v, std::string_view path) {
-        json_reader in(v, path);
-        auto name = in.required_string("name");
-        return in.finish(std::move(name));
-    });
+    co_return co_await parse_list<std::string>(world_, got->root(), "command", config_.bodies.items, parse_command_name);
 }
 
 net::awaitable<result<void>> client::abort(std::string session) {

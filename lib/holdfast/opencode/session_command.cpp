@@ -83,11 +83,19 @@ void session_core::settle_refused_command(turn_core& core, const failure& why) {
 
 net::awaitable<result<std::string>> session_core::store(opencode::prompt what) {
     const auto self = shared_from_this();
+    const place_in_line place(*this, &what);
+    while (posting_.front() != &what)
+        co_await changed_.wait();
+    if (what.message_id.empty() && !knows_newest_) {
+        const auto known = co_await learn_newest();
+        if (!known)
+            co_return known.error();
+    }
+    const bool is_unnamed = what.message_id.empty();
     name(what);
     const auto message = what.message_id;
-    const place_in_line place(*this, message);
-    while (posting_.front() != message)
-        co_await changed_.wait();
+    if (is_unnamed)
+        newest_ = message;
     retry::schedule schedule(config().policy);
     bool perhaps_there = false;
     while (!server_->stopping().requested()) {

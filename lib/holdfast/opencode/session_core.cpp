@@ -217,7 +217,7 @@ net::awaitable<turn> session_core::prompt(opencode::prompt what) {
         name(what);
     if (tracker_.is_open(core->message))
         co_return turn(core); // it is on its way already
-    const place_in_line place(*this, *core);
+    const place_in_line place(*this, core.get());
     auto there = co_await read_directory_again();
     // Whether a server that is out of reach stays so is the stream's to find out, and an answer that is damaged says
     // nothing.

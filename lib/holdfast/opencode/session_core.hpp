@@ -249,8 +249,8 @@ private:
     /// Held while a prompt is on its way: the next one waits for it.
     class place_in_line {
     public:
-        place_in_line(session_core& of, const turn_core& core)
-            : of_(of), at_(of.posting_.insert(of.posting_.end(), &core)) {}
+        place_in_line(session_core& of, const void* what)
+            : of_(of), at_(of.posting_.insert(of.posting_.end(), what)) {}
         ~place_in_line() {
             of_.posting_.erase(at_);
             of_.changed_.notify_all();
@@ -260,7 +260,7 @@ private:
 
     private:
         session_core& of_;
-        std::list<const turn_core*>::iterator at_;
+        std::list<const void*>::iterator at_;
     };
 
     /// What a turn that is told to somebody has used of its limits.
@@ -312,7 +312,7 @@ private:
     time_point active_at_{};    ///< when something was last at work in it
     std::optional<time_point> seen_;
     std::optional<stream_trouble> stream_trouble_;
-    std::list<const turn_core*> posting_; ///< prompts on their way, in the order in which they were asked for
+    std::list<const void*> posting_; ///< prompts on their way (their turns, if any), in the order of the calls
     std::string newest_;        ///< the id of the newest message that is known, when that has the server's form
     bool knows_newest_ = false; ///< nothing can be newer: all since is told by the stream
     std::vector<turn_tracker::output> unexplained_; ///< settlements about which the server is asked first
