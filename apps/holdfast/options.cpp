@@ -142,11 +142,21 @@ std::optional<unsigned> parse_attempts(std::string_view text) {
     return number ? std::optional(static_cast<unsigned>(*number)) : std::nullopt;
 }
 
+namespace {
+
+constexpr auto wanted_duration = "a duration (250ms, 1s, 2m, 1h; a bare number is seconds, 0 is off)";
+
+} // namespace
+
 CLI::Option* add_duration(CLI::App& app, const std::string& name, duration& target, const std::string& help) {
-    return add_parsed(app, name, target, parse_duration,
-                      "a duration (250ms, 1s, 2m, 1h; a bare number is seconds, 0 is off)", help)
+    return add_parsed(app, name, target, parse_duration, wanted_duration, help)
         ->type_name("DURATION")
         ->default_str(format_duration(target));
+}
+
+CLI::Option* add_duration(CLI::App& app, const std::string& name, std::optional<duration>& target,
+                          const std::string& help) {
+    return add_parsed(app, name, target, parse_duration, wanted_duration, help)->type_name("DURATION");
 }
 
 CLI::Option* add_attempts(CLI::App& app, const std::string& name, unsigned& target, const std::string& help) {

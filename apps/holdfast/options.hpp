@@ -37,6 +37,10 @@ namespace holdfast::app {
 /// Adds an option that holds a duration. `target` has the default and must outlive the parsing.
 CLI::Option* add_duration(CLI::App& app, const std::string& name, duration& target, const std::string& help);
 
+/// The same of a duration that is not set by default.
+CLI::Option* add_duration(CLI::App& app, const std::string& name, std::optional<duration>& target,
+                          const std::string& help);
+
 /// Adds an option that holds a number of attempts. `target` as above.
 CLI::Option* add_attempts(CLI::App& app, const std::string& name, unsigned& target, const std::string& help);
 

@@ -176,7 +176,7 @@ void add_request_options(CLI::App& command, request_options& target) {
     add_duration(command, "--connect-timeout", target.deadlines.connect,
                  "The longest wait for a connection; 0: no limit");
     add_duration(command, "--header-timeout", target.deadlines.header,
-                 "The longest wait for the answer's head, from there; 0: no limit");
+                 "The longest wait for the answer's head, from there; 0: no limit; else as for silence");
     add_count(command, "--header-limit", target.header_limit, "The most bytes of an answer's head")
         ->default_str(std::to_string(target.header_limit));
     command.add_flag("--any-type", target.any_type,

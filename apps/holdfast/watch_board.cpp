@@ -473,8 +473,7 @@ void watch_board::take(run& who, turn& at, const opencode::agent_event& event, t
         void operator()(const opencode::retry_event& e) {
             at.retrying = true;
             at.remark = "the model's provider failed: " + beginning(e.message);
-            const auto wall =
-                board.wall_ + std::chrono::duration_cast<wall_time::duration>(now - board.begun_);
+            const auto wall = board.wall_at(now);
             if (const auto wait = wait_of(e, wall); wait >= minutes(1))
                 at.remark = "the server tries again at " + clock_after(wait, wall) + "; " + at.remark;
         }
@@ -708,11 +707,15 @@ board_totals watch_board::totals() const {
 
 // --- for programs
 
-std::string watch_board::date(time_point when) const {
+wall_time watch_board::wall_at(time_point when) const {
     auto reading = clocks_.rbegin();
     while (std::next(reading) != clocks_.rend() && reading->now > when)
         ++reading;
-    const auto wall = reading->wall + std::chrono::duration_cast<wall_time::duration>(when - reading->now);
+    return reading->wall + std::chrono::duration_cast<wall_time::duration>(when - reading->now);
+}
+
+std::string watch_board::date(time_point when) const {
+    const auto wall = wall_at(when);
     const auto ms = std::chrono::floor<milliseconds>(wall.time_since_epoch()).count();
     const auto whole = static_cast<std::time_t>(ms / 1000);
     std::tm parts{};

@@ -219,6 +219,7 @@ private:
 
     [[nodiscard]] std::string name_of(const run& who) const;
     [[nodiscard]] board_row row_of(const run& who) const;
+    [[nodiscard]] wall_time wall_at(time_point when) const;
     [[nodiscard]] std::string date(time_point when) const;
     [[nodiscard]] boost::json::object status_of(const run& who, time_point now) const;
     [[nodiscard]] boost::json::object status_of(const server& where, time_point now) const;

@@ -351,8 +351,6 @@ void watch_keeper::follow(held& where, const std::string& session, opencode::fol
 // A server that was started again on another port knows the sessions of before. While the old port does not answer,
 // they are here; where both answer, there are two servers, and each has its own.
 void watch_keeper::take_over(const held& where, const std::string& session) {
-    if (where.sessions.count(session) != 0)
-        return;
     for (const auto& other : servers_) {
         const auto there = other->sessions.find(session);
         if (other.get() == &where || there == other->sessions.end() || !there->second->listed ||
