@@ -26,7 +26,7 @@ namespace {
 #if defined(__OPTIMIZE__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 constexpr std::size_t runs = 1000;
 #else
-constexpr std::size_t runs = 15;
+constexpr std::size_t runs = 8;
 #endif
 constexpr auto day = std::chrono::hours(24);
 

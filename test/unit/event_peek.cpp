@@ -219,7 +219,7 @@ BOOST_AUTO_TEST_CASE(it_agrees_with_a_full_parse_on_random_objects) {
     generator g(1);
     std::size_t events = 0;
     std::size_t sessions = 0;
-    for (int i = 0; i < 30000; ++i) {
+    for (int i = 0; i < 12000; ++i) {
         const auto text = g.object();
         check_agreement(text);
         events += !peek(text).type.empty();
@@ -231,7 +231,7 @@ BOOST_AUTO_TEST_CASE(it_agrees_with_a_full_parse_on_random_objects) {
 
 BOOST_AUTO_TEST_CASE(it_agrees_with_a_full_parse_on_what_is_broken) {
     generator g(2);
-    for (int i = 0; i < 20000; ++i)
+    for (int i = 0; i < 8000; ++i)
         check_agreement(g.broken());
 }
 
