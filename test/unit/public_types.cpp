@@ -48,7 +48,8 @@ const listed built_by_callers[] = {
     LISTED(http::request), LISTED(http::response), LISTED(http::response_head), LISTED(http::response_limits),
     LISTED(http::proxy_rules), LISTED(http::url), LISTED(stream::location), LISTED(stream::source_config),
     LISTED(stream::item), LISTED(stream::source_statistics), LISTED(stream::routing), LISTED(stream::hub_config),
-    LISTED(opencode::client_config), LISTED(opencode::server_info), LISTED(opencode::session_request),
+    LISTED(opencode::body_limits), LISTED(opencode::client_config), LISTED(opencode::server_info),
+    LISTED(opencode::session_query), LISTED(opencode::session_list), LISTED(opencode::session_request),
     LISTED(opencode::prompt_part), LISTED(opencode::prompt), LISTED(opencode::message_page), LISTED(opencode::snapshot),
     LISTED(opencode::tracker_options), LISTED(opencode::capture_config), LISTED(opencode::server_config),
     LISTED(opencode::session_view), LISTED(opencode::turn_limits), LISTED(opencode::ask_rule),
@@ -69,7 +70,8 @@ const std::set<std::string> only_received{
     "quiet_event", "interrupted_event", "gap_event", "settlement_error", "settlement", "session_event",
     // what recordings and pure parts answer
     "recorded_row", "recorded_check", "part_record", "message_record", "decision", "answer", "reservation", "grant",
-    "place", "mark", "output", "pending_check", "verdict", "last_failure", "root_session", "said_part", "turn_truth", "counters"};
+    "place", "mark", "output", "pending_check", "verdict", "last_failure", "root_session", "life",
+    "turn_usage", "body_framing", "call_places", "said_part", "turn_truth", "counters"};
 
 /// Headers that are installed with the others, but say that they are not for users.
 bool is_for_users(const fs::path& header, const std::string& text) {

@@ -15,10 +15,10 @@ constexpr unsigned max_lookups = 64; // of who asks, in one view of a directory
 
 } // namespace
 
-/// One of the things that may be under way at once.
+/// One of the things that may be under way at once. It may be the last that holds the server.
 class captures::slot {
 public:
-    explicit slot(captures& of) : of_(of) { ++of_.taken_; }
+    explicit slot(captures& of) : server_(of.server_.shared_from_this()), of_(of) { ++of_.taken_; }
     ~slot() {
         --of_.taken_;
         of_.look_soon();
@@ -27,6 +27,7 @@ public:
     slot& operator=(const slot&) = delete;
 
 private:
+    std::shared_ptr<server_core> server_;
     captures& of_;
 };
 
