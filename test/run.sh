@@ -76,9 +76,9 @@ ctest --preset asan -j "$jobs" -LE unit
 say "build: the simulation and the days of outage, optimised"
 cmake --preset release -DHOLDFAST_WERROR=ON >/dev/null
 cmake --build --preset release -j "$jobs" --target holdfast-sim-test unit-incident_log unit-incidents_of_a_day \
-  unit-day_of_outage
-say "test: a thousand streams, and a thousand captured sessions, whose servers are away for a day"
-ctest --preset release -j "$jobs" -R '^unit/(incident_log|incidents_of_a_day|day_of_outage)$'
+  unit-day_of_outage unit-recordings
+say "test: days of outage of a thousand streams and sessions, and recordings broken everywhere"
+ctest --preset release -j "$jobs" -R '^unit/(incident_log|incidents_of_a_day|day_of_outage|recordings)$'
 say "test: 2,000 seeds of the simulated world"
 build/release/bin/holdfast-sim-test --threads "$jobs" --rows
 say "test: 440 seeds more, with sessions that others follow"
