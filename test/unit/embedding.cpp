@@ -103,7 +103,8 @@ CO_TEST_CASE(what_a_rule_decides_is_delivered_once_and_its_owner_cannot_reply_ot
     start();
     auto session = co_await new_session();
     for (int n = 0; n < 20; ++n) {
-        auto turn = co_await session.prompt(n % 2 == 0 ? "#ask" : "#task:ask");
+        const std::string text = n % 2 == 0 ? "#ask" : "#task:ask";
+        auto turn = co_await session.prompt(text);
         std::vector<permission_event> all;
         settlement how;
         while (auto event = co_await turn.next()) {
