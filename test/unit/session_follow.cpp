@@ -397,9 +397,9 @@ CO_TEST_CASE(many_sessions_of_one_dead_server_make_one_probe_at_a_time_and_at_mo
     config.policy.stretches = retry::long_outage_stretches();
     start();
     std::vector<std::string> ids;
-    for (int i = 0; i < 100; ++i)
+    for (int i = 0; i < 40; ++i)
         ids.push_back(co_await new_session("/dir" + std::to_string(i % 7)));
-    for (int i = 0; i < 100; ++i)
+    for (int i = 0; i < 40; ++i)
         follow(ids[i], i % 3 == 0 ? follow_by::stream : i % 3 == 1 ? follow_by::capture : follow_by::activity);
     co_await pass(seconds(30));
     std::size_t under_way = 0;
