@@ -333,3 +333,27 @@ BOOST_AUTO_TEST_CASE(halves_of_different_parts_do_not_meet) {
     second.part_id = "p1";
     BOOST_TEST(joiner.join(second) == "\xf0\x9f\x98\x80");
 }
+
+BOOST_AUTO_TEST_CASE(a_delta_without_escapes_beside_ones_that_has_them_is_as_it_is) {
+    const auto e = parse_event(R"({"id":"e","type":"message.part.delta","properties":{"sessionID":"s","messageID":"m",)"
+                               "\"partID\":\"p\\u0031\",\"field\":\"text\",\"delta\":\"\xef\xbf\xbdx\"}}");
+    BOOST_TEST_REQUIRE(e.has_value());
+    delta_joiner joiner;
+    BOOST_TEST(joiner.join(std::get<part_delta>(*e)) == "\xef\xbf\xbdx");
+}
+
+BOOST_AUTO_TEST_CASE(halves_that_nothing_follows_are_not_kept_for_ever) {
+    delta_joiner joiner;
+    part_delta half;
+    half.high = 0xd83d;
+    for (int n = 0; n <= 64; ++n) {
+        half.part_id = "p" + std::to_string(n);
+        BOOST_TEST(joiner.join(half).empty());
+    }
+    part_delta rest;
+    rest.low = 0xde00;
+    rest.part_id = "p0";
+    BOOST_TEST(joiner.join(rest) == "\xef\xbf\xbd");
+    rest.part_id = "p64";
+    BOOST_TEST(joiner.join(rest) == "\xf0\x9f\x98\x80");
+}

@@ -376,3 +376,38 @@ BOOST_AUTO_TEST_CASE(the_message_of_an_error_is_that_of_its_data_and_its_name_ma
                 api_error{"E", "inner", 0}));
     BOOST_TEST((parse_error_body(R"({"message":"m"})") == api_error{"UnknownError", "m", 0}));
 }
+
+namespace {
+
+std::string list_of(std::size_t count, std::string_view item) {
+    std::string all = "[";
+    for (std::size_t n = 0; n < count; ++n)
+        all.append(n == 0 ? "" : ",").append(item);
+    return all + "]";
+}
+
+} // namespace
+
+BOOST_AUTO_TEST_CASE(approvals_with_more_than_a_thousand_choices_are_refused) {
+    const auto permission = [](std::size_t patterns) {
+        return complaint(parse_permission(json_of(R"({"id":"per_1","sessionID":"s","permission":"bash","patterns":)" +
+                                                  list_of(patterns, R"("a")") + "}"),
+                                          "ask"));
+    };
+    const auto question = [](std::size_t questions, std::size_t options) {
+        const auto one = R"({"question":"q","header":"h","options":)" + list_of(options, R"({"label":"l"})") + "}";
+        return complaint(parse_question(
+            json_of(R"({"id":"que_1","sessionID":"s","questions":)" + list_of(questions, one) + "}"), "ask"));
+    };
+    BOOST_TEST(permission(1000) == "none");
+    BOOST_TEST(names(permission(1001), "patterns, of which it has more than 1000"));
+    BOOST_TEST(question(1000, 1) == "none");
+    BOOST_TEST(names(question(1001, 1), "questions, of which it has more than 1000"));
+    BOOST_TEST(question(1, 1000) == "none");
+    BOOST_TEST(names(question(1, 1001), "options, of which it has more than 1000"));
+}
+
+BOOST_AUTO_TEST_CASE(a_message_with_an_unreadable_part_is_refused_by_the_parts_path) {
+    const auto text = std::string(R"({"info":)") + assistant + R"(,"parts":[{"id":7}]})";
+    BOOST_TEST(names(complaint(parse_message(json_of(text), "message")), "message.parts[0]"));
+}

@@ -588,3 +588,13 @@ BOOST_AUTO_TEST_CASE(streams_that_mean_no_good_take_linear_time) {
         BOOST_TEST(time_of(1u << 21) < 28 * time_of(1u << 18), unit);
     }
 }
+
+BOOST_AUTO_TEST_CASE(nothing_is_finished_behind_a_limit) {
+    sse::limits small;
+    small.line = 8;
+    sse::parser parser(small);
+    std::string_view input = "data: x\ndata: far too long";
+    BOOST_TEST(!parser.next(input));
+    BOOST_TEST_REQUIRE(parser.error().failed());
+    BOOST_TEST(!parser.finish());
+}

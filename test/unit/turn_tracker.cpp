@@ -1144,6 +1144,19 @@ BOOST_AUTO_TEST_CASE(a_child_may_ask_and_its_text_and_its_end_are_its_own) {
     BOOST_TEST(s.said() == "");
 }
 
+// So many answers are remembered that a late list does not repeat what was answered; not all, for ever.
+BOOST_AUTO_TEST_CASE(answers_without_end_are_taken_in_bounded_memory) {
+    story s;
+    s.prompt("p1");
+    s.status(busy);
+    for (int n = 0; n < 4100; ++n) {
+        const auto id = "per_" + std::to_string(n);
+        s.hear(permission_asked{permission(id, root, "c1")});
+        s.hear(permission_replied{root, id, "once"});
+    }
+    BOOST_TEST(s.all<permission_event>().size() == 2u * 4100u);
+}
+
 BOOST_AUTO_TEST_CASE(a_grandchild_and_a_child_named_by_a_tool_are_owned_and_strangers_are_not) {
     story s;
     s.prompt("p1");
