@@ -221,8 +221,10 @@ private:
 };
 
 std::string file_text(const std::filesystem::path& path) {
-    std::ifstream file(path, std::ios::binary);
-    return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+    const std::ifstream file(path, std::ios::binary);
+    std::ostringstream text; // stops where the process ends meanwhile; an iterator would throw
+    text << file.rdbuf();
+    return text.str();
 }
 
 std::vector<pid_t> all_processes() {
