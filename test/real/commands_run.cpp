@@ -548,7 +548,7 @@ BOOST_AUTO_TEST_CASE(a_password_is_taken_from_url_option_or_environment_and_neve
             arguments.insert(arguments.end(), each.more.begin(), each.more.end());
             const auto done = run_command("holdfast", arguments, options);
             BOOST_TEST(done.code() == (each.good ? 0 : 1), done.text());
-            BOOST_TEST((each.good || some_line_has(done.errors, "401")), done.text());
+            BOOST_TEST((each.good || some_line_has(done.errors, "authentication failed")), done.text());
             for (const auto* secret : {"s3cret", "wr0ng", "b3BlbmNvZGU6"}) {
                 BOOST_TEST(done.text().find(secret) == std::string::npos, done.text());
             }
