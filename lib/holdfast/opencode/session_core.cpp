@@ -156,7 +156,14 @@ net::awaitable<result<void>> session_core::name_in_line(std::shared_ptr<turn_cor
     const auto self = shared_from_this();
     while (posting_.front() != core.get() && !core->abort_asked && !server_->stopping().requested())
         co_await changed_.wait();
-    if (!core->abort_asked && !knows_newest_) {
+    // While it waited, or asked, its stream may have been given up.
+    for (bool asked = false; !asked || !live_;) {
+        const auto live = co_await become_live();
+        if (!live)
+            co_return live;
+        asked = true;
+        if (core->abort_asked || knows_newest_)
+            break;
         const auto known = co_await learn_newest();
         if (!known)
             co_return known;
