@@ -73,24 +73,20 @@ sh test/coverage.sh --of build/asan
 say "test: fuzz corpora, simulation, commands, consumers, the real server"
 ctest --preset asan -j "$jobs" -LE unit
 
-say "build: the simulation and the days of outage, optimised"
+say "build: the simulation, optimised"
 cmake --preset release -DHOLDFAST_WERROR=ON >/dev/null
-cmake --build --preset release -j "$jobs" --target holdfast-sim-test unit-incident_log unit-incidents_of_a_day \
-  unit-day_of_outage unit-recordings
-say "test: days of outage of a thousand streams and sessions, and recordings broken everywhere"
-ctest --preset release -j "$jobs" -R '^unit/(incident_log|incidents_of_a_day|day_of_outage|recordings)$'
+cmake --build --preset release -j "$jobs" --target holdfast-sim-test
 say "test: 2,000 seeds of the simulated world"
 build/release/bin/holdfast-sim-test --threads "$jobs" --rows
 say "test: 440 seeds more, with sessions that others follow"
 build/release/bin/holdfast-sim-test --threads "$jobs" --seeds 1000020-1000459
 
-say "build: the stream core, sessions and the simulation, with TSan"
+# What has several threads: gates and limits that runtimes share, look-ups, servers on a thread each.
+say "build: what several threads share, with TSan"
 cmake --preset tsan -DHOLDFAST_WERROR=ON >/dev/null
-cmake --build --preset tsan -j "$jobs" --target unit-event_hub unit-event_source unit-runtime unit-runtime_log \
-  unit-runtime_limits unit-session unit-session_follow real-threads holdfast-sim-test
-say "test: these, and servers on several threads"
-HOLDFAST_PROGRAM_FOLDER=$PWD/build/asan/bin ctest --preset tsan -R '^(unit/(event_hub|event_source|runtime(_log|_limits)?|session(_follow)?)|real/threads)$'
-build/tsan/bin/holdfast-sim-test --seeds 1-50 --threads 2
+cmake --build --preset tsan -j "$jobs" --target unit-runtime unit-runtime_log unit-runtime_limits unit-tcp_network real-threads
+say "test: that"
+HOLDFAST_PROGRAM_FOLDER=$PWD/build/asan/bin ctest --preset tsan -R '^(unit/(runtime(_log|_limits)?|tcp_network)|real/threads)$'
 
-sh test/fuzz/run.sh 30
+sh test/fuzz/run.sh 15
 say "all passed"
