@@ -75,7 +75,7 @@ void check_retry_after(std::string_view value) {
     if (is_number(text))
         check_seconds(text, found);
     else if (text.find_first_not_of("0123456789.") == std::string::npos) // a fraction is rounded up
-        hold(!found || *found == std::chrono::ceil<std::chrono::seconds>(*found) || *found == duration::max(),
+        hold(!found || *found == duration::max() || *found == std::chrono::ceil<std::chrono::seconds>(*found),
              "a wait is whole seconds", text);
     else
         check_date(text, found);
