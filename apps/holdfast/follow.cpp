@@ -89,7 +89,7 @@ private:
         end();
     }
 
-    // SIGUSR1: whoever sends it knows that the server is back.
+    // SIGUSR1: its sender knows that the server is back.
     void wait_for_wake_up() {
         woken_.async_wait([this](boost::system::error_code ec, int) {
             if (ec)

@@ -264,7 +264,7 @@ private:
         });
     }
 
-    // SIGUSR1: whoever sends it knows that something is back.
+    // SIGUSR1: its sender knows that a server is back.
     void heed_wake_up() {
         woken_.add(SIGUSR1);
         wait_for_wake_up();

@@ -648,7 +648,7 @@ net::awaitable<result<std::map<std::string, session_status>>> client::status(std
     co_return all;
 }
 
-// What is too large in all may be had in smaller pages.
+// Where a page is too large, smaller ones are fetched.
 net::awaitable<result<message_page>> client::messages(std::string session, unsigned limit, std::string before) {
     constexpr unsigned first_try = 100;
     constexpr unsigned fewer = 4;
