@@ -104,6 +104,18 @@ BOOST_AUTO_TEST_CASE(a_text_part_has_ended_when_its_time_says_so) {
     BOOST_TEST(part_of("{}").synthetic);
 }
 
+BOOST_AUTO_TEST_CASE(a_message_has_its_parts_in_the_servers_order) {
+    const auto m = parse_message(
+        json_of(R"({"info":)" + std::string(assistant) +
+                R"(,"parts":[{"id":"p2","messageID":"m","sessionID":"s","type":"text"},)"
+                R"({"id":"p1","messageID":"m","sessionID":"s","type":"text"}]})"),
+        "message");
+    BOOST_TEST_REQUIRE(m.has_value());
+    BOOST_TEST_REQUIRE(m->parts.size() == 2u);
+    BOOST_TEST(m->parts[0].id == "p2");
+    BOOST_TEST(m->parts[1].id == "p1");
+}
+
 BOOST_AUTO_TEST_CASE(a_message_names_the_part_that_lacks_something) {
     const std::string info = R"({"info":)" + std::string(assistant);
     BOOST_TEST(names(

@@ -389,6 +389,26 @@ BOOST_AUTO_TEST_CASE(prompts_merge_through_a_chain_and_share_a_failure) {
     }
 }
 
+BOOST_AUTO_TEST_CASE(a_turn_let_go_among_merged_ones_goes_with_the_last_that_anybody_waits_for) {
+    story s;
+    s.prompt("p1", 1);
+    s.prompt("p2", 2);
+    s.prompt("p3", 3);
+    s.status(busy);
+    s.tracker.close("p2", outcome::detached, rule::detached, {}, reprompt::no, s.now);
+    s.says(failed(answer("a3", "p3", 4), "APIError"));
+    s.idles();
+    s.snap(snap_of(idle, {{user("p1", 1), {}},
+                          {user("p2", 2), {}},
+                          {user("p3", 3), {}},
+                          {failed(answer("a3", "p3", 4), "APIError"), {}}}));
+    BOOST_TEST(s.end("p1") == "failed merged");
+    BOOST_TEST(s.end("p2") == "detached detached");
+    BOOST_TEST(s.end("p3") == "failed message_error");
+    BOOST_TEST(s.settlements("p2").size() == 1u);
+    BOOST_TEST(s.tracker.unsettled().empty());
+}
+
 BOOST_AUTO_TEST_CASE(an_answer_to_a_later_prompt_closes_the_earlier_turn_by_its_own_last_message) {
     story s;
     s.prompt("p1", 1);
