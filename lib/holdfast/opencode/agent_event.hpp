@@ -33,13 +33,13 @@ struct tool_event {
     std::string title;
     friend bool operator==(const tool_event&, const tool_event&) = default;
 };
-/// An approval, of this session or of a child; delivered once while it waits, and once more when it is answered or
-/// withdrawn: `reply` is set then. One that a rule of ours decides is delivered once, as answered (`by_rule`), when the
-/// answer is on its way; again only where something else became of it.
+/// An approval, of this session or of a child; delivered once while it waits, and once more when it is
+/// answered or withdrawn: `reply` is set then. One that a rule of ours decides is delivered once, as answered
+/// (`by_rule`), when the answer is on its way; again only where something else became of it.
 struct permission_event {
     permission_request request;
     std::optional<std::string> reply; ///< "once", "always", "reject", or "withdrawn"
-    bool by_rule = false;             ///< the reply is that of server_config::ask_rules; nobody else may reply
+    bool by_rule = false; ///< the reply is that of server_config::ask_rules; nobody else may reply
     friend bool operator==(const permission_event&, const permission_event&) = default;
 };
 struct question_event {
@@ -63,7 +63,8 @@ struct usage_event {
     double cost = 0;
     friend bool operator==(const usage_event&, const usage_event&) = default;
 };
-/// What a turn has used, as far as its finished messages tell. Sums stay at the largest number rather than wrap.
+/// What a turn has used, as far as its finished messages tell. Sums stay at the largest number rather than
+/// wrap.
 struct turn_usage {
     turn_usage() = default;
 
@@ -87,7 +88,8 @@ struct interrupted_event {
     duration retry_in{};
     friend bool operator==(const interrupted_event&, const interrupted_event&) = default;
 };
-/// The stream was repaired (missing = false, before the text that it brings), or text proved lost (missing = true).
+/// The stream was repaired (missing = false, before the text that it brings), or text proved lost (missing =
+/// true).
 struct gap_event {
     retry::failure_class cls = retry::failure_class::cut;
     duration lasted{};
@@ -97,7 +99,7 @@ struct gap_event {
 
 enum class outcome {
     completed,
-    failed,   ///< the server says so
+    failed, ///< the server says so
     aborted,
     rejected, ///< ended by a rejected permission or question
     lost,     ///< the truth cannot be had
@@ -121,9 +123,9 @@ enum class rule {
     never_answered,      ///< no answer, no error, and the session is not busy
     unfinished,          ///< its answer stopped without an end (the server was restarted)
     session_deleted,
-    gave_up,             ///< the server stayed out of reach
-    server_gone,         ///< the caller said so
-    not_posted,          ///< the prompt could not be posted
+    gave_up,     ///< the server stayed out of reach
+    server_gone, ///< the caller said so
+    not_posted,  ///< the prompt could not be posted
     detached,
 };
 [[nodiscard]] std::string_view to_string(rule r) noexcept;
@@ -147,8 +149,9 @@ struct settlement_error {
 /// How a turn ended. Told exactly once, last.
 struct settlement {
     opencode::outcome outcome = opencode::outcome::lost;
-    std::optional<settlement_error> error; ///< also of never_answered and unfinished: the directory cannot be read
-    std::string text;        ///< the ended text parts of the turn's last assistant message, joined
+    std::optional<settlement_error>
+        error;        ///< also of never_answered and unfinished: the directory cannot be read
+    std::string text; ///< the ended text parts of the turn's last assistant message, joined
     opencode::rule rule = opencode::rule::never_answered;
     std::string event;       ///< what decided it: an event's type, "snapshot", or "" (our own decision)
     std::string merged_into; ///< the later prompt's message id, for rule `merged`
@@ -158,8 +161,9 @@ struct settlement {
     friend bool operator==(const settlement&, const settlement&) = default;
 };
 
-using agent_event = std::variant<text_event, reasoning_event, tool_event, permission_event, question_event, retry_event,
-                                 usage_event, quiet_event, interrupted_event, gap_event, settlement>;
+using agent_event =
+    std::variant<text_event, reasoning_event, tool_event, permission_event, question_event, retry_event,
+                 usage_event, quiet_event, interrupted_event, gap_event, settlement>;
 
 /// What happens in a followed session, whoever prompts it.
 struct session_event {

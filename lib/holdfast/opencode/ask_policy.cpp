@@ -72,14 +72,10 @@ ask_answer more_careful(ask_answer a, ask_answer b) noexcept {
 
 std::string_view to_string(ask_answer a) noexcept {
     switch (a) {
-    case ask_answer::once:
-        return "once";
-    case ask_answer::always:
-        return "always";
-    case ask_answer::reject:
-        return "reject";
-    case ask_answer::ask:
-        return "ask";
+    case ask_answer::once: return "once";
+    case ask_answer::always: return "always";
+    case ask_answer::reject: return "reject";
+    case ask_answer::ask: return "ask";
     }
     return "unknown";
 }

@@ -1,5 +1,5 @@
-// How many calls to one server are under way at once, and how many of those bring much: what keeps one server, whatever it
-// does, from using up the descriptors and the memory of all.
+// How many calls to one server are under way at once, and how many of those bring much: what keeps one
+// server, whatever it does, from using up the descriptors and the memory of all.
 #pragma once
 
 #include <holdfast/runtime/condition_variable.hpp>

@@ -36,7 +36,8 @@ captures::captures(server_core& server, task_scope& scope)
 
 net::awaitable<void> captures::run() {
     const auto server = server_.shared_from_this();
-    phase_ = server_.world.now() - duration(server_.world.random() % static_cast<std::uint64_t>(tick().count()));
+    phase_ =
+        server_.world.now() - duration(server_.world.random() % static_cast<std::uint64_t>(tick().count()));
     struct ending {
         captures& self;
         ~ending() { self.server_.world.uncount(metric::sessions_captured, std::exchange(self.counted_, 0)); }
@@ -75,8 +76,8 @@ void captures::end_all() {
         session->on_gone();
 }
 
-// While an endpoint does not answer, one attempt at a time is enough for all: what others tried since a session's last
-// look counts as a look of it.
+// While an endpoint does not answer, one attempt at a time is enough for all: what others tried since a
+// session's last look counts as a look of it.
 void captures::share_a_failure() {
     const auto where = server_.rest().base().where;
     const auto gate = server_.world.gate_of(where);
@@ -100,7 +101,8 @@ time_point captures::begin_looks() {
     auto next = server_.config.locate ? next_tick() : time_point::max();
     if (begin_waiting())
         return next;
-    std::multimap<time_point, std::shared_ptr<session_core>> due; // in a turn that all get, also where there are too many
+    std::multimap<time_point, std::shared_ptr<session_core>>
+        due; // in a turn that all get, also where there are too many
     auto all = server_.captured();
     by_directory_.clear();
     server_.world.uncount(metric::sessions_captured, std::exchange(counted_, all.size()));
@@ -115,7 +117,8 @@ time_point captures::begin_looks() {
     }
     if (due.empty())
         return next;
-    // While a stream sees to an endpoint that does not answer, or its owner says that it is down, nobody else asks.
+    // While a stream sees to an endpoint that does not answer, or its owner says that it is down, nobody else
+    // asks.
     if (server_.streams_probe() || !server_.is_up()) {
         for (const auto& [at, session] : due)
             session->put_off_look(next_tick());
@@ -127,8 +130,8 @@ time_point captures::begin_looks() {
     return next;
 }
 
-/// Goes on with those that were due at the last count: to count all again for each that can begin would take longer than
-/// the looks. True: not all could begin.
+/// Goes on with those that were due at the last count: to count all again for each that can begin would take
+/// longer than the looks. True: not all could begin.
 bool captures::begin_waiting() {
     if (server_.streams_probe() || !server_.is_up())
         waiting_.clear(); // who is due is put off
@@ -198,7 +201,8 @@ void captures::forget_old_places() {
     std::erase_if(places_, [&](const auto& each) { return !each.second.asking && each.second.at < old; });
 }
 
-net::awaitable<void> captures::look_at(std::shared_ptr<session_core> session, std::shared_ptr<const directory_view> seen,
+net::awaitable<void> captures::look_at(std::shared_ptr<session_core> session,
+                                       std::shared_ptr<const directory_view> seen,
                                        [[maybe_unused]] std::shared_ptr<slot> mine) {
     const auto server = server_.shared_from_this();
     server_.world.count(metric::captures);
@@ -248,9 +252,10 @@ net::awaitable<result<std::shared_ptr<const directory_view>>> captures::fetch_vi
     co_return std::shared_ptr<const directory_view>(view);
 }
 
-// What a session is below is told by itself alone. One that is not known any more asks nobody. Of very many, the others
-// are found at the next look.
-net::awaitable<result<void>> captures::find_descent(std::string session, directory_view& into, unsigned& lookups) {
+// What a session is below is told by itself alone. One that is not known any more asks nobody. Of very many,
+// the others are found at the next look.
+net::awaitable<result<void>> captures::find_descent(std::string session, directory_view& into,
+                                                    unsigned& lookups) {
     auto rest = server_.rest_for_looks();
     std::vector<session_info> descent;
     std::string above = session;

@@ -1,5 +1,5 @@
-// capture: looks, now and then, at the sessions of one server that are followed without a stream, or whose stream is
-// down. What a look shows goes through the session's turn_tracker, as events do. Not for users.
+// capture: looks, now and then, at the sessions of one server that are followed without a stream, or whose
+// stream is down. What a look shows goes through the session's turn_tracker, as events do. Not for users.
 #pragma once
 
 #include <holdfast/opencode/types.hpp>
@@ -29,8 +29,8 @@ struct directory_view {
     std::map<std::string, std::vector<session_info>> descents;
 };
 
-/// The captures of one server. Each session is looked at every `capture_config::tick`, all of them at about the same
-/// moment, and after a look that failed by its own schedule; a slow one delays no other.
+/// The captures of one server. Each session is looked at every `capture_config::tick`, all of them at about
+/// the same moment, and after a look that failed by its own schedule; a slow one delays no other.
 ///
 /// Thread safety: confined to the server's executor.
 class captures {
@@ -73,9 +73,11 @@ private:
     [[nodiscard]] duration tick() const;
     [[nodiscard]] time_point next_tick() const;
     [[nodiscard]] net::awaitable<void> look_at(std::shared_ptr<session_core> session,
-                                               std::shared_ptr<const directory_view> seen, std::shared_ptr<slot> mine);
+                                               std::shared_ptr<const directory_view> seen,
+                                               std::shared_ptr<slot> mine);
     [[nodiscard]] net::awaitable<void> view(std::string directory, std::shared_ptr<slot> mine);
-    [[nodiscard]] net::awaitable<result<std::shared_ptr<const directory_view>>> fetch_view(std::string directory);
+    [[nodiscard]] net::awaitable<result<std::shared_ptr<const directory_view>>>
+    fetch_view(std::string directory);
     [[nodiscard]] net::awaitable<result<void>> find_descent(std::string session, directory_view& into,
                                                             unsigned& lookups);
     [[nodiscard]] result<void> remember_stranger(const std::string& session);
@@ -86,18 +88,19 @@ private:
     server_core& server_;
     task_scope& scope_;
     condition_variable changed_;
-    std::size_t taken_ = 0; ///< slots
-    std::size_t counted_ = 0; ///< sessions, in the gauge
-    time_point phase_;      ///< ticks are counted from here: servers do not tick in step
+    std::size_t taken_ = 0;               ///< slots
+    std::size_t counted_ = 0;             ///< sessions, in the gauge
+    time_point phase_;                    ///< ticks are counted from here: servers do not tick in step
     std::map<std::string, place> places_; ///< by directory
     std::uint64_t views_ = 0;
-    std::optional<endpoint> where_; ///< the server, when that was asked last
-    bool answers_ = true;     ///< the endpoint, when it was asked last
-    time_point failed_at_{};  ///< when it last did not
-    std::uint64_t random_ = 0; ///< of that failure: who fails together waits together
-    std::string version_;     ///< of the server, as it was told last
+    std::optional<endpoint> where_;                   ///< the server, when that was asked last
+    bool answers_ = true;                             ///< the endpoint, when it was asked last
+    time_point failed_at_{};                          ///< when it last did not
+    std::uint64_t random_ = 0;                        ///< of that failure: who fails together waits together
+    std::string version_;                             ///< of the server, as it was told last
     std::deque<std::weak_ptr<session_core>> waiting_; ///< those that are due and could not begin yet
-    std::map<std::string, std::vector<std::weak_ptr<session_core>>> by_directory_; ///< as they were counted last
+    std::map<std::string, std::vector<std::weak_ptr<session_core>>>
+        by_directory_;                          ///< as they were counted last
     std::set<std::string> strangers_;           ///< sessions that ask, and that the server does not know
     std::map<std::string, session_info> known_; ///< sessions that once asked, and those above them
 };

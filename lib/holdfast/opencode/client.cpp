@@ -64,14 +64,15 @@ result<std::string> session_path(std::string_view session, std::string_view rest
 /// The answer is about something else than was asked for.
 failure of_another(std::string_view path, std::string_view told, std::string_view asked) {
     return retry::make_failure(errc::missing_field,
-                               std::string(path) + " is '" + std::string(told.substr(0, max_id_size)) + "', and '" +
-                                   std::string(asked) + "' was asked for",
+                               std::string(path) + " is '" + std::string(told.substr(0, max_id_size)) +
+                                   "', and '" + std::string(asked) + "' was asked for",
                                true);
 }
 
 failure too_large(std::string_view what, std::size_t limit, std::string_view unit) {
-    return retry::make_failure(errc::body_too_large,
-                               std::string(what) + ": more than " + std::to_string(limit) + ' ' + std::string(unit), true);
+    return retry::make_failure(
+        errc::body_too_large,
+        std::string(what) + ": more than " + std::to_string(limit) + ' ' + std::string(unit), true);
 }
 
 std::string indexed(std::string_view path, std::size_t i) {
@@ -81,10 +82,12 @@ std::string indexed(std::string_view path, std::size_t i) {
 /// What the parsing of one value is counted as by a breather.
 constexpr std::size_t effort = 256;
 
-/// Errors beside those of `parse`: missing_field for what is no array, body_too_large for more than `most` entries.
+/// Errors beside those of `parse`: missing_field for what is no array, body_too_large for more than `most`
+/// entries.
 template <class T>
 net::awaitable<result<std::vector<T>>> parse_list(runtime& world, const json::value& v, std::string path,
-                                                  std::size_t most, result<T> (*parse)(const json::value&, std::string_view)) {
+                                                  std::size_t most,
+                                                  result<T> (*parse)(const json::value&, std::string_view)) {
     const auto* list = v.if_array();
     if (!list)
         co_return retry::make_failure(errc::missing_field, path + " is not an array", true);
@@ -104,8 +107,9 @@ net::awaitable<result<std::vector<T>>> parse_list(runtime& world, const json::va
 }
 
 /// As parse_message(). Adds its parts to `parts_in_all`; body_too_large when those are more than `most`.
-net::awaitable<result<message>> parse_message_in_slices(breather& breath, const json::value& v, std::string path,
-                                                        std::size_t& parts_in_all, std::size_t most) {
+net::awaitable<result<message>> parse_message_in_slices(breather& breath, const json::value& v,
+                                                        std::string path, std::size_t& parts_in_all,
+                                                        std::size_t most) {
     const json::array* parts = nullptr;
     auto m = parse_message_head(v, path, parts);
     if (!m)
@@ -150,9 +154,11 @@ std::string body_text(const json::object& body) {
 
 result<void> check_prompt(const prompt& what) {
     if (!what.model.empty() && what.model.find('/') == std::string::npos)
-        return retry::make_failure(errc::invalid_request, "a model is given as provider/model, not '" + what.model + "'");
+        return retry::make_failure(errc::invalid_request,
+                                   "a model is given as provider/model, not '" + what.model + "'");
     if (!what.command.empty() && (what.no_reply || !what.system.empty()))
-        return retry::make_failure(errc::invalid_request, "a command takes neither no_reply nor a system prompt");
+        return retry::make_failure(errc::invalid_request,
+                                   "a command takes neither no_reply nor a system prompt");
     return {};
 }
 
@@ -204,7 +210,8 @@ result<std::string> prompt_json(const prompt& what) {
         body["agent"] = what.agent;
     if (!what.model.empty()) {
         const auto slash = what.model.find('/');
-        body["model"] = {{"providerID", what.model.substr(0, slash)}, {"modelID", what.model.substr(slash + 1)}};
+        body["model"] = {{"providerID", what.model.substr(0, slash)},
+                         {"modelID", what.model.substr(slash + 1)}};
     }
     if (!what.variant.empty())
         body["variant"] = what.variant;
@@ -225,10 +232,11 @@ bool is_json(const http::response& answer) {
 
 failure not_json(const http::response& answer, std::string_view target) {
     const std::string type(answer.head.find("Content-Type"));
-    auto why = retry::make_failure(errc::not_opencode,
-                                   std::string(target) + " answered with " + (type.empty() ? "no media type" : type) +
-                                       " instead of application/json",
-                                   true);
+    auto why =
+        retry::make_failure(errc::not_opencode,
+                            std::string(target) + " answered with " +
+                                (type.empty() ? "no media type" : type) + " instead of application/json",
+                            true);
     why.status = answer.head.status;
     why.body = answer.body.substr(0, retry::max_failure_body);
     return why;
@@ -276,7 +284,8 @@ std::optional<wall_time> server_clock::at_least(time_point now) const noexcept {
 
 std::string make_id(std::string_view prefix, std::optional<wall_time> server_time, std::string_view newest,
                     runtime& random) {
-    static constexpr std::string_view digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    static constexpr std::string_view digits =
+        "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     const auto behind = id_number(newest).value_or(0) + 1;
     const auto number = std::max(server_time ? id_number(*server_time) : 0, behind);
     std::string id(prefix);
@@ -296,7 +305,8 @@ bool is_newer_id(std::string_view id, std::string_view other) noexcept {
 client::client(const runtime& world, http::url base, client_config config)
     : client(world, std::move(base), std::move(config), nullptr) {}
 
-client::client(const runtime& world, http::url base, client_config config, std::shared_ptr<server_clock> clock)
+client::client(const runtime& world, http::url base, client_config config,
+               std::shared_ptr<server_clock> clock)
     : world_(world), base_(std::move(base)), config_(std::move(config)), clock_(std::move(clock)) {}
 
 /// A request, and what its answer may be.
@@ -360,14 +370,14 @@ net::awaitable<result<http::response>> client::exchange(asked what, place_pool::
     co_return std::move(*got);
 }
 
-// As http::fetch(), with the bounds of what was asked for. Where much comes, others that bring much are waited for; the
-// server waits as long.
+// As http::fetch(), with the bounds of what was asked for. Where much comes, others that bring much are
+// waited for; the server waits as long.
 net::awaitable<result<http::response>> client::receive(asked what, place_pool::place& large) {
     auto world = world_;
     const auto longest = config_.transport.deadlines.exchange;
     auto until = longest == duration::zero() ? time_point::max() : later(world.now(), longest);
-    auto opened =
-        co_await http::open_until(world, base_, std::move(what.request), config_.transport, config_.limits, until);
+    auto opened = co_await http::open_until(world, base_, std::move(what.request), config_.transport,
+                                            config_.limits, until);
     if (!opened)
         co_return opened.error();
     http::response whole;
@@ -433,8 +443,8 @@ net::awaitable<result<client::answer>> client::call(asked what) {
     co_return std::move(told);
 }
 
-net::awaitable<result<client::answer>> client::get(result<std::string> target, std::size_t limit, std::string_view kind,
-                                                      std::string directory) {
+net::awaitable<result<client::answer>> client::get(result<std::string> target, std::size_t limit,
+                                                   std::string_view kind, std::string directory) {
     if (!target)
         co_return target.error();
     asked what;
@@ -445,8 +455,8 @@ net::awaitable<result<client::answer>> client::get(result<std::string> target, s
     co_return co_await call(std::move(what));
 }
 
-net::awaitable<result<client::answer>> client::post(std::string method, result<std::string> target, std::string body,
-                                                       std::string directory) {
+net::awaitable<result<client::answer>> client::post(std::string method, result<std::string> target,
+                                                    std::string body, std::string directory) {
     if (!target)
         co_return target.error();
     asked what;
@@ -481,8 +491,8 @@ std::optional<std::string> version_in(const json::value& told) {
 failure speaks_another_version(const std::string& version) {
     const std::string what = version.starts_with("2.") ? "OpenCode 2.x (it says version " + version + ")"
                                                        : "an OpenCode server of version " + version;
-    return retry::make_failure(errc::unsupported_version, "this is " + what + ", which this version does not speak yet",
-                               true);
+    return retry::make_failure(errc::unsupported_version,
+                               "this is " + what + ", which this version does not speak yet", true);
 }
 
 /// Whether the route of 1.x is not there: 2.x serves its web app in its place, or nothing.
@@ -498,7 +508,8 @@ net::awaitable<result<server_info>> client::health() {
     if (!got) {
         auto why = got.error();
         if (why.status == 404 || why.status == 405) {
-            why = retry::make_failure(errc::not_opencode, "/global/health answered with status " + std::to_string(why.status),
+            why = retry::make_failure(errc::not_opencode,
+                                      "/global/health answered with status " + std::to_string(why.status),
                                       true);
             why.status = got.error().status;
         } else if (why.code == errc::bad_json) {
@@ -520,7 +531,8 @@ net::awaitable<result<server_info>> client::health() {
 // /api/info from 2.0.4 on, /api/health before it. That one is answered by 1.x too, without a version.
 net::awaitable<failure> client::find_version_2(failure seen) {
     for (const char* const route : {"/api/info", "/api/health"}) {
-        const auto told = co_await get(std::string(route), config_.bodies.status, "the version of the server");
+        const auto told =
+            co_await get(std::string(route), config_.bodies.status, "the version of the server");
         if (!told && told.error().status == 401)
             co_return told.error();
         const auto version = told ? version_in(told->root()) : std::nullopt;
@@ -558,8 +570,8 @@ net::awaitable<result<session_info>> client::get_session(std::string session) {
 }
 
 net::awaitable<result<session_list>> client::list_sessions(session_query which) {
-    // Only a query makes the server leave out the sessions of other directories; one that it would decode wrongly, twice,
-    // is done without.
+    // Only a query makes the server leave out the sessions of other directories; one that it would decode
+    // wrongly, twice, is done without.
     const bool by_query = !which.directory.empty() && which.directory.find('%') == std::string::npos;
     const bool by_hand = !which.directory.empty() && !by_query;
     std::string target = "/session";
@@ -609,7 +621,8 @@ net::awaitable<result<std::vector<session_info>>> client::children(std::string s
     auto got = co_await get(session_path(session, "/children"), config_.bodies.list, "a list of children");
     if (!got)
         co_return got.error();
-    auto all = co_await parse_list<session_info>(world_, got->root(), "children", config_.bodies.items, parse_session);
+    auto all = co_await parse_list<session_info>(world_, got->root(), "children", config_.bodies.items,
+                                                 parse_session);
     if (!all)
         co_return all;
     for (std::size_t i = 0; i < all->size(); ++i)
@@ -627,7 +640,8 @@ net::awaitable<result<void>> client::read_directory(std::string directory) {
 }
 
 net::awaitable<result<std::map<std::string, session_status>>> client::status(std::string directory) {
-    auto got = co_await get(std::string("/session/status"), config_.bodies.status, "/session/status", std::move(directory));
+    auto got = co_await get(std::string("/session/status"), config_.bodies.status, "/session/status",
+                            std::move(directory));
     if (!got)
         co_return got.error();
     const auto* object = got->root().if_object();
@@ -649,7 +663,8 @@ net::awaitable<result<std::map<std::string, session_status>>> client::status(std
 }
 
 // Where a page is too large, smaller ones are fetched.
-net::awaitable<result<message_page>> client::messages(std::string session, unsigned limit, std::string before) {
+net::awaitable<result<message_page>> client::messages(std::string session, unsigned limit,
+                                                      std::string before) {
     constexpr unsigned first_try = 100;
     constexpr unsigned fewer = 4;
     for (unsigned ask = limit;;) {
@@ -660,7 +675,8 @@ net::awaitable<result<message_page>> client::messages(std::string session, unsig
     }
 }
 
-net::awaitable<result<message_page>> client::one_page(std::string session, unsigned limit, std::string before) {
+net::awaitable<result<message_page>> client::one_page(std::string session, unsigned limit,
+                                                      std::string before) {
     auto target = session_path(session, "/message");
     if (target && limit != 0)
         *target += "?limit=" + std::to_string(limit);
@@ -677,7 +693,8 @@ net::awaitable<result<message_page>> client::one_page(std::string session, unsig
     message_page page;
     std::size_t parts = 0;
     // A server that gives more than it was asked for: the latest, as it was asked.
-    for (std::size_t i = limit != 0 && list->size() > limit ? list->size() - limit : 0; i < list->size(); ++i) {
+    for (std::size_t i = limit != 0 && list->size() > limit ? list->size() - limit : 0; i < list->size();
+         ++i) {
         auto path = indexed("message", i);
         auto one = co_await parse_message_in_slices(breath, (*list)[i], path, parts, most);
         if (!one)
@@ -761,10 +778,12 @@ result<std::string> parse_command_name(const json::value& v, std::string_view pa
 } // namespace
 
 net::awaitable<result<std::vector<std::string>>> client::commands(std::string directory) {
-    auto got = co_await get(std::string("/command"), config_.bodies.list, "a list of commands", std::move(directory));
+    auto got = co_await get(std::string("/command"), config_.bodies.list, "a list of commands",
+                            std::move(directory));
     if (!got)
         co_return got.error();
-    co_return co_await parse_list<std::string>(world_, got->root(), "command", config_.bodies.items, parse_command_name);
+    co_return co_await parse_list<std::string>(world_, got->root(), "command", config_.bodies.items,
+                                               parse_command_name);
 }
 
 net::awaitable<result<void>> client::abort(std::string session) {
@@ -772,7 +791,8 @@ net::awaitable<result<void>> client::abort(std::string session) {
 }
 
 net::awaitable<result<std::vector<permission_request>>> client::permissions(std::string directory) {
-    auto got = co_await get(std::string("/permission"), config_.bodies.list, "a list of permissions", std::move(directory));
+    auto got = co_await get(std::string("/permission"), config_.bodies.list, "a list of permissions",
+                            std::move(directory));
     if (!got)
         co_return got.error();
     co_return co_await parse_list<permission_request>(world_, got->root(), "permission", config_.bodies.items,
@@ -784,19 +804,21 @@ net::awaitable<result<void>> client::reply_permission(std::string id, std::strin
     json::object body{{"reply", reply}};
     if (!message.empty())
         body["message"] = message;
-    return command("POST", id_path("/permission/", "a permission", id, "/reply"), body_text(body), std::move(directory));
+    return command("POST", id_path("/permission/", "a permission", id, "/reply"), body_text(body),
+                   std::move(directory));
 }
 
 net::awaitable<result<std::vector<question_request>>> client::questions(std::string directory) {
-    auto got = co_await get(std::string("/question"), config_.bodies.list, "a list of questions", std::move(directory));
+    auto got = co_await get(std::string("/question"), config_.bodies.list, "a list of questions",
+                            std::move(directory));
     if (!got)
         co_return got.error();
     co_return co_await parse_list<question_request>(world_, got->root(), "question", config_.bodies.items,
                                                     parse_question);
 }
 
-net::awaitable<result<void>> client::reply_question(std::string id, std::vector<std::vector<std::string>> answers,
-                                                    std::string directory) {
+net::awaitable<result<void>>
+client::reply_question(std::string id, std::vector<std::vector<std::string>> answers, std::string directory) {
     json::array list;
     for (const auto& labels : answers) {
         json::array one;
@@ -806,7 +828,8 @@ net::awaitable<result<void>> client::reply_question(std::string id, std::vector<
     }
     json::object body;
     body["answers"] = std::move(list);
-    return command("POST", id_path("/question/", "a question", id, "/reply"), body_text(body), std::move(directory));
+    return command("POST", id_path("/question/", "a question", id, "/reply"), body_text(body),
+                   std::move(directory));
 }
 
 net::awaitable<result<void>> client::reject_question(std::string id, std::string directory) {

@@ -101,10 +101,12 @@ public:
     /// Says what a user message is, by its first part, and to which earlier turn it belongs if it is no
     /// prompt.
     void classify(message_record& m, const part& first) const;
-    /// Says to which turn one of the server's own user messages belongs whose prompt was not known when it was classed.
+    /// Says to which turn one of the server's own user messages belongs whose prompt was not known when it
+    /// was classed.
     void own_again(message_record& m) const;
 
-    /// What asked for a summary, when that was the server itself, which goes on with the turn afterwards; else null.
+    /// What asked for a summary, when that was the server itself, which goes on with the turn afterwards;
+    /// else null.
     [[nodiscard]] const message_record* own_compaction_of(const message_record& summary) const;
 
     /// True when a compaction was begun between two messages.

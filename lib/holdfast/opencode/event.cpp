@@ -97,21 +97,11 @@ std::string unescape(raw_string s) {
             continue;
         }
         switch (const char c = s.text[++i]) {
-        case 'b':
-            out += '\b';
-            break;
-        case 'f':
-            out += '\f';
-            break;
-        case 'n':
-            out += '\n';
-            break;
-        case 'r':
-            out += '\r';
-            break;
-        case 't':
-            out += '\t';
-            break;
+        case 'b': out += '\b'; break;
+        case 'f': out += '\f'; break;
+        case 'n': out += '\n'; break;
+        case 'r': out += '\r'; break;
+        case 't': out += '\t'; break;
         case 'u': {
             unsigned code = hex4(s.text.substr(i + 1, 4));
             i += 4;
@@ -130,8 +120,7 @@ std::string unescape(raw_string s) {
             append_utf8(out, code);
             break;
         }
-        default:
-            out += c; // a quote, a backslash, a slash
+        default: out += c; // a quote, a backslash, a slash
         }
     }
     return out;
@@ -575,8 +564,7 @@ parsed_event parse_message_event(std::string_view type, json_reader& in, std::st
         return in.finish(event(std::move(e)));
     }
     if (type == wire::type::part_removed) {
-        part_removed e{session_id_in(in), in.required_id(field::message_id),
-                       in.required_id(field::part_id)};
+        part_removed e{session_id_in(in), in.required_id(field::message_id), in.required_id(field::part_id)};
         return in.finish(event(std::move(e)));
     }
     part_delta e;
@@ -673,17 +661,11 @@ result<event> parse_event(std::string_view text) {
 namespace {
 
 template <class E>
-constexpr bool has_session_id = requires(const E& e) {
-    e.session_id;
-};
+constexpr bool has_session_id = requires(const E& e) { e.session_id; };
 template <class E>
-constexpr bool has_info = requires(const E& e) {
-    e.info;
-};
+constexpr bool has_info = requires(const E& e) { e.info; };
 template <class E>
-constexpr bool has_request = requires(const E& e) {
-    e.request;
-};
+constexpr bool has_request = requires(const E& e) { e.request; };
 
 } // namespace
 

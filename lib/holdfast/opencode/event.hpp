@@ -22,10 +22,11 @@ struct event_head {
     friend bool operator==(const event_head&, const event_head&) = default;
 };
 
-/// Right for any valid JSON object: keys in any order, escaped keys and values, nested look-alikes, the last of
-/// duplicate keys. The session id is properties.sessionID; for older servers properties.info.id (session.*),
-/// properties.info.sessionID (message.updated), properties.part.sessionID (message.part.updated); never the info
-/// of pty.*. Linear time, no allocation beyond the three strings. Invalid JSON gives an empty type.
+/// Right for any valid JSON object: keys in any order, escaped keys and values, nested look-alikes, the last
+/// of duplicate keys. The session id is properties.sessionID; for older servers properties.info.id
+/// (session.*), properties.info.sessionID (message.updated), properties.part.sessionID
+/// (message.part.updated); never the info of pty.*. Linear time, no allocation beyond the three strings.
+/// Invalid JSON gives an empty type.
 [[nodiscard]] event_head peek(std::string_view json);
 
 // The events that mean something for a session. `other` is everything else.
@@ -73,7 +74,8 @@ struct part_delta {
     std::string part_id;
     std::string field; ///< "text" for text and for reasoning
     std::string delta;
-    unsigned low = 0;  ///< the second half (a surrogate) of a character that the delta before began; not in `delta`
+    unsigned low =
+        0; ///< the second half (a surrogate) of a character that the delta before began; not in `delta`
     unsigned high = 0; ///< the first half of one that the next delta goes on with; not in `delta`
 };
 
@@ -114,14 +116,16 @@ struct other_event {
     std::string session_id;
 };
 
-using event = std::variant<other_event, server_connected, server_heartbeat, instance_disposed, session_created,
-                           session_updated, session_deleted, status_changed, session_idle, session_error,
-                           session_compacted, message_updated, message_removed, part_updated, part_delta,
-                           part_removed, permission_asked, permission_replied, question_asked, question_answered>;
+using event =
+    std::variant<other_event, server_connected, server_heartbeat, instance_disposed, session_created,
+                 session_updated, session_deleted, status_changed, session_idle, session_error,
+                 session_compacted, message_updated, message_removed, part_updated, part_delta, part_removed,
+                 permission_asked, permission_replied, question_asked, question_answered>;
 
-/// Parses an unwrapped event object. An event of a known type that lacks what the protocol promises is an error
-/// (missing_field, with the path); an unknown type is `other_event`. Older servers' shapes are understood: a
-/// message.part.updated with a `delta` beside the part gives the part (its text is whole there).
+/// Parses an unwrapped event object. An event of a known type that lacks what the protocol promises is an
+/// error (missing_field, with the path); an unknown type is `other_event`. Older servers' shapes are
+/// understood: a message.part.updated with a `delta` beside the part gives the part (its text is whole
+/// there).
 [[nodiscard]] result<event> parse_event(std::string_view json);
 
 /// The type of an event as the server names it today ("message.updated").

@@ -15,8 +15,8 @@ namespace {
 using document_ptr = std::shared_ptr<const json_document>;
 
 /// One pass over the text; nothing, and `ec`, when it fails.
-net::awaitable<document_ptr> parse_once(runtime& world, std::shared_ptr<const std::string> text, bool exponents,
-                                        error_code& ec) {
+net::awaitable<document_ptr> parse_once(runtime& world, std::shared_ptr<const std::string> text,
+                                        bool exponents, error_code& ec) {
     const auto document = std::make_shared<json_document>();
     json_text_parser parser(document->memory(), exponents);
     breather breath(world);

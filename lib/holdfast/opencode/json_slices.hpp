@@ -1,5 +1,5 @@
-// JSON of any size without holding up the loop: read piece by piece, with everything else that is ready in between.
-// Used by the .cpp files of this room only.
+// JSON of any size without holding up the loop: read piece by piece, with everything else that is ready in
+// between. Used by the .cpp files of this room only.
 #pragma once
 
 #include <holdfast/retry/failure.hpp>
@@ -55,7 +55,7 @@ private:
 };
 
 /// As parse_json(). Cancellation (terminal): operation_aborted.
-[[nodiscard]] net::awaitable<result<std::shared_ptr<const json_document>>> parse_json_in_slices(runtime& world,
-                                                                                               std::string text);
+[[nodiscard]] net::awaitable<result<std::shared_ptr<const json_document>>>
+parse_json_in_slices(runtime& world, std::string text);
 
 } // namespace holdfast::opencode

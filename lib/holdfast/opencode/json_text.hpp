@@ -1,5 +1,5 @@
-// JSON as servers send it, in as many pieces as is convenient: mended where Boost.JSON would refuse what others take,
-// and bounded. Pure. Used by the .cpp files of this room only.
+// JSON as servers send it, in as many pieces as is convenient: mended where Boost.JSON would refuse what
+// others take, and bounded. Pure. Used by the .cpp files of this room only.
 #pragma once
 
 #include <holdfast/error.hpp>
@@ -22,12 +22,13 @@ inline constexpr std::size_t max_json_members = 50'000; ///< of one object
 /// Puts U+FFFD where the escape of a surrogate has no partner.
 class surrogate_mender {
 public:
-    /// Appends `text`, mended, to `out`, but for an escape at its end that may go on, unless this is the `last` piece.
-    /// Returns how many bytes those are: they belong before the next piece.
+    /// Appends `text`, mended, to `out`, but for an escape at its end that may go on, unless this is the
+    /// `last` piece. Returns how many bytes those are: they belong before the next piece.
     [[nodiscard]] static std::size_t put(std::string_view text, bool last, std::string& out);
 };
 
-/// Shortens exponents that Boost.JSON refuses. They occur only in what a model wrote, which nobody reads here.
+/// Shortens exponents that Boost.JSON refuses. They occur only in what a model wrote, which nobody reads
+/// here.
 class exponent_mender {
 public:
     [[nodiscard]] std::string put(std::string_view piece);

@@ -29,7 +29,8 @@ namespace {
 
 constexpr unsigned first_minor_with_event_streams = 15;
 constexpr std::size_t max_children_of_a_stream = 64u << 10;
-constexpr std::size_t large_at_once = 2; // answers of megabytes, of one server: each takes several times its size
+constexpr std::size_t large_at_once =
+    2; // answers of megabytes, of one server: each takes several times its size
 
 // A stream says in the same words as a call why it is not let in.
 result<void> rejected_credentials(const http::response_head& head) {
@@ -63,7 +64,8 @@ stream::routing directory_stream::route(std::string_view data) {
     if (head.type == wire::type::server_connected)
         return {target::acknowledge, {}};
     if (head.session_id.empty()) {
-        const bool concerns_all = head.type == wire::type::session_error || head.type == wire::type::instance_disposed;
+        const bool concerns_all =
+            head.type == wire::type::session_error || head.type == wire::type::instance_disposed;
         return {concerns_all ? target::everyone : target::observer, {}};
     }
     if (head.type == wire::type::session_created) {
@@ -159,10 +161,12 @@ std::string server_core::stream_key(const std::string& directory) const {
     return config.global_stream ? std::string() : directory;
 }
 
-// While it is down, calls go to where it was last, not to where it was first: another server may be there by now.
+// While it is down, calls go to where it was last, not to where it was first: another server may be there by
+// now.
 client server_core::rest() const {
     const auto where = locate();
-    return client(world, where.what == stream::location::state::up ? where.url : last_up_, config.rest, server_time);
+    return client(world, where.what == stream::location::state::up ? where.url : last_up_, config.rest,
+                  server_time);
 }
 
 client server_core::rest_for_looks() const {
@@ -226,17 +230,19 @@ net::awaitable<result<void>> server_core::can_hold() {
     co_return result<void>();
 }
 
-// OpenCode before 1.15 ends /event right after its first event (its issues 26697 and 26866); /global/event holds.
+// OpenCode before 1.15 ends /event right after its first event (its issues 26697 and 26866); /global/event
+// holds.
 result<server_info> server_core::can_be_held(const server_info& told) const {
     unsigned minor = 0;
     const auto digits = std::string_view(told.version).substr(std::string_view("1.").size());
     const bool known = std::from_chars(digits.data(), digits.data() + digits.size(), minor).ec == std::errc();
     if (config.global_stream || !known || minor >= first_minor_with_event_streams)
         return told;
-    return retry::make_failure(errc::unsupported_version,
-                               "version " + told.version +
-                                   " ends the event stream of a directory at once: hold it by its global stream",
-                               true);
+    return retry::make_failure(
+        errc::unsupported_version,
+        "version " + told.version +
+            " ends the event stream of a directory at once: hold it by its global stream",
+        true);
 }
 
 net::awaitable<result<server_info>> server_core::ready() {
@@ -306,7 +312,8 @@ void server_core::log_elsewhere(const session_info& made, const std::string& ask
     record.endpoint = to_string(last_up_.where);
     record.session = made.id;
     record.tag = config.tag;
-    record.error_message = "the session is in directory " + made.directory + ", not in " + asked + " as requested";
+    record.error_message =
+        "the session is in directory " + made.directory + ", not in " + asked + " as requested";
     world.log(record);
 }
 
@@ -321,8 +328,8 @@ net::awaitable<result<session>> server_core::open_session(std::string id) {
     co_return session(hold(std::move(*found))->lease());
 }
 
-// A server that is out of reach is waited for by the policy, as the prompt of a session waits for its stream: who
-// reprompts at once, as the settlement allows, must not hammer it.
+// A server that is out of reach is waited for by the policy, as the prompt of a session waits for its stream:
+// who reprompts at once, as the settlement allows, must not hammer it.
 net::awaitable<turn> server_core::prompt(opencode::prompt what) {
     const auto self = shared_from_this();
     retry::schedule schedule(config.policy);
@@ -504,7 +511,8 @@ void server_core::unfollow(const std::string& directory, const std::string& sess
     }
 }
 
-void server_core::learn_child(const std::string& directory, const std::string& child, const std::string& root) {
+void server_core::learn_child(const std::string& directory, const std::string& child,
+                              const std::string& root) {
     if (const auto found = streams_.find(stream_key(directory)); found != streams_.end())
         found->second->learn(child, root);
 }
@@ -524,8 +532,8 @@ void server_core::wake() {
 
 namespace {
 
-// Coroutines begin when they are first awaited: each holds what it needs itself, since the handle, and the server, may
-// be gone by then.
+// Coroutines begin when they are first awaited: each holds what it needs itself, since the handle, and the
+// server, may be gone by then.
 
 // Of an empty handle, which is the default constructed one.
 const std::string nothing;
@@ -597,8 +605,8 @@ net::awaitable<result<server_info>> ready_of(std::shared_ptr<detail::server_core
     co_return co_await core->ready();
 }
 
-net::awaitable<result<session>> create_session_at(std::shared_ptr<detail::server_core> core, session_request what,
-                                                  std::string directory) {
+net::awaitable<result<session>> create_session_at(std::shared_ptr<detail::server_core> core,
+                                                  session_request what, std::string directory) {
     co_return co_await core->create_session(std::move(what), std::move(directory));
 }
 
@@ -636,7 +644,8 @@ net::awaitable<result<void>> turn::reply_permission(std::string id, std::string 
     return core_ ? core_->owner->reply_permission(std::move(id), std::move(reply)) : closed();
 }
 
-net::awaitable<result<void>> turn::reply_question(std::string id, std::vector<std::vector<std::string>> answers) {
+net::awaitable<result<void>> turn::reply_question(std::string id,
+                                                  std::vector<std::vector<std::string>> answers) {
     return core_ ? core_->owner->reply_question(std::move(id), std::move(answers)) : closed();
 }
 
@@ -646,7 +655,8 @@ net::awaitable<result<void>> turn::reject_question(std::string id) {
 
 void turn::detach() {
     if (core_)
-        core_->owner->close_turn(core_->message, outcome::detached, rule::detached, std::nullopt, reprompt::no);
+        core_->owner->close_turn(core_->message, outcome::detached, rule::detached, std::nullopt,
+                                 reprompt::no);
 }
 
 void turn::give_up(std::string why) {
@@ -655,7 +665,8 @@ void turn::give_up(std::string why) {
     settlement_error error;
     error.cls = retry::to_string(retry::failure_class::timeout);
     error.message = std::move(why);
-    core_->owner->close_turn(core_->message, outcome::lost, rule::gave_up, std::move(error), reprompt::unknown);
+    core_->owner->close_turn(core_->message, outcome::lost, rule::gave_up, std::move(error),
+                             reprompt::unknown);
 }
 
 void turn::limit(const turn_limits& limits) {

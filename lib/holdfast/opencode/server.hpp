@@ -30,16 +30,17 @@ namespace holdfast::opencode {
 struct capture_config {
     capture_config() = default; // no aggregate, see header
 
-    duration tick = seconds(5);     ///< between two looks at one session
-    duration deadline = seconds(5); ///< of each request of a look
-    std::size_t concurrent = 16;    ///< looks at once, of one server
+    duration tick = seconds(5);             ///< between two looks at one session
+    duration deadline = seconds(5);         ///< of each request of a look
+    std::size_t concurrent = 16;            ///< looks at once, of one server
     retry::policy retry = retry::capture(); ///< of each session after a look that failed
 };
 
 struct server_config {
     server_config() = default; // no aggregate, see header
 
-    /// Asked before each connect: where the server is now, with its credentials. Empty: always at the given URL.
+    /// Asked before each connect: where the server is now, with its credentials. Empty: always at the given
+    /// URL.
     std::function<stream::location()> locate;
     retry::policy policy = server_policy();
     bool global_stream = false; ///< one /global/event for the whole server instead of one /event a directory
@@ -54,15 +55,17 @@ struct server_config {
     std::vector<ask_rule> ask_rules;
     std::size_t queue_items = 1024;     ///< of one turn: past it, text coalesces and progress is thinned
     std::size_t queue_bytes = 8u << 20; ///< as queue_items, in bytes
-    duration ask_timeout{};             ///< a permission or question that waits longer is answered for us; zero: none is
-    std::string ask_default = "reject"; ///< by this, then: once, always or reject; a question is rejected in any case
+    duration ask_timeout{}; ///< a permission or question that waits longer is answered for us; zero: none is
+    std::string ask_default =
+        "reject"; ///< by this, then: once, always or reject; a question is rejected in any case
     /// What belongs to no session held here: heartbeats aside, every other event. May be empty.
     std::function<void(std::string_view data)> observe;
     std::string tag; ///< the caller's name for this server, in log records
 
-    // What keeps one server, whatever it lists and however slowly it answers, from using up what others need, too.
-    /// Streams of directories, beyond which a session that is only followed gets none and is looked at instead (see
-    /// follow_by); a prompt always gets one.
+    // What keeps one server, whatever it lists and however slowly it answers, from using up what others need,
+    // too.
+    /// Streams of directories, beyond which a session that is only followed gets none and is looked at
+    /// instead (see follow_by); a prompt always gets one.
     std::size_t max_streams = 64;
     std::size_t max_reads = 32; ///< calls at once that only ask; prompts, aborts and replies never wait
     std::size_t snapshot_bytes = 128u << 20; ///< of all answers to one look at a session together
@@ -76,11 +79,12 @@ class feed_core;
 struct session_lease;
 } // namespace detail
 
-/// One turn: a prompt, and what comes of it. A cheap handle; the last one gone means detached: the turn goes on at
-/// the server, nobody listens. A next() that is pending counts as one.
+/// One turn: a prompt, and what comes of it. A cheap handle; the last one gone means detached: the turn goes
+/// on at the server, nobody listens. A next() that is pending counts as one.
 ///
-/// Default constructed, as completion tokens need it, it is empty: its ids are empty, there is no next event, and every
-/// other call fails with errc::closed or does nothing. Thread safety: confined to the runtime's executor.
+/// Default constructed, as completion tokens need it, it is empty: its ids are empty, there is no next event,
+/// and every other call fails with errc::closed or does nothing. Thread safety: confined to the runtime's
+/// executor.
 class turn {
 public:
     turn() = default;
@@ -90,19 +94,20 @@ public:
     /// The server has the prompt (or may have it). False only when it could not be posted.
     [[nodiscard]] bool posted() const noexcept;
 
-    /// The next event; the settlement is the last, exactly once; then nullopt. One call at a time: another one throws
-    /// std::logic_error. Cancellation (terminal): operation_aborted at once; no event is lost.
+    /// The next event; the settlement is the last, exactly once; then nullopt. One call at a time: another
+    /// one throws std::logic_error. Cancellation (terminal): operation_aborted at once; no event is lost.
     [[nodiscard]] net::awaitable<std::optional<agent_event>> next();
     [[nodiscard]] std::optional<agent_event> try_next();
 
-    /// Asks the server to abort. Nothing more is handed out but the settlement. Errors: as client::abort, and closed
-    /// once the server was stopped; the turn stays open then, and may be aborted again.
+    /// Asks the server to abort. Nothing more is handed out but the settlement. Errors: as client::abort, and
+    /// closed once the server was stopped; the turn stays open then, and may be aborted again.
     [[nodiscard]] net::awaitable<result<void>> abort();
 
-    /// Answers an approval, of the session or of its children. Errors: as those of client, closed once the server was
-    /// stopped, and decided for one that a rule answers (server_config::ask_rules).
+    /// Answers an approval, of the session or of its children. Errors: as those of client, closed once the
+    /// server was stopped, and decided for one that a rule answers (server_config::ask_rules).
     [[nodiscard]] net::awaitable<result<void>> reply_permission(std::string id, std::string reply);
-    [[nodiscard]] net::awaitable<result<void>> reply_question(std::string id, std::vector<std::vector<std::string>> answers);
+    [[nodiscard]] net::awaitable<result<void>> reply_question(std::string id,
+                                                              std::vector<std::vector<std::string>> answers);
     [[nodiscard]] net::awaitable<result<void>> reject_question(std::string id);
 
     /// Other limits than the server's for this turn.
@@ -119,8 +124,8 @@ private:
     std::shared_ptr<detail::turn_core> core_;
 };
 
-/// One root session, held. A cheap handle. Default constructed it is empty, as an empty turn is: its prompts are empty
-/// turns.
+/// One root session, held. A cheap handle. Default constructed it is empty, as an empty turn is: its prompts
+/// are empty turns.
 class session {
 public:
     session() = default;
@@ -133,20 +138,21 @@ public:
     /// The caller's name for this session, in log records instead of the server's.
     void tag(std::string name);
 
-    /// Posts a prompt once the session's stream is acknowledged and repaired, so that nothing of its turn is missed.
-    /// The session's directory is read again first. Always gives a turn: one that could not be posted is settled as
-    /// failed (not_posted) or lost; so is one of a server that was stopped, without a request. One with no_reply makes no turn: not_posted, see store().
+    /// Posts a prompt once the session's stream is acknowledged and repaired, so that nothing of its turn is
+    /// missed. The session's directory is read again first. Always gives a turn: one that could not be posted
+    /// is settled as failed (not_posted) or lost; so is one of a server that was stopped, without a request.
+    /// One with no_reply makes no turn: not_posted, see store().
     ///
-    /// A command (prompt::command) is posted once, and its turn begins when its message is there: until then the server
-    /// evaluates its template, however long that takes.
-    /// Cancellation (terminal): operation_aborted; the turn, if it was posted, is detached.
+    /// A command (prompt::command) is posted once, and its turn begins when its message is there: until then
+    /// the server evaluates its template, however long that takes. Cancellation (terminal):
+    /// operation_aborted; the turn, if it was posted, is detached.
     [[nodiscard]] net::awaitable<turn> prompt(opencode::prompt what);
     [[nodiscard]] net::awaitable<turn> prompt(std::string text);
 
-    /// Stores a prompt to which no reply is wanted: context for the next one. It makes no turn and needs no stream.
-    /// Completes with its message id once the server has it, by the policy; a server that reports an error of its own
-    /// (an unknown agent) is not asked again. Errors: those of client::store(), closed. Cancellation (terminal):
-    /// operation_aborted; the server may have stored it.
+    /// Stores a prompt to which no reply is wanted: context for the next one. It makes no turn and needs no
+    /// stream. Completes with its message id once the server has it, by the policy; a server that reports an
+    /// error of its own (an unknown agent) is not asked again. Errors: those of client::store(), closed.
+    /// Cancellation (terminal): operation_aborted; the server may have stored it.
     [[nodiscard]] net::awaitable<result<std::string>> store(opencode::prompt what);
 
     /// Takes up the turn of a prompt that is already at the server, from its beginning.
@@ -163,8 +169,9 @@ private:
 
 /// By what a session is followed.
 enum class follow_by {
-    stream,   ///< its directory's event stream; captures while that is down though the server answers, or where there
-              ///< are max_streams already. Once a minute the server is asked whether the session changed without an event
+    stream, ///< its directory's event stream; captures while that is down though the server answers, or where
+            ///< there are max_streams already. Once a minute the server is asked whether the session changed
+            ///< without an event
     capture,  ///< captures alone: a snapshot each `capture_config::tick`
     activity, ///< captures, and the stream while a turn is at work in it
 };
@@ -179,22 +186,23 @@ struct session_view {
     bool captured = false;                ///< it is looked at by snapshots
     std::optional<time_point> seen;       ///< when the server last told anything of it, by stream or snapshot
     std::optional<retry::failure> trouble; ///< why neither is had just now
-    unsigned failures = 0;                ///< consecutive, of what is in trouble
-    std::optional<time_point> next_try;   ///< while in trouble; nothing: not before a wake(), see retry::is_final()
+    unsigned failures = 0;                 ///< consecutive, of what is in trouble
+    std::optional<time_point>
+        next_try; ///< while in trouble; nothing: not before a wake(), see retry::is_final()
 };
 
-/// A session followed: the turns of whoever prompts it. A cheap handle; what is not taken waits, bounded as the queue
-/// of a turn is.
+/// A session followed: the turns of whoever prompts it. A cheap handle; what is not taken waits, bounded as
+/// the queue of a turn is.
 ///
-/// A turn that runs when the following begins is told from its beginning, one that was over is not told. Default
-/// constructed it is empty, as an empty turn is. Thread safety: confined to the runtime's executor.
+/// A turn that runs when the following begins is told from its beginning, one that was over is not told.
+/// Default constructed it is empty, as an empty turn is. Thread safety: confined to the runtime's executor.
 class feed {
 public:
     feed() = default;
 
-    /// The next event of any turn of the session, in the order in which they happened. nullopt: the server does not
-    /// know the session (any more), was stopped, or is gone. One call at a time: another one throws std::logic_error.
-    /// Cancellation (terminal): operation_aborted at once; no event is lost.
+    /// The next event of any turn of the session, in the order in which they happened. nullopt: the server
+    /// does not know the session (any more), was stopped, or is gone. One call at a time: another one throws
+    /// std::logic_error. Cancellation (terminal): operation_aborted at once; no event is lost.
     [[nodiscard]] net::awaitable<std::optional<session_event>> next();
     [[nodiscard]] std::optional<session_event> try_next();
 
@@ -212,8 +220,8 @@ private:
 
 /// One OpenCode server: one stream a directory, shared by all its sessions.
 ///
-/// create_session(), open_session() and prompt() need run(): where it does not run they throw std::logic_error. Once the
-/// server was stopped they fail with errc::closed, without a request.
+/// create_session(), open_session() and prompt() need run(): where it does not run they throw
+/// std::logic_error. Once the server was stopped they fail with errc::closed, without a request.
 ///
 /// Destruction stops the server. Thread safety: confined to the runtime's executor, but for stop().
 class server {
@@ -227,16 +235,17 @@ public:
     server(const server&) = delete;
     server& operator=(const server&) = delete;
 
-    /// Owns all that this server starts; returns when it was stopped and all of it has ended. A second run() while
-    /// one runs returns at once. Cancellation (terminal): stops, waits for the children, throws operation_aborted.
-    /// Turns that are open then settle as detached.
+    /// Owns all that this server starts; returns when it was stopped and all of it has ended. A second run()
+    /// while one runs returns at once. Cancellation (terminal): stops, waits for the children, throws
+    /// operation_aborted. Turns that are open then settle as detached.
     [[nodiscard]] net::awaitable<void> run();
 
     /// Ends run(). From any thread; idempotent.
     void stop();
 
-    /// Waits until the server answers, by the policy, and checks that it is OpenCode 1.x, and from 1.15 on unless it is
-    /// held by its global stream. The failure that made it give up, or not_opencode, unsupported_version, 401.
+    /// Waits until the server answers, by the policy, and checks that it is OpenCode 1.x, and from 1.15 on
+    /// unless it is held by its global stream. The failure that made it give up, or not_opencode,
+    /// unsupported_version, 401.
     [[nodiscard]] net::awaitable<result<server_info>> ready();
 
     /// `directory` empty: the server's own.
@@ -245,14 +254,14 @@ public:
     /// Holds a session that exists. The same session opened twice is one.
     [[nodiscard]] net::awaitable<result<session>> open_session(std::string id);
 
-    /// Follows a session that exists, whoever prompts it. A server that is out of reach is waited for, by the schedule
-    /// of captures; feed::view() tells of it.
+    /// Follows a session that exists, whoever prompts it. A server that is out of reach is waited for, by the
+    /// schedule of captures; feed::view() tells of it.
     [[nodiscard]] feed follow(std::string id, follow_by how);
 
-    /// A new session in the server's own directory, and its first prompt: session::prompt() with one error path less.
-    /// A server that is out of reach is waited for, by the policy. Always gives a turn; without a session it is settled
-    /// as failed (not_posted), and its session_id() is empty. A server that dies while it makes the session may keep
-    /// one that is never used.
+    /// A new session in the server's own directory, and its first prompt: session::prompt() with one error
+    /// path less. A server that is out of reach is waited for, by the policy. Always gives a turn; without a
+    /// session it is settled as failed (not_posted), and its session_id() is empty. A server that dies while
+    /// it makes the session may keep one that is never used.
     [[nodiscard]] net::awaitable<turn> prompt(opencode::prompt what);
     [[nodiscard]] net::awaitable<turn> prompt(std::string text);
 

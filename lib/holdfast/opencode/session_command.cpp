@@ -28,8 +28,8 @@ net::awaitable<void> session_core::call_command(std::shared_ptr<command_call> ca
     call->answer = co_await server.run_command(info_.id, std::move(what));
 }
 
-// The command's message is there once its template is evaluated, which may run programs. So it is posted again only
-// when the server cannot have heard of it, and is waited for as long as the server is at it.
+// The command's message is there once its template is evaluated, which may run programs. So it is posted
+// again only when the server cannot have heard of it, and is waited for as long as the server is at it.
 net::awaitable<void> session_core::post_command(std::shared_ptr<turn_core> core, opencode::prompt what) {
     const auto self = shared_from_this();
     retry::schedule schedule(config().policy);
@@ -37,7 +37,8 @@ net::awaitable<void> session_core::post_command(std::shared_ptr<turn_core> core,
     auto pause = first_pause;
     while (tracker_.is_open(core->message)) {
         if (core->abort_asked && !core->maybe_posted)
-            co_return close_turn(core->message, outcome::aborted, rule::abort_requested, std::nullopt, reprompt::yes);
+            co_return close_turn(core->message, outcome::aborted, rule::abort_requested, std::nullopt,
+                                 reprompt::yes);
         if (!call) {
             call = std::make_shared<command_call>();
             core->maybe_posted = true;

@@ -25,18 +25,12 @@ namespace {
 
 metric metric_of(outcome o) {
     switch (o) {
-    case outcome::completed:
-        return metric::turns_completed;
-    case outcome::failed:
-        return metric::turns_failed;
-    case outcome::aborted:
-        return metric::turns_aborted;
-    case outcome::rejected:
-        return metric::turns_rejected;
-    case outcome::lost:
-        return metric::turns_lost;
-    case outcome::detached:
-        break;
+    case outcome::completed: return metric::turns_completed;
+    case outcome::failed: return metric::turns_failed;
+    case outcome::aborted: return metric::turns_aborted;
+    case outcome::rejected: return metric::turns_rejected;
+    case outcome::lost: return metric::turns_lost;
+    case outcome::detached: break;
     }
     return metric::turns_detached;
 }
@@ -152,7 +146,8 @@ void session_core::name(opencode::prompt& what) const {
 }
 
 // The server answers by the order of ids: the id is made when nothing can come between it and the post.
-net::awaitable<result<void>> session_core::name_in_line(std::shared_ptr<turn_core> core, opencode::prompt& what) {
+net::awaitable<result<void>> session_core::name_in_line(std::shared_ptr<turn_core> core,
+                                                        opencode::prompt& what) {
     const auto self = shared_from_this();
     while (posting_.front() != core.get() && !core->abort_asked && !server_->stopping().requested())
         co_await changed_.wait();
@@ -215,19 +210,19 @@ turn session_core::unposted(opencode::prompt what, const failure& why) {
 
 net::awaitable<turn> session_core::prompt(opencode::prompt what) {
     if (what.no_reply)
-        co_return unposted(std::move(what),
-                           retry::make_failure(errc::invalid_request, "a prompt without a reply makes no turn"));
+        co_return unposted(std::move(what), retry::make_failure(errc::invalid_request,
+                                                                "a prompt without a reply makes no turn"));
     const bool is_unnamed = what.message_id.empty();
-    const auto core =
-        make_turn(is_unnamed ? make_id("msg", std::nullopt, {}, world()) : what.message_id); // until its turn comes
+    const auto core = make_turn(is_unnamed ? make_id("msg", std::nullopt, {}, world())
+                                           : what.message_id); // until its turn comes
     if (!is_unnamed)
         name(what);
     if (tracker_.is_open(core->message))
         co_return turn(core); // it is on its way already
     const place_in_line place(*this, core.get());
     auto there = co_await read_directory_again();
-    // Whether a server that is out of reach stays so is the stream's to find out, and an answer that is damaged says
-    // nothing.
+    // Whether a server that is out of reach stays so is the stream's to find out, and an answer that is
+    // damaged says nothing.
     if (there || there.error().status < 400 || !retry::is_final(there.error()))
         there = co_await become_live();
     if (there && is_unnamed)
@@ -251,7 +246,8 @@ net::awaitable<turn> session_core::adopt(std::string message) {
     if (live)
         co_await take_snapshot();
     else if (live.error().code == errc::closed)
-        close_turn(core->message, outcome::detached, rule::detached, as_settlement_error(live.error()), reprompt::no);
+        close_turn(core->message, outcome::detached, rule::detached, as_settlement_error(live.error()),
+                   reprompt::no);
     else
         settle_unposted(*core, live.error());
     pump();
@@ -276,8 +272,8 @@ net::awaitable<result<void>> session_core::abort() {
     co_return done;
 }
 
-void session_core::close_turn(const std::string& message, outcome o, rule r, std::optional<settlement_error> error,
-                              reprompt safe) {
+void session_core::close_turn(const std::string& message, outcome o, rule r,
+                              std::optional<settlement_error> error, reprompt safe) {
     tracker_.close(message, o, r, std::move(error), safe, world().now());
     pump();
 }
@@ -339,7 +335,8 @@ void session_core::move_to(const std::string& directory) {
     const bool only_looked_at = is_followed() && !wants_stream() && !server_->streams_to(left, info_.id);
     if (config().global_stream || only_looked_at)
         return;
-    if (is_only_followed() && !server_->has_room_for(info_.directory)) { // a look takes it up where there is room
+    if (is_only_followed() &&
+        !server_->has_room_for(info_.directory)) { // a look takes it up where there is room
         server_->unfollow(left, info_.id);
         live_ = repairing_ = false;
         server_->look_soon();
@@ -375,8 +372,8 @@ net::awaitable<result<void>> session_core::become_live() {
     co_return result<void>();
 }
 
-// The server answers prompts in the order of their ids, which is that of the calls: one that came late would make it
-// run a later one again.
+// The server answers prompts in the order of their ids, which is that of the calls: one that came late would
+// make it run a later one again.
 net::awaitable<void> session_core::post_in_turn(std::shared_ptr<turn_core> core, opencode::prompt what) {
     const auto self = shared_from_this();
     while (posting_.front() != core.get() && !core->abort_asked && tracker_.is_open(core->message))
@@ -395,15 +392,17 @@ void session_core::on_posted(turn_core& core, bool once) {
     changed_.notify_all();
 }
 
-// Posts until the server has the prompt for sure, or cannot have it. The prompt carries its own ids, so that a repost
-// is harmless. Once it is to be aborted it is posted no more, and only a server that may have it is asked.
+// Posts until the server has the prompt for sure, or cannot have it. The prompt carries its own ids, so that
+// a repost is harmless. Once it is to be aborted it is posted no more, and only a server that may have it is
+// asked.
 net::awaitable<void> session_core::post_until_known(std::shared_ptr<turn_core> core, opencode::prompt what) {
     const auto self = shared_from_this();
     retry::schedule schedule(config().policy);
     while (tracker_.is_open(core->message)) {
         const bool before = core->maybe_posted;
         if (core->abort_asked && !before)
-            co_return close_turn(core->message, outcome::aborted, rule::abort_requested, std::nullopt, reprompt::yes);
+            co_return close_turn(core->message, outcome::aborted, rule::abort_requested, std::nullopt,
+                                 reprompt::yes);
         auto asking = core->abort_asked ? is_there(core->message) : post_once(core, what);
         const auto done = co_await std::move(asking);
         if (done) {
@@ -420,8 +419,8 @@ net::awaitable<void> session_core::post_until_known(std::shared_ptr<turn_core> c
     }
 }
 
-// After a lost answer the server is asked whether it has it, and it is posted again only if not: a prompt that failed
-// meanwhile would run once more.
+// After a lost answer the server is asked whether it has it, and it is posted again only if not: a prompt
+// that failed meanwhile would run once more.
 net::awaitable<result<void>> session_core::post_once(std::shared_ptr<turn_core> core, opencode::prompt what) {
     const auto self = shared_from_this();
     if (core->maybe_posted) {
@@ -732,13 +731,14 @@ net::awaitable<result<void>> session_core::reply_question(std::string id,
 }
 
 net::awaitable<result<void>> session_core::reject_question(std::string id) {
-    return where_it_was_asked(shared_from_this(), [id = std::move(id)](client& server, const std::string& directory) {
-        return server.reject_question(id, directory);
-    });
+    return where_it_was_asked(shared_from_this(),
+                              [id = std::move(id)](client& server, const std::string& directory) {
+                                  return server.reject_question(id, directory);
+                              });
 }
 
-// Keeps what is asked until it is answered or its turn is over. What a rule decides is delivered as decided: its owner
-// must have no time to reply otherwise.
+// Keeps what is asked until it is answered or its turn is over. What a rule decides is delivered as decided:
+// its owner must have no time to reply otherwise.
 bool session_core::note_ask(const std::string& message, agent_event& event) {
     waiting_ask waits;
     waits.message = message;
@@ -774,8 +774,8 @@ void session_core::note_waiting(const std::string& id, waiting_ask waits) {
     world().count(metric::asks_waiting);
 }
 
-// A decision that became true has been delivered already; so has one that the server accepted, of which a snapshot only
-// shows that it waits no longer.
+// A decision that became true has been delivered already; so has one that the server accepted, of which a
+// snapshot only shows that it waits no longer.
 bool session_core::note_answer(const std::string& id, const std::string& reply) {
     changed_.notify_all();
     const auto found = asks_.extract(id);
@@ -959,14 +959,16 @@ bool session_core::merge(const snapshot& seen, turn_tracker::mark taken, bool by
         return true;
     }
     const bool knew_history = tracker_.knows_history();
-    const bool merged = by_capture ? tracker_.on_capture(seen, taken, now) : tracker_.on_snapshot(seen, taken, now);
+    const bool merged =
+        by_capture ? tracker_.on_capture(seen, taken, now) : tracker_.on_snapshot(seen, taken, now);
     if (!merged)
         return false;
     seen_ = now;
     if (seen.status.state != session_status::kind::idle || tracker_.has_open_turns())
         active_at_ = now;
     pump();
-    latest_ = seen.messages.empty() || tracker_.left_turns_out() ? std::string() : seen.messages.back().info.id;
+    latest_ =
+        seen.messages.empty() || tracker_.left_turns_out() ? std::string() : seen.messages.back().info.id;
     for (const auto& each : seen.messages)
         note_newest(each.info);
     if (!knew_history && tracker_.knows_history())
@@ -976,8 +978,8 @@ bool session_core::merge(const snapshot& seen, turn_tracker::mark taken, bool by
     return true;
 }
 
-// A server that accepted a prompt and then knows nothing of it has perhaps not come to it yet. With the same ids, once
-// more does no harm.
+// A server that accepted a prompt and then knows nothing of it has perhaps not come to it yet. With the same
+// ids, once more does no harm.
 net::awaitable<void> session_core::post_again() {
     const auto self = shared_from_this();
     bool at_work = false; // one of them was taken: all that the server knows are answered now
@@ -997,7 +999,8 @@ net::awaitable<void> session_core::post_again() {
     }
 }
 
-// Status first: what the messages then show is at least as new. The directory last: all holds for where it was asked.
+// Status first: what the messages then show is at least as new. The directory last: all holds for where it
+// was asked.
 net::awaitable<result<snapshot>> session_core::fetch_snapshot() {
     snapshot seen;
     auto server = rest();
@@ -1039,8 +1042,8 @@ const std::string* unknown_prompt(const std::vector<message>& messages) {
 
 } // namespace
 
-// The latest page, and as many before it as the open turns reach back: no further than the limits allow, and not where
-// the server's cursors go in a circle.
+// The latest page, and as many before it as the open turns reach back: no further than the limits allow, and
+// not where the server's cursors go in a circle.
 net::awaitable<result<void>> session_core::fetch_messages(client server, snapshot& into) {
     std::string before;
     std::set<std::string> asked_before;
@@ -1070,7 +1073,8 @@ net::awaitable<result<void>> session_core::fetch_messages(client server, snapsho
             if (const auto* prompt = unknown_prompt(into.messages))
                 wanted.push_back(*prompt);
         before = got->before;
-        if (wanted.empty() || before.empty() || parts > max_snapshot_parts || !asked_before.insert(before).second)
+        if (wanted.empty() || before.empty() || parts > max_snapshot_parts ||
+            !asked_before.insert(before).second)
             break;
         if (page != 0)
             continue;
@@ -1086,10 +1090,11 @@ net::awaitable<result<void>> session_core::fetch_messages(client server, snapsho
     co_return result<void>();
 }
 
-// All children, and what is below those that are at work: the others ask for nothing. Each once, whoever is said to be
-// above it, and not for ever.
-net::awaitable<result<void>> session_core::fetch_children(client server, snapshot& into,
-                                                          const std::map<std::string, session_status>& at_work) {
+// All children, and what is below those that are at work: the others ask for nothing. Each once, whoever is
+// said to be above it, and not for ever.
+net::awaitable<result<void>>
+session_core::fetch_children(client server, snapshot& into,
+                             const std::map<std::string, session_status>& at_work) {
     std::vector<std::pair<std::string, unsigned>> to_ask;
     to_ask.emplace_back(info_.id, 0);
     std::set<std::string> seen;
@@ -1238,13 +1243,15 @@ void session_core::log_unseen_children() {
     record.event = "session.too_many_children";
     record.session = info_.id;
     record.tag = tag();
-    record.error_message = "more than " + std::to_string(config().turns.max_children) + ": the others are not looked at";
+    record.error_message =
+        "more than " + std::to_string(config().turns.max_children) + ": the others are not looked at";
     world().log(record);
 }
 
 // One that ended a turn is told by its settlement; some are sent twice.
 void session_core::log_stray(const api_error& error) const {
-    const bool is_told = last_error_ && last_error_->name == error.name && last_error_->message == error.message;
+    const bool is_told =
+        last_error_ && last_error_->name == error.name && last_error_->message == error.message;
     if (tracker_.has_open_turns() || is_told || error.name == aborted_error)
         return;
     server_->log_stray(info_.id, tag(), error);
@@ -1265,7 +1272,8 @@ void session_core::log_settlement(const std::string& message, const settlement& 
     record.event = "turn.settled";
     record.session = info_.id;
     record.tag = tag();
-    record.action = std::string(to_string(how.outcome)) + " by " + std::string(to_string(how.rule)) + " of " + message;
+    record.action =
+        std::string(to_string(how.outcome)) + " by " + std::string(to_string(how.rule)) + " of " + message;
     if (how.limit != turn_limit::none)
         record.action += ", for its limit: " + std::string(to_string(how.limit));
     if (how.error) {

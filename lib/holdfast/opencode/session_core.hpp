@@ -44,11 +44,11 @@ public:
     void mute();
 
     const std::shared_ptr<session_core> owner;
-    std::string message; ///< fixed once its prompt is posted
+    std::string message;                  ///< fixed once its prompt is posted
     std::optional<opencode::prompt> sent; ///< what was posted, to be posted again
-    bool posted = false;     ///< the server has the prompt
-    bool maybe_posted = false; ///< a POST is under way, or its answer was lost
-    bool abort_asked = false;  ///< before it was posted: it shall not be
+    bool posted = false;                  ///< the server has the prompt
+    bool maybe_posted = false;            ///< a POST is under way, or its answer was lost
+    bool abort_asked = false;             ///< before it was posted: it shall not be
     mailbox<agent_event, turn_queue> events;
 
 private:
@@ -97,7 +97,8 @@ public:
     [[nodiscard]] net::awaitable<result<void>> reply_question(std::string id,
                                                               std::vector<std::vector<std::string>> answers);
     [[nodiscard]] net::awaitable<result<void>> reject_question(std::string id);
-    void close_turn(const std::string& message, outcome o, rule r, std::optional<settlement_error> error, reprompt safe);
+    void close_turn(const std::string& message, outcome o, rule r, std::optional<settlement_error> error,
+                    reprompt safe);
     /// Every open turn, by our own decision.
     void close_all(outcome o, rule r, std::optional<settlement_error> error, reprompt safe);
     void forget(const std::string& message);
@@ -131,7 +132,9 @@ public:
     /// Tells of the last one that did.
     void report_look() const;
     /// Due some time, and no look at it failed.
-    [[nodiscard]] bool is_untroubled() const { return capture_.failures() == 0 && next_look() != time_point::max(); }
+    [[nodiscard]] bool is_untroubled() const {
+        return capture_.failures() == 0 && next_look() != time_point::max();
+    }
     /// Not now: others see to the endpoint.
     void put_off_look(time_point next) { next_look_ = next; }
     /// The endpoint answers again: one that waits for it need not.
@@ -175,19 +178,23 @@ private:
     };
 
     void name(opencode::prompt& what) const;
-    [[nodiscard]] net::awaitable<result<void>> name_in_line(std::shared_ptr<turn_core> core, opencode::prompt& what);
+    [[nodiscard]] net::awaitable<result<void>> name_in_line(std::shared_ptr<turn_core> core,
+                                                            opencode::prompt& what);
     [[nodiscard]] net::awaitable<result<void>> learn_newest();
     void note_newest(const message_info& seen);
     [[nodiscard]] std::shared_ptr<turn_core> make_turn(std::string message);
     void move_to(const std::string& directory);
     [[nodiscard]] net::awaitable<result<void>> become_live();
     [[nodiscard]] net::awaitable<void> post_in_turn(std::shared_ptr<turn_core> core, opencode::prompt what);
-    [[nodiscard]] net::awaitable<void> post_until_known(std::shared_ptr<turn_core> core, opencode::prompt what);
-    [[nodiscard]] net::awaitable<result<void>> post_once(std::shared_ptr<turn_core> core, opencode::prompt what);
+    [[nodiscard]] net::awaitable<void> post_until_known(std::shared_ptr<turn_core> core,
+                                                        opencode::prompt what);
+    [[nodiscard]] net::awaitable<result<void>> post_once(std::shared_ptr<turn_core> core,
+                                                         opencode::prompt what);
     // Commands and what is only stored: see session_command.cpp.
     struct command_call;
     [[nodiscard]] net::awaitable<void> post_command(std::shared_ptr<turn_core> core, opencode::prompt what);
-    [[nodiscard]] net::awaitable<void> call_command(std::shared_ptr<command_call> call, opencode::prompt what);
+    [[nodiscard]] net::awaitable<void> call_command(std::shared_ptr<command_call> call,
+                                                    opencode::prompt what);
     void settle_refused_command(turn_core& core, const failure& why);
     void on_posted(turn_core& core, bool once);
     [[nodiscard]] net::awaitable<result<void>> is_there(std::string message);
@@ -215,11 +222,11 @@ private:
     [[nodiscard]] net::awaitable<void> post_again();
     [[nodiscard]] net::awaitable<result<snapshot>> fetch_snapshot();
     [[nodiscard]] net::awaitable<result<void>> fetch_messages(client server, snapshot& into);
-    [[nodiscard]] net::awaitable<result<void>> fetch_children(client server, snapshot& into,
-                                                              const std::map<std::string, session_status>& at_work);
+    [[nodiscard]] net::awaitable<result<void>>
+    fetch_children(client server, snapshot& into, const std::map<std::string, session_status>& at_work);
     [[nodiscard]] net::awaitable<result<void>> fetch_asks(client server, snapshot& into);
-    [[nodiscard]] static net::awaitable<result<void>> reply_of_owner(std::shared_ptr<session_core> self, std::string id,
-                                                                     std::string reply);
+    [[nodiscard]] static net::awaitable<result<void>> reply_of_owner(std::shared_ptr<session_core> self,
+                                                                     std::string id, std::string reply);
     [[nodiscard]] net::awaitable<result<void>> answer_permission(std::string id, std::string reply);
     /// False: it has been delivered as what it is now.
     [[nodiscard]] bool note_ask(const std::string& message, agent_event& event);
@@ -304,24 +311,25 @@ private:
     turn_tracker::mark mark_;
     bool contact_lost_ = false; ///< something failed since the server last showed that it knows the session
     bool unreadable_told_ = false; ///< that an event of this stream could not be read
-    bool children_told_ = false; ///< that there are too many of them
-    bool stranger_ = false;     ///< what answers there does not know it
-    std::string latest_;        ///< the last message that a snapshot had
-    time_point located_at_{};   ///< when the server last told its directory
-    std::int64_t updated_ms_ = 0; ///< as it was asked for then; that of info_ is what the stream told
-    time_point active_at_{};    ///< when something was last at work in it
+    bool children_told_ = false;   ///< that there are too many of them
+    bool stranger_ = false;        ///< what answers there does not know it
+    std::string latest_;           ///< the last message that a snapshot had
+    time_point located_at_{};      ///< when the server last told its directory
+    std::int64_t updated_ms_ = 0;  ///< as it was asked for then; that of info_ is what the stream told
+    time_point active_at_{};       ///< when something was last at work in it
     std::optional<time_point> seen_;
     std::optional<stream_trouble> stream_trouble_;
-    std::list<const void*> posting_; ///< prompts on their way (their turns, if any), in the order of the calls
-    std::string newest_;        ///< the id of the newest message that is known, when that has the server's form
-    bool knows_newest_ = false; ///< nothing can be newer: all since is told by the stream
+    std::list<const void*>
+        posting_;        ///< prompts on their way (their turns, if any), in the order of the calls
+    std::string newest_; ///< the id of the newest message that is known, when that has the server's form
+    bool knows_newest_ = false;                     ///< nothing can be newer: all since is told by the stream
     std::vector<turn_tracker::output> unexplained_; ///< settlements about which the server is asked first
     std::optional<settlement_error> last_error_;    ///< of the last settlement
     abort_source::registration stopping_;
 };
 
-/// A session's place on one directory's stream. While the session moves from one to another it has two, and only that
-/// of its present directory counts.
+/// A session's place on one directory's stream. While the session moves from one to another it has two, and
+/// only that of its present directory counts.
 class session_link final : public stream::subscriber {
 public:
     session_link(std::shared_ptr<session_core> to, std::string directory)
@@ -379,7 +387,8 @@ public:
     [[nodiscard]] feed follow(std::string id, follow_by how);
     /// A session is to be looked at, or sooner.
     void look_soon();
-    /// An error of the server that ends no turn; `session` may be empty. The same one is written once a minute.
+    /// An error of the server that ends no turn; `session` may be empty. The same one is written once a
+    /// minute.
     void log_stray(const std::string& session, const std::string& tag, const api_error& error);
     /// A stream is had again: who waits to look at the endpoint need not.
     void endpoint_answers() { captures_.endpoint_answers(); }

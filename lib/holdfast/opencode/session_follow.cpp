@@ -88,7 +88,8 @@ bool session_core::wants_stream() const {
 }
 
 bool session_core::is_only_followed() const {
-    const auto feeds = std::count_if(feeds_.begin(), feeds_.end(), [](const auto& each) { return !each.expired(); });
+    const auto feeds =
+        std::count_if(feeds_.begin(), feeds_.end(), [](const auto& each) { return !each.expired(); });
     return feeds != 0 && lease_.use_count() == feeds && posting_.empty();
 }
 
@@ -104,11 +105,13 @@ time_point session_core::leave_stream_at() const {
     return later(active_at_, linger);
 }
 
-// Where it was, nobody tells that a session was moved; and a stream may be open and tell nothing (OpenCode #46733).
+// Where it was, nobody tells that a session was moved; and a stream may be open and tell nothing (OpenCode
+// #46733).
 time_point session_core::next_place_check() const {
     if (!live_ || !is_followed())
         return time_point::max();
-    return later(config().global_stream ? std::max(located_at_, seen_.value_or(located_at_)) : located_at_, place_check);
+    return later(config().global_stream ? std::max(located_at_, seen_.value_or(located_at_)) : located_at_,
+                 place_check);
 }
 
 // One request tells both: the server notes when a session is prompted.
@@ -153,8 +156,8 @@ void session_core::look_begins(time_point next) {
     capture_.at(server.base().where);
 }
 
-// The first look, and one that finds it idle with something still open, is as thorough as a repair; else its last
-// messages are enough.
+// The first look, and one that finds it idle with something still open, is as thorough as a repair; else its
+// last messages are enough.
 net::awaitable<result<void>> session_core::look(std::shared_ptr<const directory_view> seen) {
     const auto self = shared_from_this();
     if (!is_located()) {
@@ -181,7 +184,8 @@ net::awaitable<result<void>> session_core::look(std::shared_ptr<const directory_
 }
 
 failure session_core::who_is_this(const failure& seen) const {
-    return stranger_ ? retry::make_failure(errc::another_server, "it does not know session " + info_.id, true) : seen;
+    return stranger_ ? retry::make_failure(errc::another_server, "it does not know session " + info_.id, true)
+                     : seen;
 }
 
 net::awaitable<result<void>> session_core::look_at_work(std::shared_ptr<const directory_view> seen) {
@@ -254,7 +258,8 @@ void session_core::look_succeeded() {
         recovered();
     capture_.succeeded();
     const bool no_stream = gave_up_ && !retry::blames_endpoint(*gave_up_); // not before a wake
-    if (is_followed() && wants_stream() && is_located() && !no_stream && server_->has_room_for(info_.directory))
+    if (is_followed() && wants_stream() && is_located() && !no_stream &&
+        server_->has_room_for(info_.directory))
         server_->follow(info_.directory, shared_from_this());
     changed_.notify_all();
 }
@@ -279,7 +284,8 @@ void session_core::wake_look() {
     next_look_ = world().now();
 }
 
-// After an unbroken contact it was deleted. Else it may be another server that has got this port: ours may come back.
+// After an unbroken contact it was deleted. Else it may be another server that has got this port: ours may
+// come back.
 void session_core::on_unknown() {
     if (!contact_lost_)
         return close_feeds();

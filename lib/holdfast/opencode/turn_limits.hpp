@@ -16,10 +16,12 @@ struct turn_limits {
     duration no_progress{};   ///< nothing new for so long, even while the server says that it is busy
     std::uint64_t tokens = 0; ///< of its finished messages: input, output, reasoning, cache writes and reads
     double cost = 0;          ///< of its finished messages, in the server's currency (US dollars)
-    /// Its finished messages: each is one request to the model. A step is known once it is finished, so that the one
-    /// past the limit is still paid for. A server may go on for ever with a model that gives no reason to finish.
+    /// Its finished messages: each is one request to the model. A step is known once it is finished, so that
+    /// the one past the limit is still paid for. A server may go on for ever with a model that gives no
+    /// reason to finish.
     std::uint64_t max_steps = 0;
-    /// A wait of the server before it asks the model again, as it announces it: a provider's Retry-After may be a day.
+    /// A wait of the server before it asks the model again, as it announces it: a provider's Retry-After may
+    /// be a day.
     duration retry_wait{};
     /// How long the abort may take; then the turn is settled as lost, the server may still be at it.
     duration abort_patience = seconds(10);
@@ -27,10 +29,10 @@ struct turn_limits {
     friend bool operator==(const turn_limits&, const turn_limits&) = default;
 };
 
-/// What one turn has used of its limits. A limit of time is passed when all of it is over, one of tokens, cost or
-/// steps when more than it was used, that of a retry wait when a longer one is announced. What child sessions use
-/// does not count. The first that is passed stays the one that was; progress that comes
-/// after it changes nothing, however late passed() is asked. Of two at once it is the first in turn_limits.
+/// What one turn has used of its limits. A limit of time is passed when all of it is over, one of tokens,
+/// cost or steps when more than it was used, that of a retry wait when a longer one is announced. What child
+/// sessions use does not count. The first that is passed stays the one that was; progress that comes after it
+/// changes nothing, however late passed() is asked. Of two at once it is the first in turn_limits.
 ///
 /// Thread safety: distinct objects safe, shared objects unsafe.
 class limit_watch {

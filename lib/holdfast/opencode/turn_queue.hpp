@@ -1,5 +1,6 @@
-// What waits for the owner of one turn, or for who follows a session. Bounded: past the bound, text of the same part coalesces and progress is
-// thinned; settlements, asks and gaps are never dropped, nor is a character of text. Pure.
+// What waits for the owner of one turn, or for who follows a session. Bounded: past the bound, text of the
+// same part coalesces and progress is thinned; settlements, asks and gaps are never dropped, nor is a
+// character of text. Pure.
 #pragma once
 
 #include <holdfast/opencode/agent_event.hpp>
@@ -16,7 +17,8 @@ namespace holdfast::opencode {
 template <class Item>
 class event_queue {
 public:
-    event_queue(std::size_t max_items, std::size_t max_bytes) : max_items_(max_items), max_bytes_(max_bytes) {}
+    event_queue(std::size_t max_items, std::size_t max_bytes)
+        : max_items_(max_items), max_bytes_(max_bytes) {}
 
     void push(Item item);
     [[nodiscard]] std::optional<Item> pop();

@@ -26,28 +26,31 @@ struct turn {
     bool cut_short = false;   ///< it ends without anybody knowing what was missed
     bool gap_pending = false; ///< its stream broke, and that it was repaired is still to be told
 
-    bool heard_out = true;     ///< since it was opened no stream broke
-    bool was_disposed = false; ///< the server ended a stream after its post: its instance, and whatever waited there
+    bool heard_out = true; ///< since it was opened no stream broke
+    bool was_disposed =
+        false; ///< the server ended a stream after its post: its instance, and whatever waited there
     bool was_at_work = false;  ///< the session, since it was opened
     bool repost_asked = false; ///< it was, or is to be, posted once more
-    std::optional<std::uint64_t> doubt; ///< how it ended is only inferred: the number of the question to the server
+    std::optional<std::uint64_t>
+        doubt; ///< how it ended is only inferred: the number of the question to the server
     std::optional<time_point> abort_again; ///< when it is to be aborted once more, should it be at work then
-    std::optional<time_point> idle_since; ///< unanswered, the session not busy, and nothing new
+    std::optional<time_point> idle_since;  ///< unanswered, the session not busy, and nothing new
     std::optional<std::uint64_t>
         grace_over; ///< number of the grace period, of those that passed, that was its own
 
     std::optional<api_error> error;     ///< the first one since it was opened, also without a session id
     std::optional<api_error> own_error; ///< the first one with its session's id
     bool error_came_first = false;      ///< that one, before the session was aborted
-    bool error_is_sure = false;         ///< there was no prompt unknown to the server that it may have been about
-    bool over_by_error = false;         ///< and then the session was idle, with no answer begun
-    bool overflowed = false; ///< the context was full, and the compaction that follows has not begun
+    bool error_is_sure = false; ///< there was no prompt unknown to the server that it may have been about
+    bool over_by_error = false; ///< and then the session was idle, with no answer begun
+    bool overflowed = false;    ///< the context was full, and the compaction that follows has not begun
     bool abort_asked = false;
     bool abort_accepted = false; ///< the server has heard of that
     bool abort_seen = false;
-    bool abort_guessed = false; ///< somebody's turn before it ended as one does that is aborted in a retry wait
-    bool sent_again = false;    ///< more than one POST of it was under way: the later one may run it once more
-    std::string covered_by; ///< the later turn whose answer also answers this one
+    bool abort_guessed =
+        false;               ///< somebody's turn before it ended as one does that is aborted in a retry wait
+    bool sent_again = false; ///< more than one POST of it was under way: the later one may run it once more
+    std::string covered_by;  ///< the later turn whose answer also answers this one
     std::set<std::string> rejected_calls;
     std::optional<settlement> deferred; ///< it ended with a later one before its own post was answered
 };
@@ -111,12 +114,9 @@ part_record::kind kind_of(std::string_view part_type) {
 
 std::string_view name_of(session_status::kind k) {
     switch (k) {
-    case session_status::kind::busy:
-        return wire::status::busy;
-    case session_status::kind::retry:
-        return wire::status::retry;
-    case session_status::kind::idle:
-        break;
+    case session_status::kind::busy: return wire::status::busy;
+    case session_status::kind::retry: return wire::status::retry;
+    case session_status::kind::idle: break;
     }
     return wire::status::idle;
 }
@@ -137,14 +137,14 @@ struct turn_tracker::state {
     std::map<std::string, session_status> child_status;
     std::vector<turn> turns; ///< the open ones, in the order in which they were opened
     conversation said;
-    std::optional<session_status> status; ///< empty: not known
-    std::vector<ask> asks;                ///< told and not answered
-    bool turns_left_out = false;          ///< there were more prompts of others than may be turns at once
-    bool asks_left_out = false;           ///< there were more than may be told at once
-    std::set<std::string> answered_asks;  ///< told and answered, while turns are open
+    std::optional<session_status> status;  ///< empty: not known
+    std::vector<ask> asks;                 ///< told and not answered
+    bool turns_left_out = false;           ///< there were more prompts of others than may be turns at once
+    bool asks_left_out = false;            ///< there were more than may be told at once
+    std::set<std::string> answered_asks;   ///< told and answered, while turns are open
     std::set<std::string> closed_messages; ///< of turns that were settled: heard of again, they are no news
-    std::deque<std::string> closed_order; ///< the same, oldest first
-    std::set<std::string> left_unseen;    ///< prompts let go of before the server told of them
+    std::deque<std::string> closed_order;  ///< the same, oldest first
+    std::set<std::string> left_unseen;     ///< prompts let go of before the server told of them
     std::optional<session_status> retry_told;
     std::vector<event> held; ///< of a stream whose gap is not repaired yet
     delta_joiner joiner;
@@ -167,17 +167,18 @@ struct turn_tracker::state {
     bool quiet_due = false;
     std::optional<time_point> no_snapshot_before; ///< after one that could not be had
 
-    std::vector<api_error> explained; ///< errors that an answer told to be its own
+    std::vector<api_error> explained;       ///< errors that an answer told to be its own
     std::vector<std::int64_t> aborts_found; ///< when the aborted messages of a snapshot being merged ended
 
     std::string trigger; ///< what is being looked at: an event's type, or "snapshot"
     std::vector<output> outputs;
     std::vector<std::string> reposts;
     bool abort_due = false;
-    bool moved = false; ///< while turns are open: an abort reaches the session where it is, not what it left behind
-    bool following = false;      ///< every prompt is a turn of its own
-    bool unseen = false;         ///< and what happened before this stream began is not known yet
-    bool history_known = false;  ///< what was over when that began has been told apart
+    bool moved =
+        false; ///< while turns are open: an abort reaches the session where it is, not what it left behind
+    bool following = false;     ///< every prompt is a turn of its own
+    bool unseen = false;        ///< and what happened before this stream began is not known yet
+    bool history_known = false; ///< what was over when that began has been told apart
     std::vector<std::string> opened;
     bool merging = false; ///< a message of a snapshot: its parts are told together, in their order
 
@@ -436,7 +437,8 @@ struct turn_tracker::state {
         std::string text;
         if (const auto* m = said.last_own_answer(t.id))
             for (const auto& p : m->parts)
-                if (p.what == part_record::kind::text && (p.ended || (p.live && !p.abandoned && m->info.error)))
+                if (p.what == part_record::kind::text &&
+                    (p.ended || (p.live && !p.abandoned && m->info.error)))
                     text += p.text;
         return text;
     }
@@ -515,14 +517,16 @@ struct turn_tracker::state {
         return m && m->info.finished() && (!m->info.finish.empty() || m->info.error);
     }
 
-    /// A turn that is to end with another, though nobody heard how its own answer ended, or whether it had one.
+    /// A turn that is to end with another, though nobody heard how its own answer ended, or whether it had
+    /// one.
     bool covers_one_to_ask_about(const std::string& by) const {
         return std::any_of(turns.begin(), turns.end(), [&](const turn& t) {
-            return t.covered_by == by && t.posted && !t.silent && !says_how_it_ended(said.last_own_answer(t.id));
+            return t.covered_by == by && t.posted && !t.silent &&
+                   !says_how_it_ended(said.last_own_answer(t.id));
         });
     }
-    /// Perhaps that was missed, though the stream did not break: the one that was told its end stays until the
-    /// server has been asked.
+    /// Perhaps that was missed, though the stream did not break: the one that was told its end stays until
+    /// the server has been asked.
     void ask_about_those_with(const std::string& by) {
         find_turn(by)->silent = true;
         ask_about(by);
@@ -695,7 +699,8 @@ struct turn_tracker::state {
 
     const message_record* last_answer_of_all() const {
         const auto& order = said.in_order();
-        const auto last = std::find_if(order.rbegin(), order.rend(), [](const auto& m) { return m->answers(); });
+        const auto last =
+            std::find_if(order.rbegin(), order.rend(), [](const auto& m) { return m->answers(); });
         return last == order.rend() ? nullptr : last->get();
     }
 
@@ -706,8 +711,8 @@ struct turn_tracker::state {
         });
     }
 
-    /// After a tool, and after a compaction of the server's own, the model is asked again: a session that is idle then
-    /// was stopped, or the rest was missed; unless it was a later prompt that it went on with.
+    /// After a tool, and after a compaction of the server's own, the model is asked again: a session that is
+    /// idle then was stopped, or the rest was missed; unless it was a later prompt that it went on with.
     bool stopped_in_between(const turn& t, const message_record* last) const {
         if (!last || last->info.error || options.adopt_prompts || has_later_prompt(t))
             return false;
@@ -732,7 +737,9 @@ struct turn_tracker::state {
         return nullptr;
     }
 
-    static bool was_asked_about(const turn& t, const mark* asked) { return asked && *t.doubt <= asked->doubts; }
+    static bool was_asked_about(const turn& t, const mark* asked) {
+        return asked && *t.doubt <= asked->doubts;
+    }
     /// One that is answered before it waits for a snapshot: they are told in their order.
     bool comes_after_one_in_doubt(const turn& t, const mark* asked) const {
         return std::any_of(turns.begin(), turns.end(), [&](const turn& other) {
@@ -746,7 +753,8 @@ struct turn_tracker::state {
             const auto* last = said.last_own_answer(t.id);
             auto v = judge(t, last);
             v.why = rule::superseded;
-            v.inferred = last->info.finish == wire::finish_tool_calls; // what came after the tools may have been missed
+            v.inferred = last->info.finish ==
+                         wire::finish_tool_calls; // what came after the tools may have been missed
             return v;
         }
         if (!t.covered_by.empty() && t.over_by_error)
@@ -780,7 +788,8 @@ struct turn_tracker::state {
     verdict decide_unanswered(const turn& t) const {
         if (!server_knows(t) && t.error)
             return {outcome::failed, rule::not_accepted, t.error};
-        // An answer that fails tells its error: one that did not may have been about a prompt that the server did not take.
+        // An answer that fails tells its error: one that did not may have been about a prompt that the server
+        // did not take.
         if (t.error_came_first && (t.error_is_sure || !said.last_answer(t.id)))
             return {outcome::failed, rule::session_error, t.own_error};
         if (t.abort_asked)
@@ -832,8 +841,8 @@ struct turn_tracker::state {
             t.doubt = ++seen.doubts;
     }
 
-    /// An accepted prompt that the server does not know, or that it let fall when the loop in which it waited came to
-    /// its end, without an error or an abort to explain it, is posted once more, and waited for anew.
+    /// An accepted prompt that the server does not know, or that it let fall when the loop in which it waited
+    /// came to its end, without an error or an abort to explain it, is posted once more, and waited for anew.
     bool asks_for_repost(const std::string& id, time_point now) {
         auto& t = *find_turn(id);
         const bool let_fall = (t.was_disposed || (t.heard_out && t.was_at_work)) && !said.last_answer(id);
@@ -974,9 +983,9 @@ struct turn_tracker::state {
             t.was_at_work = true;
     }
 
-    /// An error carries no message id. One of the session's own is about what is at work: the answer that is being
-    /// written, else the prompts that wait for one. While nothing is, it can only be about a prompt that the
-    /// server does not take.
+    /// An error carries no message id. One of the session's own is about what is at work: the answer that is
+    /// being written, else the prompts that wait for one. While nothing is, it can only be about a prompt
+    /// that the server does not take.
     void note_error(const api_error& error, bool own) {
         if (is_explained(error))
             return;
@@ -992,7 +1001,8 @@ struct turn_tracker::state {
         const auto* writing = last_answer_of_all();
         // One that stopped with an earlier stream may have died with the server's process.
         const bool answering = writing && !writing->info.finished() && writing->heard == seen.epoch;
-        // It may also be about one that the server does not take; an answer that fails tells its error itself.
+        // It may also be about one that the server does not take; an answer that fails tells its error
+        // itself.
         const bool one_is_unknown =
             !left_unseen.empty() || std::any_of(turns.begin(), turns.end(),
                                                 [&](const turn& t) { return !t.silent && !prompt_seen(t); });
@@ -1096,9 +1106,8 @@ struct turn_tracker::state {
     /// The session is said to be idle: what failed without an answer was no part of a later prompt's loop.
     void end_what_failed() {
         for (auto& t : turns)
-            t.over_by_error =
-                t.over_by_error || (t.error_came_first && prompt_seen(t) && t.covered_by.empty() &&
-                                    !said.last_answer(t.id));
+            t.over_by_error = t.over_by_error || (t.error_came_first && prompt_seen(t) &&
+                                                  t.covered_by.empty() && !said.last_answer(t.id));
     }
 
     void set_status(const session_status& s, time_point now) {
@@ -1170,7 +1179,8 @@ struct turn_tracker::state {
         if (!follows())
             return;
         progressed(now);
-        // A prompt that was settled may be told of once more; it is no news, and belongs before those that came since.
+        // A prompt that was settled may be told of once more; it is no news, and belongs before those that
+        // came since.
         const bool is_old = closed_messages.contains(e.info.id);
         auto& m = is_old ? said.place(e.info.id, e.info.created_ms) : said.append(e.info.id);
         m.heard = seen.epoch;
@@ -1419,8 +1429,8 @@ struct turn_tracker::state {
             flush_part(*t, record);
     }
 
-    /// A message is told of before its parts, and an answer's first part is the start of a step: the stream did not
-    /// break, and yet did not bring that.
+    /// A message is told of before its parts, and an answer's first part is the start of a step: the stream
+    /// did not break, and yet did not bring that.
     void miss_beginning(const message_record& m) {
         if (!attached || options.adopt_prompts || closed_messages.contains(m.info.id))
             return;
@@ -1477,7 +1487,8 @@ struct turn_tracker::state {
             record.withheld = false;
             return;
         }
-        // Where all of it was heard, the server merely tidied its spaces. Else what is missing cannot be placed.
+        // Where all of it was heard, the server merely tidied its spaces. Else what is missing cannot be
+        // placed.
         record.lost = !record.live || !same_but_for_space(record.text, p.text);
         record.told = p.text.size();
         record.text = p.text;
@@ -1496,8 +1507,8 @@ struct turn_tracker::state {
             t.trusted = t.heard_out = false;
     }
 
-    /// The server did not answer when it was asked for a stream. A stall alone says nothing of that: an idle stream
-    /// may be silent for longer than its owner waits.
+    /// The server did not answer when it was asked for a stream. A stall alone says nothing of that: an idle
+    /// stream may be silent for longer than its owner waits.
     static bool is_silence(retry::failure_class c) {
         using retry::failure_class;
         return c == failure_class::timeout || c == failure_class::refused || c == failure_class::unreachable;
@@ -1635,7 +1646,8 @@ struct turn_tracker::state {
     /// Every message before the prompt that is at work, or still to be answered.
     void remember_history(const std::vector<const message*>& sorted, const session_status& status) {
         auto present = sorted.end();
-        const auto last = std::find_if(sorted.rbegin(), sorted.rend(), [](const message* m) { return m->info.assistant; });
+        const auto last =
+            std::find_if(sorted.rbegin(), sorted.rend(), [](const message* m) { return m->info.assistant; });
         const bool at_work = status.state != session_status::kind::idle;
         const bool prompted_since =
             std::any_of(last.base(), sorted.end(), [](const message* m) { return may_be_prompt(*m); });
@@ -1673,7 +1685,8 @@ struct turn_tracker::state {
             flush_turn(*t);
     }
 
-    /// A prompt that was settled here before, and with which an earlier one that is still open may have been answered.
+    /// A prompt that was settled here before, and with which an earlier one that is still open may have been
+    /// answered.
     bool may_answer_an_earlier(const message_record& m) const {
         return !m.info.assistant && closed_messages.contains(m.info.id) && m.owner.empty() &&
                std::any_of(turns.begin(), turns.end(), [&](const turn& t) {
@@ -1693,7 +1706,8 @@ struct turn_tracker::state {
         return tool && progress_of(tool->tool.state) <= 2 && find_turn(where->owner);
     }
 
-    /// A turn that nobody here follows any more asks; whoever waits behind it must know, as somebody has to answer.
+    /// A turn that nobody here follows any more asks; whoever waits behind it must know, as somebody has to
+    /// answer.
     bool waits_in(const snapshot& s, std::string_view session, std::string_view call) const {
         if (!busy() || !owns(session))
             return false;
@@ -1703,7 +1717,8 @@ struct turn_tracker::state {
             return it && p.type == wire::part::tool && progress_of(p.state) <= 2;
         };
         return std::any_of(s.messages.begin(), s.messages.end(), [&](const message& m) {
-            return m.info.assistant && !m.info.finished() && std::any_of(m.parts.begin(), m.parts.end(), waits);
+            return m.info.assistant && !m.info.finished() &&
+                   std::any_of(m.parts.begin(), m.parts.end(), waits);
         });
     }
 
@@ -1794,7 +1809,8 @@ struct turn_tracker::state {
         if (!attached || no_snapshot_before)
             return false;
         const bool may_have_more = turns_left_out && turns.size() < options.max_turns;
-        return quiet_due || unseen || may_have_more || std::any_of(turns.begin(), turns.end(), [](const turn& t) {
+        return quiet_due || unseen || may_have_more ||
+               std::any_of(turns.begin(), turns.end(), [](const turn& t) {
                    return t.grace_over || t.doubt || (!t.silent && !t.trusted);
                });
     }

@@ -1,5 +1,6 @@
-// The truth about the turns of one root session: takes events and snapshots, gives agent events and settlements.
-// Pure: no I/O, no clock; `now` is an argument. DESIGN of the rules: see `rule` in agent_event.hpp.
+// The truth about the turns of one root session: takes events and snapshots, gives agent events and
+// settlements. Pure: no I/O, no clock; `now` is an argument. DESIGN of the rules: see `rule` in
+// agent_event.hpp.
 #pragma once
 
 #include <holdfast/opencode/agent_event.hpp>
@@ -16,34 +17,39 @@
 
 namespace holdfast::opencode {
 
-/// What the server said of one root session by REST. Taken in this order: status, messages, permissions, questions.
+/// What the server said of one root session by REST. Taken in this order: status, messages, permissions,
+/// questions.
 struct snapshot {
     snapshot() = default; // no aggregate, see header
 
-    session_status status;               ///< of the root session
-    bool session_known = true;           ///< false: 404, the session was deleted
-    std::vector<message> messages;       ///< the latest, ascending
-    std::vector<session_info> children;  ///< of the root session, all levels
+    session_status status;                       ///< of the root session
+    bool session_known = true;                   ///< false: 404, the session was deleted
+    std::vector<message> messages;               ///< the latest, ascending
+    std::vector<session_info> children;          ///< of the root session, all levels
     std::vector<permission_request> permissions; ///< of the root and its children
     std::vector<question_request> questions;
 };
 
 struct tracker_options {
-    duration start_grace = seconds(5);    ///< how long an unfinished or missing answer of a session that is not busy is waited for
-    duration abort_grace = seconds(1);    ///< the same once we have asked the server to abort: it answers such turns no more
-    duration quiet_after = seconds(30);   ///< no progress for so long: ask the server; again after each further such time. Zero: never
-    std::size_t max_children = 1000;      ///< of one root session, all levels: what else is said to be one is none
-    std::size_t max_asks = 256;           ///< permissions and questions that wait at once: others are told when these are answered
-    std::size_t max_turns = 128;          ///< of others' prompts at once: later ones are turns when those are over
-    bool adopt_prompts = false;           ///< open a turn for each prompt that appears on the stream (for recordings)
+    duration start_grace =
+        seconds(5); ///< how long an unfinished or missing answer of a session that is not busy is waited for
+    duration abort_grace =
+        seconds(1); ///< the same once we have asked the server to abort: it answers such turns no more
+    duration quiet_after = seconds(
+        30); ///< no progress for so long: ask the server; again after each further such time. Zero: never
+    std::size_t max_children = 1000; ///< of one root session, all levels: what else is said to be one is none
+    std::size_t max_asks =
+        256; ///< permissions and questions that wait at once: others are told when these are answered
+    std::size_t max_turns = 128; ///< of others' prompts at once: later ones are turns when those are over
+    bool adopt_prompts = false;  ///< open a turn for each prompt that appears on the stream (for recordings)
 };
 
 /// Follows one root session: the turns that its owner opened, what each says, and how each ends.
 ///
-/// Events and snapshots enter through the same door. An event that comes between attached() and the snapshot that
-/// repairs the gap before it is kept (at most 8,192 of them; beyond that it is as though the stream had broken once
-/// more) and taken after it, so it does not matter whether the owner buffers them too. What is known of closed
-/// turns is dropped, except the ids of the last 4,096 prompts.
+/// Events and snapshots enter through the same door. An event that comes between attached() and the snapshot
+/// that repairs the gap before it is kept (at most 8,192 of them; beyond that it is as though the stream had
+/// broken once more) and taken after it, so it does not matter whether the owner buffers them too. What is
+/// known of closed turns is dropped, except the ids of the last 4,096 prompts.
 ///
 /// Every turn opened is settled exactly once, by a settlement that is the last output with its message id.
 ///
@@ -64,32 +70,35 @@ public:
     // --- what the owner does
     /// Opens a turn before its prompt is posted. Nothing is decided before posted().
     void open(std::string message_id, time_point now);
-    /// The server accepted the prompt (or it is known to be there: adopted). `once` is false when an earlier POST of it
-    /// may still be on its way.
+    /// The server accepted the prompt (or it is known to be there: adopted). `once` is false when an earlier
+    /// POST of it may still be on its way.
     void posted(std::string_view message_id, time_point now, bool once = true);
-    /// Opens a turn whose prompt is with the server already. Nothing is told of it before the next snapshot, which
-    /// wants_snapshot() asks for.
+    /// Opens a turn whose prompt is with the server already. Nothing is told of it before the next snapshot,
+    /// which wants_snapshot() asks for.
     void adopt(std::string message_id, time_point now);
     /// Settles an open turn by our own decision (not_posted, gave_up, server_gone, detached). Idempotent.
-    void close(std::string_view message_id, outcome o, rule r, std::optional<settlement_error> error, reprompt safe, time_point now);
+    void close(std::string_view message_id, outcome o, rule r, std::optional<settlement_error> error,
+               reprompt safe, time_point now);
     /// We ask the server to abort: a turn open now that is never answered ends as aborted.
     void abort_requested(time_point now);
     /// It said that it did: from now on abort_grace is enough for those.
     void abort_accepted();
-    /// From now on each prompt of the session is a turn of its own, whoever posts it, as though it were adopted; but
-    /// those that are over when the next snapshot is taken are history, of which nothing is told. Idempotent.
+    /// From now on each prompt of the session is a turn of its own, whoever posts it, as though it were
+    /// adopted; but those that are over when the next snapshot is taken are history, of which nothing is
+    /// told. Idempotent.
     void follow();
-    /// The session is in another directory now: another instance of the server may be at its turns than we think.
+    /// The session is in another directory now: another instance of the server may be at its turns than we
+    /// think.
     void moved();
 
     // --- what the stream does
-    void attached(time_point now);                          ///< an unbroken stream begins
+    void attached(time_point now); ///< an unbroken stream begins
     void interrupted(const retry::failure& why, unsigned next_attempt, duration retry_in, time_point now);
     /// The same, when no further attempt is made: the settlements tell it.
     void broken_off(const retry::failure& why, time_point now);
-    void on_event(const event& e, time_point now);          ///< of the root session, of a child, or without a session
-    /// Merges a snapshot, taken after attached(). `taken` is what begin_snapshot() returned before the first request.
-    /// False: the session became busy meanwhile, nothing was merged, take another.
+    void on_event(const event& e, time_point now); ///< of the root session, of a child, or without a session
+    /// Merges a snapshot, taken after attached(). `taken` is what begin_snapshot() returned before the first
+    /// request. False: the session became busy meanwhile, nothing was merged, take another.
     struct mark {
         std::uint64_t epoch = 0;       ///< streams so far
         std::uint64_t busy_seen = 0;   ///< busy events so far
@@ -111,12 +120,12 @@ public:
     [[nodiscard]] bool wants_snapshot() const noexcept;
     [[nodiscard]] std::optional<time_point> next_deadline() const noexcept; ///< when to tick()
     [[nodiscard]] std::vector<output> take_outputs();
-    /// Prompts that the server accepted and, after their grace, does not know, or let fall when it ended the loop in
-    /// which they waited (OpenCode #21524; a rejected ask), without having reported an error: each is to be posted once
-    /// more, with the same ids, before it is called lost. Told once a turn.
+    /// Prompts that the server accepted and, after their grace, does not know, or let fall when it ended the
+    /// loop in which they waited (OpenCode #21524; a rejected ask), without having reported an error: each is
+    /// to be posted once more, with the same ids, before it is called lost. Told once a turn.
     [[nodiscard]] std::vector<std::string> take_reposts();
-    /// True once when the server, abort_grace after we had it abort, is at work on such a turn (its prompt came after
-    /// what the abort ended): it is to be asked again. Again after each further start_grace.
+    /// True once when the server, abort_grace after we had it abort, is at work on such a turn (its prompt
+    /// came after what the abort ended): it is to be asked again. Again after each further start_grace.
     [[nodiscard]] bool take_abort();
     /// What the open turns have told so far, pieces of one part joined: for one who listens from now on.
     [[nodiscard]] std::vector<output> told_so_far() const;
@@ -126,16 +135,21 @@ public:
     // --- what is known
     [[nodiscard]] bool has_open_turns() const noexcept;
     [[nodiscard]] bool is_open(std::string_view message_id) const noexcept;
-    [[nodiscard]] bool owns_session(std::string_view session_id) const noexcept; ///< the root or a known child
+    [[nodiscard]] bool
+    owns_session(std::string_view session_id) const noexcept; ///< the root or a known child
     /// What was over when the following began has been told apart.
     [[nodiscard]] bool knows_history() const noexcept;
-    /// Prompts of others are not turns yet, as there were too many at once: the next snapshot should have them again.
+    /// Prompts of others are not turns yet, as there were too many at once: the next snapshot should have
+    /// them again.
     [[nodiscard]] bool left_turns_out() const noexcept;
     /// The session's own, as it was told last; nothing: not known.
     [[nodiscard]] std::optional<session_status> status() const;
     /// 0: the root itself, 1: one of its children, ...; nothing: none of them.
     [[nodiscard]] std::optional<unsigned> depth_of(std::string_view session_id) const;
-    struct pending_check { std::string message; std::string why; };
+    struct pending_check {
+        std::string message;
+        std::string why;
+    };
     /// The open turns, and what would be needed to settle each ("no assistant message", ...): for recordings.
     [[nodiscard]] std::vector<pending_check> unsettled() const;
 

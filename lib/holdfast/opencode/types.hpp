@@ -1,5 +1,5 @@
-// opencode: what OpenCode says and means. This header: the protocol's things as plain structs. Unknown fields are
-// ignored; a missing one that the protocol promises is an error that names its path.
+// opencode: what OpenCode says and means. This header: the protocol's things as plain structs. Unknown fields
+// are ignored; a missing one that the protocol promises is an error that names its path.
 #pragma once
 
 #include <holdfast/retry/failure.hpp>
@@ -18,7 +18,8 @@ namespace holdfast::opencode {
 /// Bytes of an id; those of OpenCode have about thirty.
 inline constexpr std::size_t max_id_size = 256;
 
-/// Whether this may be the id of a session, message or request: not empty, not longer than max_id_size, and not "." or
+/// Whether this may be the id of a session, message or request: not empty, not longer than max_id_size, and
+/// not "." or
 /// "..", which would make a path lead elsewhere. What a server tells of anything else is refused.
 [[nodiscard]] constexpr bool is_usable_id(std::string_view id) noexcept {
     return !id.empty() && id.size() <= max_id_size && id != "." && id != "..";
@@ -73,11 +74,11 @@ struct message_info {
     std::string session_id;
     std::string parent_id; ///< the user message that an assistant message answers
     bool assistant = false;
-    std::string mode;      ///< "compaction" for a summary that the server made for itself
+    std::string mode; ///< "compaction" for a summary that the server made for itself
     bool summary = false;
     std::int64_t created_ms = 0;
     std::optional<std::int64_t> completed_ms;
-    std::string finish;    ///< "stop", "length", "tool-calls", "error"; empty while open or when interrupted
+    std::string finish; ///< "stop", "length", "tool-calls", "error"; empty while open or when interrupted
     std::optional<api_error> error;
     token_usage tokens;
     double cost = 0;
@@ -95,13 +96,14 @@ struct part {
     std::string text; ///< of text and reasoning; "" while the part runs
     bool ended = false;     ///< time.end is set: `text` is final
     bool synthetic = false; ///< a text that the server itself put under a user message
-    bool automatic = false; ///< of a compaction: the server itself began it, and goes on with the turn afterwards
+    bool automatic =
+        false; ///< of a compaction: the server itself began it, and goes on with the turn afterwards
     // Of a tool part:
     std::string tool;
     std::string call_id;
-    std::string state;   ///< "pending", "running", "completed", "error"
+    std::string state; ///< "pending", "running", "completed", "error"
     std::string title;
-    std::string error;   ///< of state "error", untrusted
+    std::string error;         ///< of state "error", untrusted
     std::string child_session; ///< of a task tool: the session that it started
 
     friend bool operator==(const part&, const part&) = default;
@@ -117,7 +119,7 @@ struct permission_request {
     std::string session_id; ///< a child's own id where a child asks
     std::string permission; ///< "bash", "edit", ...
     std::vector<std::string> patterns;
-    std::string call_id;    ///< of the tool part that waits for it
+    std::string call_id; ///< of the tool part that waits for it
 
     friend bool operator==(const permission_request&, const permission_request&) = default;
 };
@@ -158,13 +160,14 @@ struct question_request {
 [[nodiscard]] result<message> parse_message(const boost::json::value& v, std::string_view path);
 [[nodiscard]] result<permission_request> parse_permission(const boost::json::value& v, std::string_view path);
 [[nodiscard]] result<question_request> parse_question(const boost::json::value& v, std::string_view path);
-/// Never fails: what cannot be read becomes name "UnknownError" with the raw text as its message. Takes all four
-/// shapes of error bodies ({name,data}, {_tag,...}, {error:{...}} and plain text).
+/// Never fails: what cannot be read becomes name "UnknownError" with the raw text as its message. Takes all
+/// four shapes of error bodies ({name,data}, {_tag,...}, {error:{...}} and plain text).
 [[nodiscard]] api_error parse_api_error(const boost::json::value& v);
 [[nodiscard]] api_error parse_error_body(std::string_view body);
 
-/// Parses JSON text with the library's limits (depth 512, 300,000 values, 50,000 members of one object) and mends lone
-/// surrogate escapes ("\ud800" becomes U+FFFD), which Boost.JSON would refuse. Errors: bad_json, body_too_large.
+/// Parses JSON text with the library's limits (depth 512, 300,000 values, 50,000 members of one object) and
+/// mends lone surrogate escapes ("\ud800" becomes U+FFFD), which Boost.JSON would refuse. Errors: bad_json,
+/// body_too_large.
 [[nodiscard]] result<boost::json::value> parse_json(std::string_view text);
 
 } // namespace holdfast::opencode
