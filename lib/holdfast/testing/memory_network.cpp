@@ -124,7 +124,8 @@ public:
             const auto now = world_->time.now();
             if (!line->segments.empty() && line->segments.front().arrives <= now)
                 co_return take(into);
-            line->ready.expires_at(line->segments.empty() ? time_point::max() : line->segments.front().arrives);
+            line->ready.expires_at(line->segments.empty() ? time_point::max()
+                                                          : line->segments.front().arrives);
             co_await line->ready.async_wait(as_result);
             co_await throw_if_cancelled();
         }

@@ -33,9 +33,9 @@ public:
     /// How an endpoint answers to a connect.
     enum class behaviour {
         accept,
-        refuse,      ///< the default where nobody listens
+        refuse, ///< the default where nobody listens
         unreachable,
-        hang,        ///< neither accepts nor refuses
+        hang, ///< neither accepts nor refuses
     };
 
     memory_network(virtual_clock& time, net::any_io_executor executor);
@@ -44,8 +44,8 @@ public:
     void listen(endpoint where, simulated_server& server);
     void stop_listening(const endpoint& where);
     void behave(endpoint where, behaviour how);
-    /// What befalls the endpoint from outside (a cable, a firewall): goes before whatever listens there, until it is
-    /// taken back by nullopt.
+    /// What befalls the endpoint from outside (a cable, a firewall): goes before whatever listens there,
+    /// until it is taken back by nullopt.
     void outage(endpoint where, std::optional<behaviour> how);
 
     /// How a connection is broken under way.

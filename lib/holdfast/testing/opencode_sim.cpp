@@ -24,10 +24,8 @@ bool befalls_a_stream(const fault& f) {
     case fault::kind::cut_answer:
     case fault::kind::bad_json:
     case fault::kind::odd_json:
-    case fault::kind::web_page:
-        return false;
-    default:
-        return true;
+    case fault::kind::web_page: return false;
+    default: return true;
     }
 }
 
@@ -573,15 +571,9 @@ private:
         connection& c = *find(id);
         const fault f = *std::exchange(c.trouble, std::nullopt);
         switch (f.what) {
-        case fault::kind::reset:
-            flush_then_reset(id);
-            break;
-        case fault::kind::stall:
-            c.stalled = true;
-            break;
-        case fault::kind::mute:
-            c.muted = true;
-            break;
+        case fault::kind::reset: flush_then_reset(id); break;
+        case fault::kind::stall: c.stalled = true; break;
+        case fault::kind::mute: c.muted = true; break;
         case fault::kind::garbage:
             send(id, "\r\n<<< this is no chunk >>>\r\n");
             close(id);
@@ -590,9 +582,7 @@ private:
             refuse_for(f.for_);
             close(id);
             break;
-        default:
-            close(id);
-            break;
+        default: close(id); break;
         }
     }
 
@@ -741,20 +731,13 @@ opencode_sim::counters opencode_sim::stats() const {
 
 const char* to_string(opencode_sim::outcome o) noexcept {
     switch (o) {
-    case opencode_sim::outcome::pending:
-        return "pending";
-    case opencode_sim::outcome::completed:
-        return "completed";
-    case opencode_sim::outcome::failed:
-        return "failed";
-    case opencode_sim::outcome::aborted:
-        return "aborted";
-    case opencode_sim::outcome::rejected:
-        return "rejected";
-    case opencode_sim::outcome::unanswered:
-        return "unanswered";
-    case opencode_sim::outcome::interrupted:
-        return "interrupted";
+    case opencode_sim::outcome::pending: return "pending";
+    case opencode_sim::outcome::completed: return "completed";
+    case opencode_sim::outcome::failed: return "failed";
+    case opencode_sim::outcome::aborted: return "aborted";
+    case opencode_sim::outcome::rejected: return "rejected";
+    case opencode_sim::outcome::unanswered: return "unanswered";
+    case opencode_sim::outcome::interrupted: return "interrupted";
     }
     return "";
 }

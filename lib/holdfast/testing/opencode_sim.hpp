@@ -39,8 +39,9 @@ struct fault {
         drop_answer, ///< a prompt is taken, but its connection is cut before the answer
         cut_answer,  ///< an answer in JSON, not of an event stream, is cut in the middle of its body
         bad_json,    ///< the body of such an answer is no JSON
-        odd_json,    ///< it is JSON of another shape: an array for an object or a value, an object for an array
-        web_page,    ///< a request that is no event stream gets 200 and a web page from a proxy, and is not handed on
+        odd_json, ///< it is JSON of another shape: an array for an object or a value, an object for an array
+        web_page, ///< a request that is no event stream gets 200 and a web page from a proxy, and is not
+                  ///< handed on
     };
     fault::kind what = kind::cut;
     std::uint64_t after = 0;
@@ -89,7 +90,8 @@ public:
         duration restart_down = milliseconds(500); ///< after a kill: connections are refused
         duration startup_hang = milliseconds(700); ///< then: accepted and never answered, the start-up trap
         duration heartbeat = seconds(10);
-        std::vector<std::string> unreadable; ///< directories where prompts are taken and dropped without a word
+        std::vector<std::string>
+            unreadable; ///< directories where prompts are taken and dropped without a word
         bool titles =
             true; ///< a session's first turn also renames it, as the real server's title request does
 

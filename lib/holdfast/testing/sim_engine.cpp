@@ -596,8 +596,9 @@ bool engine::command(session& s, const json::object& body, done when_over) {
         parts.insert(parts.end(), files->get_array().begin(), files->get_array().end());
     prompt_body["parts"] = std::move(parts);
     // An abort meanwhile does not keep it from prompting.
-    auto prompts = [this, &s, prompt_body = std::move(prompt_body), arguments = std::string(text_at(body, "arguments")),
-                    name = std::string(name), when_over = std::move(when_over)]() mutable {
+    auto prompts = [this, &s, prompt_body = std::move(prompt_body),
+                    arguments = std::string(text_at(body, "arguments")), name = std::string(name),
+                    when_over = std::move(when_over)]() mutable {
         if (s.deleted)
             return when_over();
         prompt(s, prompt_body, [this, &s, arguments, name, when_over = std::move(when_over)] {

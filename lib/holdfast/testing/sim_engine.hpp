@@ -132,7 +132,8 @@ public:
     void shell(session& s, std::string command, done when_over);
     /// The names of the server's commands, and what their templates make of a prompt.
     [[nodiscard]] static json::array commands();
-    /// Fills in the command's template, and prompts with it; `parts` are added. False: there is no such command.
+    /// Fills in the command's template, and prompts with it; `parts` are added. False: there is no such
+    /// command.
     bool command(session& s, const json::object& body, done when_over);
     /// For an idle or unknown session too. `when_settled` is called when the real server would answer.
     void abort(const std::string& id, const std::string& directory, done when_settled);

@@ -78,9 +78,7 @@ bool read_rest(shape form, std::string_view rest, fault& out) {
         if (take(rest, '*'))
             out.times = fault::always;
         break;
-    case shape::once_at:
-        out.after = *number;
-        break;
+    case shape::once_at: out.after = *number; break;
     case shape::pause:
         out.after = number.value_or(0);
         if (numbered && take(rest, ':')) {

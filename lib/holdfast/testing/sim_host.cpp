@@ -30,7 +30,8 @@ struct sim_host::waker {
 };
 
 sim_host::sim_host(world& where, endpoint at, opencode_sim::options options)
-    : world_(where), at_(std::move(at)), model_(std::move(options)), waker_(std::make_shared<waker>(where, *this)) {
+    : world_(where), at_(std::move(at)), model_(std::move(options)),
+      waker_(std::make_shared<waker>(where, *this)) {
     world_.net().listen(at_, *this);
 }
 

@@ -10,8 +10,8 @@
 
 namespace holdfast::testing {
 
-/// Lets `opencode_sim` be reached at an endpoint of a world. Control the model through model(), then call pump().
-/// Thread safety: as the world's. Must not outlive the world.
+/// Lets `opencode_sim` be reached at an endpoint of a world. Control the model through model(), then call
+/// pump(). Thread safety: as the world's. Must not outlive the world.
 class sim_host final : public simulated_server {
 public:
     sim_host(world& where, endpoint at, opencode_sim::options options = {});
@@ -20,8 +20,8 @@ public:
     [[nodiscard]] opencode_sim& model() noexcept { return model_; }
     [[nodiscard]] const endpoint& at() const noexcept { return at_; }
 
-    /// Hands on what the model has to say, and sees to its next wake-up. To be called after the model was told
-    /// something through model().
+    /// Hands on what the model has to say, and sees to its next wake-up. To be called after the model was
+    /// told something through model().
     void pump();
 
     /// Listens at another endpoint from now on: the process moved.

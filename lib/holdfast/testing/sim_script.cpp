@@ -19,15 +19,31 @@ struct tag {
 };
 
 constexpr tag tags[] = {
-    {"plain", kind::plain, 0},       {"slow", kind::slow, 20},        {"reason", kind::reason, 0},
-    {"tool", kind::read, 0},         {"ask", kind::ask, 0},           {"sleep", kind::sleep, 0},
-    {"question", kind::question, 0}, {"write", kind::write, 0},       {"todo", kind::todo, 0},
-    {"task", kind::task, 0},         {"big", kind::big, 1'000'000},   {"silent", kind::silent, 60'000},
-    {"early", kind::early, 0},       {"length", kind::length, 0},     {"nofinish", kind::no_finish, 0},
+    {"plain", kind::plain, 0},
+    {"slow", kind::slow, 20},
+    {"reason", kind::reason, 0},
+    {"tool", kind::read, 0},
+    {"ask", kind::ask, 0},
+    {"sleep", kind::sleep, 0},
+    {"question", kind::question, 0},
+    {"write", kind::write, 0},
+    {"todo", kind::todo, 0},
+    {"task", kind::task, 0},
+    {"big", kind::big, 1'000'000},
+    {"silent", kind::silent, 60'000},
+    {"early", kind::early, 0},
+    {"length", kind::length, 0},
+    {"nofinish", kind::no_finish, 0},
     {"error", kind::error, 400},
-    {"e500", kind::e500, 0},         {"e500once", kind::e500once, 0}, {"retry", kind::e500once, 0},
-    {"throttle", kind::throttle, 2}, {"cutonce", kind::cutonce, 0},   {"errchunk", kind::errchunk, 0},
-    {"garbage", kind::garbage, 0},   {"overflow", kind::overflow, 0}, {"overflow-ok", kind::overflow_ok, 0},
+    {"e500", kind::e500, 0},
+    {"e500once", kind::e500once, 0},
+    {"retry", kind::e500once, 0},
+    {"throttle", kind::throttle, 2},
+    {"cutonce", kind::cutonce, 0},
+    {"errchunk", kind::errchunk, 0},
+    {"garbage", kind::garbage, 0},
+    {"overflow", kind::overflow, 0},
+    {"overflow-ok", kind::overflow_ok, 0},
 };
 
 std::string_view take_while(std::string_view& text, std::string_view allowed) {
@@ -76,7 +92,8 @@ std::string_view script_help() {
            "  #silent[:MS]  no byte from the model for MS ms (60000), then #plain\n"
            "  #early        the message says finished before its first part\n"
            "  #length       stopped by the output limit\n"
-           "  #nofinish[:N] N steps for whose end the model gives no reason (without N: for ever), then an end\n"
+           "  #nofinish[:N] N steps for whose end the model gives no reason (without N: for ever), then an "
+           "end\n"
            "  #error[:CODE] the model answers CODE (400), which ends the turn\n"
            "  #e500         the model answers 500 until the five retries are used up (about 68 s)\n"
            "  #e500once  #retry  500 once, then an answer\n"

@@ -133,8 +133,8 @@ story engine::loop(session& s, duration delay) {
     end_run(s);
 }
 
-/// The last user message has its answer: one that says why it finished, and not to call tools. A model that gives no
-/// reason is asked again and again.
+/// The last user message has its answer: one that says why it finished, and not to call tools. A model that
+/// gives no reason is asked again and again.
 bool engine::answered(session& s) {
     for (auto m = s.messages.rbegin(); m != s.messages.rend() && !(*m)->user; ++m) {
         const auto* finish = (*m)->info.if_contains("finish");
@@ -253,12 +253,8 @@ void engine::plan_summary(session& s, duration delay) {
 story engine::play(session& s, script what) {
     switch (what.what) {
     case kind::plain:
-    case kind::early:
-        co_await say(s, "Hello from the simulated model.");
-        break;
-    case kind::slow:
-        co_await say(s, numbered_words(what.number));
-        break;
+    case kind::early: co_await say(s, "Hello from the simulated model."); break;
+    case kind::slow: co_await say(s, numbered_words(what.number)); break;
     case kind::silent:
         co_await pause(line_, milliseconds(what.number));
         co_await say(s, "Hello from the simulated model.");
@@ -282,7 +278,8 @@ story engine::play(session& s, script what) {
         });
         step_start(s);
         co_await stream(s, "Once more. ");
-        finish_step(s, what.number != 0 && static_cast<std::uint64_t>(before) + 1 >= what.number ? "stop" : "unknown");
+        finish_step(s, what.number != 0 && static_cast<std::uint64_t>(before) + 1 >= what.number ? "stop"
+                                                                                                 : "unknown");
         break;
     }
     case kind::reason:
@@ -296,32 +293,18 @@ story engine::play(session& s, script what) {
         co_await stream(s, "Answer is 42.");
         finish_step(s, "stop");
         break;
-    case kind::read:
-        co_await read_tool(s);
-        break;
-    case kind::write:
-        co_await write_tool(s);
-        break;
-    case kind::todo:
-        co_await todo_tool(s);
-        break;
-    case kind::ask:
-        co_await bash_tool(s, "echo hi", "hi\n", what.number);
-        break;
-    case kind::sleep:
-        co_await bash_tool(s, "sleep", "", what.number);
-        break;
-    case kind::question:
-        co_await question_tool(s);
-        break;
+    case kind::read: co_await read_tool(s); break;
+    case kind::write: co_await write_tool(s); break;
+    case kind::todo: co_await todo_tool(s); break;
+    case kind::ask: co_await bash_tool(s, "echo hi", "hi\n", what.number); break;
+    case kind::sleep: co_await bash_tool(s, "sleep", "", what.number); break;
+    case kind::question: co_await question_tool(s); break;
     case kind::task:
         if (what.argument.empty())
             what.argument = "plain";
         co_await task_tool(s, what.argument);
         break;
-    case kind::error:
-        fail_step(s, api_error("simulated failure of the model", what.number));
-        break;
+    case kind::error: fail_step(s, api_error("simulated failure of the model", what.number)); break;
     case kind::e500: {
         auto error = api_error("simulated model: boom", 500);
         co_await retry_until_it_fails(s, std::move(error), "simulated model: boom", false);
@@ -358,35 +341,19 @@ story engine::play(session& s, script what) {
         fail_step(s, error_object("UnknownError", "JSON parsing failed: Text: {not json."));
         break;
     case kind::overflow:
-    case kind::overflow_ok:
-        overflow_step(s);
-        break;
+    case kind::overflow_ok: overflow_step(s); break;
     }
 }
 
 story engine::play_after_tool(session& s, script what) {
     switch (what.what) {
-    case kind::ask:
-        co_await say(s, "Tool said hi.");
-        break;
-    case kind::sleep:
-        co_await say(s, "Tool said nothing.");
-        break;
-    case kind::question:
-        co_await say(s, "Got the answer.");
-        break;
-    case kind::write:
-        co_await say(s, "I wrote it.");
-        break;
-    case kind::todo:
-        co_await say(s, "Todo made.");
-        break;
-    case kind::task:
-        co_await say(s, "Subagent finished.");
-        break;
-    default:
-        co_await say(s, "I read it.");
-        break;
+    case kind::ask: co_await say(s, "Tool said hi."); break;
+    case kind::sleep: co_await say(s, "Tool said nothing."); break;
+    case kind::question: co_await say(s, "Got the answer."); break;
+    case kind::write: co_await say(s, "I wrote it."); break;
+    case kind::todo: co_await say(s, "Todo made."); break;
+    case kind::task: co_await say(s, "Subagent finished."); break;
+    default: co_await say(s, "I read it."); break;
     }
 }
 

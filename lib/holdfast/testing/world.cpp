@@ -10,13 +10,14 @@ world::parts::parts(net::io_context& io)
 
 world::world(std::uint64_t seed, shared_limits limits)
     : parts_(io_), clock_(parts_.clock.get()), network_(parts_.network.get()),
-      runtime_(io_.get_executor(), std::move(parts_.clock), std::move(parts_.network), seed,
-               [this](const log_record& record) {
-                   logs_.push_back(record);
-                   if (log_)
-                       log_(record);
-               },
-               limits) {}
+      runtime_(
+          io_.get_executor(), std::move(parts_.clock), std::move(parts_.network), seed,
+          [this](const log_record& record) {
+              logs_.push_back(record);
+              if (log_)
+                  log_(record);
+          },
+          limits) {}
 
 world::~world() = default;
 

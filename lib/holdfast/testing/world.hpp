@@ -1,5 +1,5 @@
-// A whole simulated world in one object: an executor, virtual time, an in-memory network, a seed and a log that
-// remembers.
+// A whole simulated world in one object: an executor, virtual time, an in-memory network, a seed and a log
+// that remembers.
 #pragma once
 
 #include <holdfast/runtime/runtime.hpp>
@@ -47,8 +47,8 @@ public:
     /// Called with each record of the log, when it is written.
     void on_log(log_sink told) { log_ = std::move(told); }
 
-    /// Runs what is ready, and lets time pass, until `done` holds. Throws `stuck` when it never will, also when
-    /// `limit` of virtual time has passed.
+    /// Runs what is ready, and lets time pass, until `done` holds. Throws `stuck` when it never will, also
+    /// when `limit` of virtual time has passed.
     void run_until(const std::function<bool()>& done, duration limit = std::chrono::hours(48));
 
     /// Runs what is ready and lets `d` pass.
