@@ -13,7 +13,8 @@ namespace holdfast {
 /// that is.
 struct endpoint {
     endpoint() = default;
-    endpoint(std::string s, std::string h, std::uint16_t p) : scheme(std::move(s)), host(std::move(h)), port(p) {}
+    endpoint(std::string s, std::string h, std::uint16_t p)
+        : scheme(std::move(s)), host(std::move(h)), port(p) {}
 
     std::string scheme; ///< "http" or "https"
     std::string host;

@@ -22,10 +22,8 @@ bool is_transient(errc e) {
     case errc::stalled:
     case errc::no_greeting:
     case errc::malformed:
-    case errc::another_server:
-        return true;
-    default:
-        return false;
+    case errc::another_server: return true;
+    default: return false;
     }
 }
 
@@ -85,8 +83,9 @@ public:
     const char* name() const noexcept override { return "holdfast.condition"; }
 
     std::string message(int value) const override {
-        return static_cast<condition>(value) == condition::transient ? "transient: try again later"
-                                                                     : "permanent: trying again will not help";
+        return static_cast<condition>(value) == condition::transient
+                   ? "transient: try again later"
+                   : "permanent: trying again will not help";
     }
 
     bool equivalent(const error_code& code, int value) const noexcept override {

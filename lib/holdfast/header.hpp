@@ -6,8 +6,8 @@
 
 namespace holdfast {
 
-/// Constructors, here and in other structs of the public headers, keep them from being aggregates: g++ 12 destroys the
-/// temporaries of an aggregate twice where its initializer has a co_await.
+/// Constructors, here and in other structs of the public headers, keep them from being aggregates: g++ 12
+/// destroys the temporaries of an aggregate twice where its initializer has a co_await.
 struct header {
     header() = default;
     header(std::string n, std::string v) : name(std::move(n)), value(std::move(v)) {}

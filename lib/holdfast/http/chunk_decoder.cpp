@@ -39,14 +39,9 @@ chunk_decoder::step chunk_decoder::take_line(std::string_view& bytes) {
     auto line = std::string_view(whole);
     line.remove_suffix(line.ends_with("\r\n") ? 2 : 1);
     switch (expected_) {
-    case expected::size:
-        return on_size(line);
-    case expected::line_end:
-        expected_ = expected::size;
-        return step::framing;
-    default:
-        trailers_size_ += whole.size();
-        return on_trailer(line);
+    case expected::size: return on_size(line);
+    case expected::line_end: expected_ = expected::size; return step::framing;
+    default: trailers_size_ += whole.size(); return on_trailer(line);
     }
 }
 

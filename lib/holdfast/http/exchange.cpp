@@ -27,8 +27,8 @@ time_point deadline_after(time_point from, duration limit) {
 struct body_stream::impl : std::enable_shared_from_this<impl> {
     impl(const runtime& w, std::unique_ptr<connection> c, response_limits bounds, bool head_request,
          std::size_t at_a_time = read_size)
-        : world(w), wire(std::move(c)), parser(bounds, head_request), watchdog(world.clock(), world.executor()),
-          buffer(at_a_time) {}
+        : world(w), wire(std::move(c)), parser(bounds, head_request),
+          watchdog(world.clock(), world.executor()), buffer(at_a_time) {}
 
     runtime world;
     detail::one_at_a_time readers;
@@ -198,10 +198,11 @@ net::awaitable<failure> refusal(runtime& world, body_stream answer, url proxy, s
     const auto& head = answer.head();
     const auto retry_after = retry_wait(head.headers, world.wall_now());
     auto why = retry::make_status_failure(head.status, std::move(body), retry_after, head.headers);
-    why.message =
-        "the proxy " + to_string(proxy.where) + " answered " + asked + " with status " + std::to_string(head.status);
+    why.message = "the proxy " + to_string(proxy.where) + " answered " + asked + " with status " +
+                  std::to_string(head.status);
     if (head.status == proxy_authentication_required)
-        why.message += proxy.has_userinfo ? ": it wants another user and password" : ": it wants a user and a password";
+        why.message +=
+            proxy.has_userinfo ? ": it wants another user and password" : ": it wants a user and a password";
     why.connected = false;
     co_return why;
 }
@@ -228,7 +229,8 @@ net::awaitable<made_connection> open_tunnel(runtime& world, std::unique_ptr<conn
 }
 
 // Connects to the origin, or to who stands for it; all of it must be done by `until`.
-net::awaitable<made_connection> reach(runtime& world, endpoint origin, std::optional<url> proxy, time_point until) {
+net::awaitable<made_connection> reach(runtime& world, endpoint origin, std::optional<url> proxy,
+                                      time_point until) {
     if (!proxy)
         co_return co_await connect(world, std::move(origin), until);
     auto wire = co_await connect(world, proxy->where, until);
@@ -305,13 +307,15 @@ result<void> see_to_trust(transport& how, const endpoint& origin) {
 
 net::awaitable<result<body_stream>> open(runtime world, url where, request what, transport how,
                                          response_limits bounds) {
-    return open_until(std::move(world), std::move(where), std::move(what), std::move(how), bounds, time_point::max());
+    return open_until(std::move(world), std::move(where), std::move(what), std::move(how), bounds,
+                      time_point::max());
 }
 
 net::awaitable<result<response>> fetch(runtime world, url where, request what, transport how,
                                        response_limits bounds) {
     const auto until = deadline_after(world.now(), how.deadlines.exchange);
-    auto opened = co_await open_until(world, std::move(where), std::move(what), std::move(how), bounds, until);
+    auto opened =
+        co_await open_until(world, std::move(where), std::move(what), std::move(how), bounds, until);
     if (!opened)
         co_return opened.error();
     response whole;

@@ -24,9 +24,9 @@ inline constexpr duration default_header_deadline = seconds(10);
 struct deadlines {
     /// From the start to an established connection: the look-up, all addresses, a proxy and its tunnel.
     duration connect = seconds(10);
-    duration tls = seconds(10);      ///< of https://, from there to established TLS
-    /// From there to the whole response head. Not set: default_header_deadline; of an event stream without a greeting
-    /// its stall timeout, see stream::source_config.
+    duration tls = seconds(10); ///< of https://, from there to established TLS
+    /// From there to the whole response head. Not set: default_header_deadline; of an event stream without a
+    /// greeting its stall timeout, see stream::source_config.
     std::optional<duration> header;
     duration exchange = seconds(30); ///< of fetch() as a whole
 };
@@ -52,12 +52,12 @@ struct response {
     std::string body;
 };
 
-/// A response whose head has come; the body is read piece by piece, as it was sent: nothing is decompressed (see
-/// refuse_compressed()). However slowly or endlessly a server sends, a step takes no longer than its deadline, and no
-/// more is kept of it than its limits and 16 KiB.
+/// A response whose head has come; the body is read piece by piece, as it was sent: nothing is decompressed
+/// (see refuse_compressed()). However slowly or endlessly a server sends, a step takes no longer than its
+/// deadline, and no more is kept of it than its limits and 16 KiB.
 ///
-/// Default constructed or moved from, it may only be assigned to, closed and destroyed. Destruction closes the
-/// connection. Thread safety: confined to its runtime's executor.
+/// Default constructed or moved from, it may only be assigned to, closed and destroyed. Destruction closes
+/// the connection. Thread safety: confined to its runtime's executor.
 class body_stream {
 public:
     body_stream() = default;
@@ -67,13 +67,14 @@ public:
 
     [[nodiscard]] const response_head& head() const noexcept;
 
-    /// Waits for more of the body, at the longest until `deadline`, which chunk extensions and trailers do not put
-    /// off. The pieces are views that hold until the next read() or destruction. No pieces: the body has ended as it
-    /// should, now and at every further read(). One read at a time: another one throws std::logic_error.
-    /// Errors: stalled (nothing came by `deadline`), cut (the connection ended in the middle; over TLS also an end
-    /// without close_notify that only the connection's end could tell), malformed, body_too_large, header_too_large
-    /// (trailers, or one chunk's extensions), closed. After an error only close() is useful.
-    /// Cancellation (terminal): operation_aborted; nothing is lost, read() may be called again.
+    /// Waits for more of the body, at the longest until `deadline`, which chunk extensions and trailers do
+    /// not put off. The pieces are views that hold until the next read() or destruction. No pieces: the body
+    /// has ended as it should, now and at every further read(). One read at a time: another one throws
+    /// std::logic_error. Errors: stalled (nothing came by `deadline`), cut (the connection ended in the
+    /// middle; over TLS also an end without close_notify that only the connection's end could tell),
+    /// malformed, body_too_large, header_too_large (trailers, or one chunk's extensions), closed. After an
+    /// error only close() is useful. Cancellation (terminal): operation_aborted; nothing is lost, read() may
+    /// be called again.
     [[nodiscard]] net::awaitable<result<std::span<const std::string_view>>> read(time_point deadline);
 
     /// Closes at once; a pending read ends with errc::closed. Idempotent.
@@ -86,23 +87,23 @@ private:
     std::shared_ptr<impl> impl_;
 };
 
-/// Connects to `where`, or to the proxy that `how.proxies` gives for it, sends `what`, and waits for the response
-/// head, whatever its status; interim responses (1xx) are passed over. Without `how.tls`, https:// has a context
-/// with the system's trust made for this exchange, some 20 ms of work.
+/// Connects to `where`, or to the proxy that `how.proxies` gives for it, sends `what`, and waits for the
+/// response head, whatever its status; interim responses (1xx) are passed over. Without `how.tls`, https://
+/// has a context with the system's trust made for this exchange, some 20 ms of work.
 ///
-/// Errors: those of connecting (class refused, unreachable, dns, tls, timeout, local), header_timeout, cut (the
-/// connection ended before the head was whole), malformed, header_too_large, invalid_request. What fails
-/// at a proxy names it in words, never its credentials, and two failures are a proxy's own: its answer to CONNECT when
-/// that is no 2xx, and a 407 to any request (http_status or throttled with its status, headers and body, as
-/// make_status_failure() judges them: 407 is final, 502 503 504 are transient). `failure::connected` is false for what
-/// fails before the origin can have heard the request.
-/// Cancellation (terminal): at once, operation_aborted; the connection is closed.
+/// Errors: those of connecting (class refused, unreachable, dns, tls, timeout, local), header_timeout, cut
+/// (the connection ended before the head was whole), malformed, header_too_large, invalid_request. What fails
+/// at a proxy names it in words, never its credentials, and two failures are a proxy's own: its answer to
+/// CONNECT when that is no 2xx, and a 407 to any request (http_status or throttled with its status, headers
+/// and body, as make_status_failure() judges them: 407 is final, 502 503 504 are transient).
+/// `failure::connected` is false for what fails before the origin can have heard the request. Cancellation
+/// (terminal): at once, operation_aborted; the connection is closed.
 [[nodiscard]] net::awaitable<result<body_stream>> open(runtime world, url where, request what, transport how,
                                                        response_limits bounds);
 
 /// The same, which must be done by `until` as a whole.
-[[nodiscard]] net::awaitable<result<body_stream>> open_until(runtime world, url where, request what, transport how,
-                                                             response_limits bounds, time_point until);
+[[nodiscard]] net::awaitable<result<body_stream>>
+open_until(runtime world, url where, request what, transport how, response_limits bounds, time_point until);
 
 /// A whole exchange. Errors: those of open(), exchange_timeout, body_too_large. Any status is a success here.
 /// `bounds.body` bounds the body. Cancellation (terminal): at once, operation_aborted.

@@ -157,7 +157,9 @@ std::optional<duration> parse_count(std::string_view text) {
     const auto point = std::min(text.find('.'), text.size());
     const auto whole = text.substr(0, point);
     const auto fraction = text.substr(std::min(point + 1, text.size()));
-    const auto are_digits = [](std::string_view part) { return std::all_of(part.begin(), part.end(), is_digit); };
+    const auto are_digits = [](std::string_view part) {
+        return std::all_of(part.begin(), part.end(), is_digit);
+    };
     if (whole.size() + fraction.size() == 0 || !are_digits(whole) || !are_digits(fraction))
         return std::nullopt;
     const bool more = fraction.find_first_not_of('0') != std::string_view::npos;
@@ -175,7 +177,9 @@ std::string_view first_element(std::string_view list, names known, bool wanted) 
     while (!list.empty()) {
         const auto comma = std::min(list.find(','), list.size());
         const auto element = trim(list.substr(0, comma));
-        const auto is_it = [&](std::string_view each) { return iequals(element, each); };
+        const auto is_it = [&](std::string_view each) {
+            return iequals(element, each);
+        };
         if (!element.empty() && std::any_of(known.begin(), known.end(), is_it) == wanted)
             return element;
         list.remove_prefix(std::min(comma + 1, list.size()));

@@ -27,17 +27,20 @@ namespace holdfast::http {
 /// names the field and the coding, escaped.
 [[nodiscard]] std::optional<failure> refuse_compressed(const std::vector<header>& response_fields);
 
-/// How long Retry-After asks to wait: seconds, or an HTTP date in any of its three forms (RFC 9110, section 5.6.7)
-/// compared with `now`. Servers also send fractions ("2.6", ".5"), which are rounded up to whole seconds. A date in
-/// the past is 0; what does not fit is duration::max(). Nothing for anything else: such a field is to be ignored.
+/// How long Retry-After asks to wait: seconds, or an HTTP date in any of its three forms (RFC 9110,
+/// section 5.6.7) compared with `now`. Servers also send fractions ("2.6", ".5"), which are rounded up to
+/// whole seconds. A date in the past is 0; what does not fit is duration::max(). Nothing for anything else:
+/// such a field is to be ignored.
 [[nodiscard]] std::optional<duration> parse_retry_after(std::string_view value, wall_time now) noexcept;
 
-/// How long the fields of a response ask to wait: retry-after-ms or x-ms-retry-after-ms (milliseconds, fractions
-/// rounded up), which are more exact, else Retry-After. A field without a meaning is ignored. Nothing: none asks.
-[[nodiscard]] std::optional<duration> retry_wait(const std::vector<header>& response_fields, wall_time now) noexcept;
+/// How long the fields of a response ask to wait: retry-after-ms or x-ms-retry-after-ms (milliseconds,
+/// fractions rounded up), which are more exact, else Retry-After. A field without a meaning is ignored.
+/// Nothing: none asks.
+[[nodiscard]] std::optional<duration> retry_wait(const std::vector<header>& response_fields,
+                                                 wall_time now) noexcept;
 
-/// A `Date` or another HTTP date in any of its three forms; `now` tells the century of the one with a two-digit year.
-/// Nothing for anything else.
+/// A `Date` or another HTTP date in any of its three forms; `now` tells the century of the one with a
+/// two-digit year. Nothing for anything else.
 [[nodiscard]] std::optional<wall_time> parse_date(std::string_view value, wall_time now) noexcept;
 
 } // namespace holdfast::http

@@ -164,7 +164,9 @@ std::vector<std::string> words_of(std::string_view list) {
 
 std::optional<url> proxy_rules::proxy_for(const endpoint& origin) const {
     const auto& proxy = origin.scheme == "https" ? for_https : for_http;
-    const auto is_exempt = [&](const std::string& rule) { return covers(rule, origin); };
+    const auto is_exempt = [&](const std::string& rule) {
+        return covers(rule, origin);
+    };
     if (!proxy || std::any_of(bypass.begin(), bypass.end(), is_exempt))
         return std::nullopt;
     return proxy;
@@ -177,7 +179,8 @@ result<url> parse_proxy(std::string_view text) {
     if (!proxy)
         return proxy.error();
     if (proxy->where.scheme != "http")
-        return make_failure(errc::unsupported_scheme, proxy->redacted() + ": a proxy is spoken to by http:// alone");
+        return make_failure(errc::unsupported_scheme,
+                            proxy->redacted() + ": a proxy is spoken to by http:// alone");
     if (!names_port(whole))
         proxy->where.port = default_proxy_port;
     proxy->target = "/";

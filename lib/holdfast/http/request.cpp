@@ -129,7 +129,8 @@ result<std::string> serialize(const request& what, const url& where) {
 }
 
 result<std::string> serialize_for_proxy(const request& what, const url& where, const url& proxy) {
-    return serialize_over({where.where.scheme + "://" + where.host_header(), credentials_for(proxy)}, what, where);
+    return serialize_over({where.where.scheme + "://" + where.host_header(), credentials_for(proxy)}, what,
+                          where);
 }
 
 std::string serialize_connect(const endpoint& origin, const url& proxy) {

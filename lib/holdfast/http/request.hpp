@@ -47,10 +47,11 @@ struct request {
 
 /// The same request for `proxy`, which passes it on to `where`: the target in absolute form, and the proxy's
 /// credentials as Proxy-Authorization (Basic). Errors: as above.
-[[nodiscard]] result<std::string> serialize_for_proxy(const request& what, const url& where, const url& proxy);
+[[nodiscard]] result<std::string> serialize_for_proxy(const request& what, const url& where,
+                                                      const url& proxy);
 
-/// What asks `proxy` for a tunnel to `origin` (RFC 9110, section 9.3.6): the origin's name and port, the proxy's
-/// credentials, and nothing else.
+/// What asks `proxy` for a tunnel to `origin` (RFC 9110, section 9.3.6): the origin's name and port, the
+/// proxy's credentials, and nothing else.
 [[nodiscard]] std::string serialize_connect(const endpoint& origin, const url& proxy);
 
 /// The value of an Authorization field, "Basic ..." (RFC 7617). `user` must not have a colon.

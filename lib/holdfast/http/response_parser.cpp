@@ -52,8 +52,7 @@ struct response_parser::impl {
 
     error_code take_some(std::string_view& bytes, std::vector<std::string_view>& body) {
         switch (now) {
-        case state::chunked:
-            return take_chunk(bytes, body);
+        case state::chunked: return take_chunk(bytes, body);
         case state::length: {
             const auto piece =
                 bytes.substr(0, static_cast<std::size_t>(std::min<std::uint64_t>(left, bytes.size())));
@@ -63,10 +62,8 @@ struct response_parser::impl {
                 now = state::complete;
             return take_payload(piece, body);
         }
-        case state::up_to_the_end:
-            return take_payload(std::exchange(bytes, {}), body);
-        default:
-            return take_head_line(bytes);
+        case state::up_to_the_end: return take_payload(std::exchange(bytes, {}), body);
+        default: return take_head_line(bytes);
         }
     }
 
@@ -80,17 +77,11 @@ struct response_parser::impl {
 
     error_code take_chunk(std::string_view& bytes, std::vector<std::string_view>& body) {
         switch (chunks.next(bytes)) {
-        case chunk_decoder::step::framing:
-            return {};
-        case chunk_decoder::step::payload:
-            return take_payload(chunks.piece(), body);
-        case chunk_decoder::step::done:
-            now = state::complete;
-            return {};
-        case chunk_decoder::step::large:
-            return errc::header_too_large;
-        case chunk_decoder::step::broken:
-            break;
+        case chunk_decoder::step::framing: return {};
+        case chunk_decoder::step::payload: return take_payload(chunks.piece(), body);
+        case chunk_decoder::step::done: now = state::complete; return {};
+        case chunk_decoder::step::large: return errc::header_too_large;
+        case chunk_decoder::step::broken: break;
         }
         return broken(chunks.complaint());
     }

@@ -28,14 +28,15 @@ struct response_head {
 
 /// Bounds on a response. 0 is no limit (but one field of a head never exceeds 64 KiB).
 struct response_limits {
-    /// Bytes of the head (interim ones before it included), of the trailers, and of one chunk's extensions, each.
+    /// Bytes of the head (interim ones before it included), of the trailers, and of one chunk's extensions,
+    /// each.
     std::size_t header = 16u << 10;
     std::size_t body = 128u << 20; ///< bytes of the body; an event stream has none
 };
 
-/// Parses one response, given piece by piece. Interim responses (1xx but 101) before it are passed over; of all
-/// else nothing is kept but the head and, at most `response_limits::header` bytes long, what is not yet whole.
-/// Thread safety: distinct objects safe, shared objects unsafe.
+/// Parses one response, given piece by piece. Interim responses (1xx but 101) before it are passed over; of
+/// all else nothing is kept but the head and, at most `response_limits::header` bytes long, what is not yet
+/// whole. Thread safety: distinct objects safe, shared objects unsafe.
 class response_parser {
 public:
     /// `head_request`: the answer to HEAD has no body, whatever its head says.

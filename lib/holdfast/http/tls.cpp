@@ -58,8 +58,8 @@ public:
     }
 
 private:
-    // RFC 6125: the name that was asked for, not one that was looked up. An address is no name, and is not sent as one.
-    // A dot at the end is DNS's, not the name's (RFC 6066, section 3).
+    // RFC 6125: the name that was asked for, not one that was looked up. An address is no name, and is not
+    // sent as one. A dot at the end is DNS's, not the name's (RFC 6066, section 3).
     static bool names(SSL* session, std::string host) {
         X509_VERIFY_PARAM* const expected = SSL_get0_param(session);
         if (host.ends_with('.'))
@@ -77,7 +77,8 @@ private:
 namespace {
 
 result<void> set_trust(SSL_CTX* context, const tls_options& options) {
-    SSL_CTX_set_verify(context, options.dangerously_accept_any_certificate ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, nullptr);
+    SSL_CTX_set_verify(
+        context, options.dangerously_accept_any_certificate ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, nullptr);
     if (options.ca_file.empty()) {
         if (SSL_CTX_set_default_verify_paths(context) != 1)
             return unusable("the system's certificates:", "");
@@ -145,7 +146,8 @@ public:
                 co_return std::size_t(0);
             // TLS 1.3 tells only after the handshake that it does not like our certificate.
             if (why != SSL_ERROR_WANT_READ)
-                co_return retry::make_failure(established_ ? errc::cut : errc::tls_failed, what_openssl_says(), true);
+                co_return retry::make_failure(established_ ? errc::cut : errc::tls_failed,
+                                              what_openssl_says(), true);
             const auto more = co_await read_wire("without TLS's close_notify");
             if (!more)
                 co_return more.error();
@@ -166,7 +168,8 @@ public:
 private:
     failure handshake_failure() {
         const long verified = SSL_get_verify_result(session_.get());
-        const bool untrusted = verified != X509_V_OK && (SSL_get_verify_mode(session_.get()) & SSL_VERIFY_PEER);
+        const bool untrusted =
+            verified != X509_V_OK && (SSL_get_verify_mode(session_.get()) & SSL_VERIFY_PEER);
         auto said = what_openssl_says();
         if (untrusted)
             said = X509_verify_cert_error_string(verified);
@@ -199,7 +202,7 @@ private:
     ssl session_;
     BIO* arrived_; // owned by the session
     BIO* leaving_;
-    bool established_ = false; ///< the server has sent data
+    bool established_ = false;                 ///< the server has sent data
     std::array<char, 16 * 1024 + 512> buffer_; // a whole record
 };
 
@@ -211,7 +214,8 @@ result<std::shared_ptr<const tls_context>> make_tls_context(const tls_options& o
     if (!context)
         return retry::make_failure(errc::tls_failed, what_openssl_says());
     SSL_CTX_set_min_proto_version(context.get(), TLS1_2_VERSION);
-    // Without it nothing that is read asks for anything to be sent at once (RFC 8446 4.6.3: new keys can wait).
+    // Without it nothing that is read asks for anything to be sent at once (RFC 8446 4.6.3: new keys can
+    // wait).
     SSL_CTX_set_options(context.get(), SSL_OP_NO_RENEGOTIATION);
     SSL_CTX_set_mode(context.get(), SSL_MODE_RELEASE_BUFFERS);
     static constexpr unsigned char http_1_1[] = "\x08http/1.1";
@@ -227,7 +231,8 @@ net::awaitable<result<std::unique_ptr<connection>>>
 start_tls(std::unique_ptr<connection> wire, std::shared_ptr<const tls_context> context, std::string host) {
     auto session = context->new_session(host);
     if (!session)
-        co_return retry::make_failure(errc::tls_failed, "no session for " + host + ": " + what_openssl_says());
+        co_return retry::make_failure(errc::tls_failed,
+                                      "no session for " + host + ": " + what_openssl_says());
     auto made = std::make_unique<tls_connection>(std::move(wire), std::move(context), std::move(session));
     const auto shaken = co_await made->shake_hands();
     if (!shaken)

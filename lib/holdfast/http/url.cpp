@@ -84,18 +84,15 @@ std::optional<std::uint16_t> port_of(const boost::urls::url_view& parts, std::st
 /// The host in the form of `endpoint`, or empty when it is none that can be connected to.
 std::string host_of(const boost::urls::url_view& parts) {
     switch (parts.host_type()) {
-    case boost::urls::host_type::ipv6:
-        return parts.host_ipv6_address().to_string();
-    case boost::urls::host_type::ipv4:
-        return parts.host_ipv4_address().to_string();
+    case boost::urls::host_type::ipv6: return parts.host_ipv6_address().to_string();
+    case boost::urls::host_type::ipv4: return parts.host_ipv4_address().to_string();
     case boost::urls::host_type::name: {
         const std::string_view name = parts.encoded_host();
         if (name.size() <= longest_host && std::all_of(name.begin(), name.end(), is_host_char))
             return to_lower(name);
         return {};
     }
-    default:
-        return {};
+    default: return {};
     }
 }
 

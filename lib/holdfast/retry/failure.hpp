@@ -64,7 +64,8 @@ struct failure {
     friend bool operator==(const failure&, const failure&) = default;
 };
 
-/// boost::system::result, but a compiler warns where one is ignored (clang also behind a co_await, g++ 12 not there).
+/// boost::system::result, but a compiler warns where one is ignored (clang also behind a co_await, g++ 12 not
+/// there).
 template <class T>
 class [[nodiscard]] result : public boost::system::result<T, failure> {
 public:
@@ -95,14 +96,14 @@ public:
 [[nodiscard]] bool is_final(const failure& f) noexcept;
 
 /// True for failures of the endpoint, which every stream and call to it would meet: refused, unreachable,
-/// dns, tls, connect timeout, header timeout where the answer was due, 502 503 504. Others stay with the stream that
-/// met them.
+/// dns, tls, connect timeout, header timeout where the answer was due, 502 503 504. Others stay with the
+/// stream that met them.
 [[nodiscard]] bool blames_endpoint(const failure& f) noexcept;
 
 /// True for failures that only a working endpoint can cause, as it answered: other statuses, a wrong type, an
 /// early end, a missing greeting, a stall of an open stream, an answer that is malformed or over a limit.
-/// Neither this nor blames_endpoint(): a cut, an exchange timeout before any status, a header timeout where no answer
-/// was due, and local failures; they tell nothing about the endpoint.
+/// Neither this nor blames_endpoint(): a cut, an exchange timeout before any status, a header timeout where
+/// no answer was due, and local failures; they tell nothing about the endpoint.
 [[nodiscard]] bool shows_endpoint_alive(const failure& f) noexcept;
 
 } // namespace holdfast::retry

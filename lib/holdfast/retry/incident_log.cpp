@@ -749,7 +749,8 @@ incident_log::lines incident_log::trouble(const log_record& record, time_point n
 
 incident_log::lines incident_log::success(const log_record& record, time_point now) {
     lines out;
-    const bool reached = !record.endpoint.empty() && core_->set_well(core_->reach_key(record.endpoint), false, now);
+    const bool reached =
+        !record.endpoint.empty() && core_->set_well(core_->reach_key(record.endpoint), false, now);
     const bool well = core_->set_well(core_->own_key(record), false, now);
     core_->write_due(now, out);
     if (record.event.empty())

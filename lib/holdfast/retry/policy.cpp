@@ -77,12 +77,9 @@ duration spread(duration delay, jitter kind, std::uint64_t random) noexcept {
     if (delay <= duration::zero())
         return delay;
     switch (kind) {
-    case jitter::none:
-        return delay;
-    case jitter::equal:
-        return between(delay / 2, delay, random);
-    case jitter::full:
-        return between(duration::zero(), delay, random);
+    case jitter::none: return delay;
+    case jitter::equal: return between(delay / 2, delay, random);
+    case jitter::full: return between(duration::zero(), delay, random);
     }
     return delay;
 }

@@ -40,8 +40,9 @@ struct stretch {
     friend bool operator==(const stretch&, const stretch&) = default;
 };
 
-/// For daemons: the first hour is the policy's own, from an hour on an outage is tried every 2 minutes, from six
-/// hours on every 5. Without jitter at most 500 attempts in a day, of session_stream() and of capture() without end.
+/// For daemons: the first hour is the policy's own, from an hour on an outage is tried every 2 minutes, from
+/// six hours on every 5. Without jitter at most 500 attempts in a day, of session_stream() and of capture()
+/// without end.
 [[nodiscard]] std::vector<stretch> long_outage_stretches();
 
 /// From an hour on every 5 minutes, from six hours on every 20: at most 180 attempts in a day, of capture()
@@ -70,20 +71,20 @@ struct policy {
     bool first_failure_final = false;
     /// None: one stream's delays are exact. For many clients of one server take `full` (AWS) or `equal`.
     retry::jitter jitter = jitter::none;
-    /// A clean end so long after the head is healthy, also without progress, see is_healthy(). 5 s: a server that is
-    /// up but ends each stream at once must not be asked for ever.
+    /// A clean end so long after the head is healthy, also without progress, see is_healthy(). 5 s: a server
+    /// that is up but ends each stream at once must not be asked for ever.
     duration healthy_after = seconds(5);
     /// A connection that lived so long was healthy, however it ended; zero: none is by its life alone. 60 s:
     /// LaunchDarkly's (the Kubernetes reflector: 2 min).
     duration stable_after = seconds(60);
-    /// `retry:` in a stream (HTML Standard, section 9.2.6), from `min_delay` to `max_retry_after`, is the wait after a
-    /// healthy clean end and the least wait after a failure, of the endpoint that sent it. It does not change how
-    /// delays grow, and jitter only lengthens it. False: it is ignored.
+    /// `retry:` in a stream (HTML Standard, section 9.2.6), from `min_delay` to `max_retry_after`, is the
+    /// wait after a healthy clean end and the least wait after a failure, of the endpoint that sent it. It
+    /// does not change how delays grow, and jitter only lengthens it. False: it is ignored.
     bool heed_retry_field = true;
     duration min_delay = milliseconds(10); ///< the floor for what `retry:` asks; so that 0 is no busy loop
     /// The cap for what Retry-After (RFC 9110, section 10.2.3) and `retry:` ask.
     duration max_retry_after = minutes(10);
-    status_rules statuses;                  ///< which are final, in other ways than is_final() says
+    status_rules statuses; ///< which are final, in other ways than is_final() says
     /// By rising `from`: the last that applies counts, and jitter does not spread it. An outage is a run of
     /// failures without a stream between them, however short. None: the delay is never longer than max_delay.
     std::vector<stretch> stretches;
@@ -119,8 +120,8 @@ struct life {
 };
 
 /// Whether a connection was healthy, after which the count of failures starts over: it made progress, lived
-/// `stable_after`, or ended cleanly after `healthy_after`. A clean end of a healthy one is of class `ended`, of any
-/// other `early_end`.
+/// `stable_after`, or ended cleanly after `healthy_after`. A clean end of a healthy one is of class `ended`,
+/// of any other `early_end`.
 [[nodiscard]] bool is_healthy(const policy& p, const life& of, bool clean_end) noexcept;
 
 /// `delay` spread by `kind`, never longer than `delay`; `random` is uniform over all 64-bit values.
@@ -143,35 +144,36 @@ public:
     [[nodiscard]] unsigned attempt() const noexcept { return failures_ + 1; }
     [[nodiscard]] unsigned failures() const noexcept { return failures_; }
 
-    /// Judges the end of an attempt at `now`, own or ridden. After a healthy life, see is_healthy(), the count starts
-    /// over: `ended` is no failure, and waits the base delay, or what `retry:` asked; anything else is the first
-    /// failure of a new run. A final failure (is_final() by the policy), one before on_open() where the
-    /// policy says `first_failure_final`, and one whose next attempt would come after `max_elapsed`, give up
-    /// at once. The delay is no shorter than the stretch of an outage so long asks.
+    /// Judges the end of an attempt at `now`, own or ridden. After a healthy life, see is_healthy(), the
+    /// count starts over: `ended` is no failure, and waits the base delay, or what `retry:` asked; anything
+    /// else is the first failure of a new run. A final failure (is_final() by the policy), one before
+    /// on_open() where the policy says `first_failure_final`, and one whose next attempt would come after
+    /// `max_elapsed`, give up at once. The delay is no shorter than the stretch of an outage so long asks.
     /// Retry-After is honoured, at least the computed delay, at most `max_retry_after`, once for the
     /// failure that carried it; it is not spread, as earlier is too early.
     ///
-    /// A server that makes progress but hangs up at once must not be hammered: while connections with progress live
-    /// shorter than the base delay, and the server asked nothing by `retry:`, the wait is also at least base_delay,
-    /// then doubled for each further one up to max_delay. This has a count of its own, which gives nothing up, not
-    /// even by `max_elapsed`; one longer life clears it.
+    /// A server that makes progress but hangs up at once must not be hammered: while connections with
+    /// progress live shorter than the base delay, and the server asked nothing by `retry:`, the wait is also
+    /// at least base_delay, then doubled for each further one up to max_delay. This has a count of its own,
+    /// which gives nothing up, not even by `max_elapsed`; one longer life clears it.
     decision on_end(const failure& f, const life& was, time_point now, std::uint64_t random);
 
     /// The attempt became a stream: from now on no failure is the first, and the next begins another outage.
     void on_open() noexcept { opened_ = reached_ = true; }
 
-    /// `retry:` from the stream, clamped to min_delay .. max_retry_after, where the policy heeds it. In force until
-    /// the next, or at_new_endpoint().
+    /// `retry:` from the stream, clamped to min_delay .. max_retry_after, where the policy heeds it. In force
+    /// until the next, or at_new_endpoint().
     void server_retry(duration asked) noexcept;
 
     /// When the first of these failures was; nothing when there are none.
     [[nodiscard]] std::optional<time_point> failing_since() const noexcept;
 
-    /// Starts over with the count, and the time, of a fresh stream (a wake(), a success). What `retry:` asked stays,
-    /// the guard against hammering too, and whether it was ever open.
+    /// Starts over with the count, and the time, of a fresh stream (a wake(), a success). What `retry:` asked
+    /// stays, the guard against hammering too, and whether it was ever open.
     void reset() noexcept { failures_ = 0; }
 
-    /// The next attempt is at another endpoint: starts over, also with what this one asked and how it was guarded.
+    /// The next attempt is at another endpoint: starts over, also with what this one asked and how it was
+    /// guarded.
     void at_new_endpoint() noexcept;
 
     [[nodiscard]] const retry::policy& policy() const noexcept { return policy_; }
@@ -182,11 +184,11 @@ private:
 
     retry::policy policy_;
     unsigned failures_ = 0;
-    unsigned short_lives_ = 0;       // with progress, since the last longer one
+    unsigned short_lives_ = 0;      // with progress, since the last longer one
     std::optional<duration> retry_; // what the endpoint asked
-    time_point failing_since_{}; // meaningful while there are failures
-    time_point unreached_since_{}; // the same: the first of them since the last stream
-    bool reached_ = false;         // since the last failure
+    time_point failing_since_{};    // meaningful while there are failures
+    time_point unreached_since_{};  // the same: the first of them since the last stream
+    bool reached_ = false;          // since the last failure
     bool opened_ = false;
 };
 

@@ -22,13 +22,13 @@ public:
     virtual void expires_at(time_point when) = 0;
     /// Completes a pending wait with operation_aborted.
     virtual void cancel() noexcept = 0;
-    /// Completes at the expiry, through the handler's executor, never inline. One wait at a time. Per-operation
-    /// cancellation: terminal, partial and total.
+    /// Completes at the expiry, through the handler's executor, never inline. One wait at a time.
+    /// Per-operation cancellation: terminal, partial and total.
     virtual void async_wait(net::any_completion_handler<void(boost::system::error_code)> handler) = 0;
 };
 
-/// Where time comes from. Thread safety: now() and wall_now() may be called from any thread on the real clock;
-/// a virtual clock belongs to its one thread.
+/// Where time comes from. Thread safety: now() and wall_now() may be called from any thread on the real
+/// clock; a virtual clock belongs to its one thread.
 class clock {
 public:
     virtual ~clock() = default;

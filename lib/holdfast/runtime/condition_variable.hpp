@@ -10,8 +10,8 @@ namespace holdfast {
 
 /// Always re-check the predicate after wait(): wake-ups may be spurious, and only readiness is told.
 ///
-/// Thread safety: confined to the runtime's executor. Who waits when it is destroyed is woken by nothing but its time
-/// and its cancellation.
+/// Thread safety: confined to the runtime's executor. Who waits when it is destroyed is woken by nothing but
+/// its time and its cancellation.
 class condition_variable {
 public:
     explicit condition_variable(const runtime& world) : world_(world) {}
@@ -28,7 +28,8 @@ public:
 
 private:
     using waiters = std::list<timer>;
-    [[nodiscard]] static net::awaitable<void> wait_in(runtime world, std::shared_ptr<waiters> all, time_point until);
+    [[nodiscard]] static net::awaitable<void> wait_in(runtime world, std::shared_ptr<waiters> all,
+                                                      time_point until);
 
     runtime world_;
     std::shared_ptr<waiters> waiting_ = std::make_shared<waiters>();

@@ -9,8 +9,8 @@ namespace holdfast::detail {
 
 namespace net = boost::asio;
 
-/// Released when its context begins to be destroyed, unless it was destroyed before; it may be held on, but is of no use
-/// then.
+/// Released when its context begins to be destroyed, unless it was destroyed before; it may be held on, but
+/// is of no use then.
 ///
 /// Thread safety: distinct objects safe. release() runs in the thread that destroys the context.
 class context_bound {

@@ -1,5 +1,5 @@
-// A queue between a producer that never waits and one coroutine that does. Asio 1.26's channels lose values when
-// cancelled or closed; this one does not.
+// A queue between a producer that never waits and one coroutine that does. Asio 1.26's channels lose values
+// when cancelled or closed; this one does not.
 #pragma once
 
 #include <holdfast/runtime/condition_variable.hpp>
@@ -56,8 +56,8 @@ public:
         state_->changed.notify_all();
     }
 
-    /// The next item; nullopt when it is closed and empty. One call at a time: another one throws std::logic_error.
-    /// Cancellation (terminal): operation_aborted; no item is lost.
+    /// The next item; nullopt when it is closed and empty. One call at a time: another one throws
+    /// std::logic_error. Cancellation (terminal): operation_aborted; no item is lost.
     [[nodiscard]] net::awaitable<std::optional<T>> take() { return take_from(state_); }
 
     /// What is there without waiting.

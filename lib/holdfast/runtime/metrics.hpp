@@ -1,5 +1,5 @@
-// What the library counts: plain numbers, for whoever wants to show them. Names and units are all here; the numbers are
-// at `runtime`, see runtime::value().
+// What the library counts: plain numbers, for whoever wants to show them. Names and units are all here; the
+// numbers are at `runtime`, see runtime::value().
 #pragma once
 
 #include <array>
@@ -9,8 +9,8 @@
 
 namespace holdfast {
 
-/// Counters only grow; gauges go up and down. Names are Prometheus names; a unit that is not "so many" is part of the
-/// name (bytes, seconds).
+/// Counters only grow; gauges go up and down. Names are Prometheus names; a unit that is not "so many" is
+/// part of the name (bytes, seconds).
 enum class metric : std::size_t {
     connections_opened,
     connections_failed,
@@ -80,7 +80,8 @@ inline constexpr std::array<metric_info, metric_count> metric_table = [] {
          "Attempts that were not made because another's had just failed at the same endpoint."},
         {retry_waits, counter, "holdfast_retry_waits_total", "",
          "Retries of calls that had to wait for the retry budget."},
-        {streams_opened, counter, "holdfast_streams_opened_total", "", "Event streams opened, each time anew."},
+        {streams_opened, counter, "holdfast_streams_opened_total", "",
+         "Event streams opened, each time anew."},
         {stream_interruptions, counter, "holdfast_stream_interruptions_total", "",
          "Event streams that ended or could not be had, and are tried again."},
         {streams_given_up, counter, "holdfast_streams_given_up_total", "",
@@ -91,7 +92,8 @@ inline constexpr std::array<metric_info, metric_count> metric_table = [] {
         {stream_bytes, counter, "holdfast_stream_bytes_total", "",
          "Bytes that came by streams, without the framing of HTTP."},
         {streams_open, gauge, "holdfast_streams_open", "", "Event streams that are open now."},
-        {requests, counter, "holdfast_requests_total", "", "Calls made to servers, those retried once each time."},
+        {requests, counter, "holdfast_requests_total", "",
+         "Calls made to servers, those retried once each time."},
         {requests_failed, counter, "holdfast_requests_failed_total", "", "Calls that failed."},
         {snapshots, counter, "holdfast_snapshots_total", "", "Snapshots taken to mend what a stream missed."},
         {snapshots_failed, counter, "holdfast_snapshots_failed_total", "", "Such snapshots that failed."},
@@ -116,7 +118,8 @@ inline constexpr std::array<metric_info, metric_count> metric_table = [] {
         {asks_timed_out, counter, "holdfast_asks_timed_out_total", "",
          "Those that got their default answer because nobody gave one in time."},
         {asks_waiting, gauge, "holdfast_asks_waiting", "", "Those that wait for an answer now."},
-        {log_lines, counter, "holdfast_log_lines_total", "", "Records written to the log, but for those of level debug."},
+        {log_lines, counter, "holdfast_log_lines_total", "",
+         "Records written to the log, but for those of level debug."},
         {log_lines_suppressed, counter, "holdfast_log_lines_suppressed_total", "",
          "Records that were repeats or too many; counted when a line of the log tells so."},
     }};

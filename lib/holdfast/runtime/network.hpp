@@ -20,7 +20,8 @@ namespace holdfast {
 /// One established byte stream.
 ///
 /// One read and one write at a time. Confined to the executor of the coroutine that uses it.
-/// Cancellation (terminal, by slot): surfaces as the exception operation_aborted; only close() is useful then.
+/// Cancellation (terminal, by slot): surfaces as the exception operation_aborted; only close() is useful
+/// then.
 class connection {
 public:
     virtual ~connection() = default;
@@ -43,9 +44,9 @@ class network {
 public:
     virtual ~network() = default;
 
-    /// Connects to `where`. Failure classes: refused, unreachable, dns, timeout (the system's own patience with an
-    /// address), local. No deadline of its own: the caller sets one around it. Cancellation (terminal) ends it at
-    /// once, also while a name is being resolved.
+    /// Connects to `where`. Failure classes: refused, unreachable, dns, timeout (the system's own patience
+    /// with an address), local. No deadline of its own: the caller sets one around it. Cancellation
+    /// (terminal) ends it at once, also while a name is being resolved.
     [[nodiscard]] virtual net::awaitable<result<std::unique_ptr<connection>>> connect(endpoint where) = 0;
 };
 

@@ -47,7 +47,8 @@ net::awaitable<void> condition_variable::wait(time_point until) {
     return wait_in(world_, waiting_, until);
 }
 
-net::awaitable<void> condition_variable::wait_in(runtime world, std::shared_ptr<waiters> all, time_point until) {
+net::awaitable<void> condition_variable::wait_in(runtime world, std::shared_ptr<waiters> all,
+                                                 time_point until) {
     const auto me = all->emplace(all->end(), world.clock(), world.executor());
     // The place in the list goes with the coroutine's frame, also when that is destroyed while it waits.
     struct departure {
@@ -158,8 +159,9 @@ struct runtime::strand final : detail::context_bound {
 // Gates that nobody is at, and that have nothing to tell, are let go of; not each time, as there may be many.
 std::shared_ptr<runtime::shared_gate> runtime::shared::gate_at(const endpoint& where) {
     if (gates.size() >= purge_at) {
-        std::erase_if(gates,
-                      [](const auto& each) { return each.second.use_count() == 1 && !each.second->gate.suspect(); });
+        std::erase_if(gates, [](const auto& each) {
+            return each.second.use_count() == 1 && !each.second->gate.suspect();
+        });
         purge_at = std::max<std::size_t>(64, 2 * gates.size());
     }
     auto& found = gates[where];
@@ -292,7 +294,8 @@ runtime::runtime(net::any_io_executor executor, log_sink sink, shared_limits lim
               std::move(sink), limits) {}
 
 runtime::runtime(net::any_io_executor executor, std::unique_ptr<holdfast::clock> time,
-                 std::unique_ptr<holdfast::network> wires, std::uint64_t seed, log_sink sink, shared_limits limits)
+                 std::unique_ptr<holdfast::network> wires, std::uint64_t seed, log_sink sink,
+                 shared_limits limits)
     : shared_(std::make_shared<shared>(limits)) {
     if (!executor || !time || !wires)
         throw std::logic_error("a runtime needs an executor, a clock and a network");
@@ -602,14 +605,15 @@ void runtime::attempt::end(bool answered, How how) {
         const auto before = gate->gate.version();
         const bool was_suspect = gate->gate.suspect();
         how(gate->gate, ticket_, world_->clock->now());
-        // At a gate that is clear and stays so nobody waits for another: a thousand who connect must not wake each
-        // other a thousand times.
+        // At a gate that is clear and stays so nobody waits for another: a thousand who connect must not wake
+        // each other a thousand times.
         if (gate->gate.version() != before && (was_suspect || gate->gate.suspect()))
             gate->wake_all();
     }
     if (!answered || !world_->in_trouble.load(std::memory_order_relaxed))
         return;
-    world_->tell([&](auto& incidents, time_point now) { return incidents.reached(to_string(gate->where), now); });
+    world_->tell(
+        [&](auto& incidents, time_point now) { return incidents.reached(to_string(gate->where), now); });
 }
 
 } // namespace holdfast

@@ -1,6 +1,6 @@
-// runtime: what the library takes from the world (clocks, network, randomness, the log) and how it lives in it
-// (abort_source, with_deadline, task_scope, mailbox). One `runtime` object owns what is shared: the endpoint gates, the
-// pace of connecting and of retries, the incidents behind the log, and the counters.
+// runtime: what the library takes from the world (clocks, network, randomness, the log) and how it lives in
+// it (abort_source, with_deadline, task_scope, mailbox). One `runtime` object owns what is shared: the
+// endpoint gates, the pace of connecting and of retries, the incidents behind the log, and the counters.
 #pragma once
 
 #include <holdfast/endpoint.hpp>
@@ -35,16 +35,16 @@ struct shared_limits {
 
 /// What the library takes from the world. Pass one to everything.
 ///
-/// Lifetime: a cheap handle. A copy is the same runtime, and all objects made with it hold one: what they share lives as
-/// long as the last of them, so a runtime, the objects made with it and its io_context may be destroyed in any order,
-/// also while operations are pending. Pending operations end with the io_context, without completing. From the
-/// beginning of its destruction on nothing calls the sink or any other function that a caller gave; what is still held
-/// then may only be asked, and destroyed.
+/// Lifetime: a cheap handle. A copy is the same runtime, and all objects made with it hold one: what they
+/// share lives as long as the last of them, so a runtime, the objects made with it and its io_context may be
+/// destroyed in any order, also while operations are pending. Pending operations end with the io_context,
+/// without completing. From the beginning of its destruction on nothing calls the sink or any other function
+/// that a caller gave; what is still held then may only be asked, and destroyed.
 ///
 /// Thread safety: a runtime, and all objects made with it, are confined to its executor (a single-threaded
-/// io_context, or a strand); wake(), gate_of(), gates(), count(), uncount() and value() may be called from any thread.
-/// Several threads use several runtimes, one a strand, made from a first one: they share its clock, network, log,
-/// gates, limits and counters.
+/// io_context, or a strand); wake(), gate_of(), gates(), count(), uncount() and value() may be called from
+/// any thread. Several threads use several runtimes, one a strand, made from a first one: they share its
+/// clock, network, log, gates, limits and counters.
 class runtime {
 public:
     /// The real world: system clocks, TCP, a seed from the system.
@@ -55,8 +55,9 @@ public:
             std::unique_ptr<holdfast::network> wires, std::uint64_t seed, log_sink sink = {},
             shared_limits limits = {});
 
-    /// The same world for another strand. The clock, the network and the sink of `other`, which need not outlive this
-    /// one, must be fit for several threads: those of the real world are, a sink is called from every strand.
+    /// The same world for another strand. The clock, the network and the sink of `other`, which need not
+    /// outlive this one, must be fit for several threads: those of the real world are, a sink is called from
+    /// every strand.
     runtime(runtime& other, net::any_io_executor executor);
     runtime(const runtime&);
     runtime& operator=(const runtime&);
@@ -77,26 +78,28 @@ public:
     /// Uniform over all 64-bit values.
     [[nodiscard]] std::uint64_t random();
 
-    // The log. What is written goes through one retry::incident_log, so that it says each thing once; each of these
-    // calls also writes what is due by then. Without a sink nothing is kept. Lines of several threads may come to the
-    // sink in another order than they were made.
+    // The log. What is written goes through one retry::incident_log, so that it says each thing once; each of
+    // these calls also writes what is due by then. Without a sink nothing is kept. Lines of several threads
+    // may come to the sink in another order than they were made.
 
     /// Any record that is not about something that fails, or works again.
     void log(const log_record& record) const;
-    /// Something failed: the endpoint, session or caller's thing that the record names. Its repeats are debug records.
+    /// Something failed: the endpoint, session or caller's thing that the record names. Its repeats are debug
+    /// records.
     void report(const log_record& record) const;
-    /// `record.endpoint` answers, and its `record.session` (else its stream, else `record.tag`) is well. The record is
-    /// written when it has an event. That an endpoint answers is told by attempt::succeeded() already.
+    /// `record.endpoint` answers, and its `record.session` (else its stream, else `record.tag`) is well. The
+    /// record is written when it has an event. That an endpoint answers is told by attempt::succeeded()
+    /// already.
     void recovered(const log_record& record) const;
-    /// Whether anything fails, or did lately. If not, recovered() has nothing to do but to write its record: who would
-    /// make a record for it alone need not.
+    /// Whether anything fails, or did lately. If not, recovered() has nothing to do but to write its record:
+    /// who would make a record for it alone need not.
     [[nodiscard]] bool in_trouble() const noexcept;
     /// Nobody will ask `record.endpoint` any more, or, where it names one, its `record.session` alone.
     void left(const log_record& record) const;
 
-    /// Writes the log's summaries, and all that becomes due, when it is due, until it is cancelled. Of several at a
-    /// time, of all runtimes of one world, one does so and the others stand by.
-    /// Cancellation (terminal): at once, operation_aborted.
+    /// Writes the log's summaries, and all that becomes due, when it is due, until it is cancelled. Of
+    /// several at a time, of all runtimes of one world, one does so and the others stand by. Cancellation
+    /// (terminal): at once, operation_aborted.
     [[nodiscard]] net::awaitable<void> write_incidents();
 
     /// Counts, for a gauge upwards.
@@ -112,8 +115,8 @@ public:
     /// Ends every wait at the gate of this endpoint: the caller knows that it is back.
     void wake(const endpoint& where);
 
-    /// network().connect(), counted. One that fails by this machine's own fault (errc::local) pauses all connecting
-    /// (see retry::connect_limiter).
+    /// network().connect(), counted. One that fails by this machine's own fault (errc::local) pauses all
+    /// connecting (see retry::connect_limiter).
     [[nodiscard]] net::awaitable<result<std::unique_ptr<connection>>> connect(endpoint where);
 
     /// A first try of a call is sent: it earns a part of a retry.
@@ -144,8 +147,8 @@ public:
 
         /// The endpoint answered: its gate is clear, and its incident in the log is over.
         void succeeded();
-        /// See retry::gate::failed(); of this machine's own faults (errc::local) the gate learns nothing. A failure
-        /// that only a working endpoint can cause ends its incident in the log too.
+        /// See retry::gate::failed(); of this machine's own faults (errc::local) the gate learns nothing. A
+        /// failure that only a working endpoint can cause ends its incident in the log too.
         void failed(const failure& f);
 
     private:
@@ -161,11 +164,12 @@ public:
         std::optional<failure> ridden_;
     };
 
-    /// Waits at the gate of `where` until an attempt may be made, not before `due` (see retry::gate), then for its place
-    /// among all who connect (see retry::connect_limiter). Who waits for the latter while the endpoint becomes suspect
-    /// rides on that failure.
-    /// Cancellation (terminal): at once; nothing is counted, and the place is given back.
-    [[nodiscard]] net::awaitable<attempt> pass_gate(endpoint where, retry::gate::kind who, time_point due, bool held);
+    /// Waits at the gate of `where` until an attempt may be made, not before `due` (see retry::gate), then
+    /// for its place among all who connect (see retry::connect_limiter). Who waits for the latter while the
+    /// endpoint becomes suspect rides on that failure. Cancellation (terminal): at once; nothing is counted,
+    /// and the place is given back.
+    [[nodiscard]] net::awaitable<attempt> pass_gate(endpoint where, retry::gate::kind who, time_point due,
+                                                    bool held);
 
     /// The state of an endpoint's gate, for display.
     struct gate_state {
@@ -176,7 +180,7 @@ public:
         std::size_t waiting = 0; ///< those not counted whose attempt is under way
         time_point since{};      ///< since when it is suspect; meaningful while it is, as are the next
         failure last;
-        time_point last_at{};    ///< when that was seen
+        time_point last_at{}; ///< when that was seen
     };
     /// Nothing: nobody is at its gate, and it is not suspect.
     [[nodiscard]] std::optional<gate_state> gate_of(const endpoint& where) const;
@@ -189,11 +193,13 @@ private:
     // Coroutines hold a copy: this one may be destroyed while they wait.
     [[nodiscard]] static net::awaitable<void> write_incidents_of(runtime self);
     [[nodiscard]] static net::awaitable<void> sleep_in(runtime self, time_point when);
-    [[nodiscard]] static net::awaitable<result<std::unique_ptr<connection>>> connect_in(runtime self, endpoint where);
+    [[nodiscard]] static net::awaitable<result<std::unique_ptr<connection>>> connect_in(runtime self,
+                                                                                        endpoint where);
     [[nodiscard]] static net::awaitable<bool> may_retry_in(runtime self);
-    [[nodiscard]] static net::awaitable<attempt> pass_gate_of(runtime self, endpoint where, retry::gate::kind who,
-                                                              time_point due, bool held);
-    [[nodiscard]] static net::awaitable<void> wait_at_gate(runtime self, attempt& mine, std::shared_ptr<gate_waiter> me);
+    [[nodiscard]] static net::awaitable<attempt>
+    pass_gate_of(runtime self, endpoint where, retry::gate::kind who, time_point due, bool held);
+    [[nodiscard]] static net::awaitable<void> wait_at_gate(runtime self, attempt& mine,
+                                                           std::shared_ptr<gate_waiter> me);
     [[nodiscard]] static net::awaitable<void> wait_to_connect(runtime self, attempt& mine,
                                                               std::shared_ptr<gate_waiter> me);
 
@@ -205,7 +211,8 @@ private:
 class counted {
 public:
     counted(const runtime& world, metric gauge) : world_(world), gauge_(gauge) { world_->count(gauge); }
-    counted(counted&& other) noexcept : world_(std::exchange(other.world_, std::nullopt)), gauge_(other.gauge_) {}
+    counted(counted&& other) noexcept
+        : world_(std::exchange(other.world_, std::nullopt)), gauge_(other.gauge_) {}
     counted& operator=(counted&& other) noexcept {
         std::swap(world_, other.world_);
         std::swap(gauge_, other.gauge_);

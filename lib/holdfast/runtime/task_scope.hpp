@@ -15,9 +15,9 @@ namespace holdfast {
 
 /// Owns the coroutines that it spawns: they end when cancelled, and join() waits for all.
 ///
-/// A child that throws (anything but operation_aborted after a cancel) is reported to the handler, never dropped.
-/// Thread safety: confined to the runtime's executor. Destroying a scope with children that run is a misuse: join
-/// first (asserted). Children that are destroyed with their io_context have ended.
+/// A child that throws (anything but operation_aborted after a cancel) is reported to the handler, never
+/// dropped. Thread safety: confined to the runtime's executor. Destroying a scope with children that run is a
+/// misuse: join first (asserted). Children that are destroyed with their io_context have ended.
 class task_scope {
 public:
     using error_handler = std::function<void(std::exception_ptr)>;
@@ -37,8 +37,8 @@ public:
     /// Cancels all children, now and for ever. Idempotent.
     void cancel() noexcept;
 
-    /// Waits until no child is left. Cancellation (terminal): operation_aborted, and the children run on: a root that
-    /// was cancelled resets its cancellation state before it joins.
+    /// Waits until no child is left. Cancellation (terminal): operation_aborted, and the children run on: a
+    /// root that was cancelled resets its cancellation state before it joins.
     [[nodiscard]] net::awaitable<void> join();
 
     [[nodiscard]] std::size_t size() const noexcept;

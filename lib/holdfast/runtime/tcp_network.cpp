@@ -34,8 +34,8 @@ using net::ip::tcp;
 constexpr auto as_result = net::as_tuple(net::use_awaitable);
 
 // This machine is at its end, whoever is connected to. Not so where a firewall here forbids one place
-// (operation_not_permitted). Out of ports is address_not_available; of IPv6 that rather means that there is none here,
-// which stops nobody else.
+// (operation_not_permitted). Out of ports is address_not_available; of IPv6 that rather means that there is
+// none here, which stops nobody else.
 bool is_exhaustion(const error_code& ec, const tcp::endpoint& at) {
     return ec == boost::system::errc::too_many_files_open ||
            ec == boost::system::errc::too_many_files_open_in_system ||
@@ -167,8 +167,8 @@ private:
         handler_type handler;
     };
 
-    // Under the lock. Leaves nothing behind: a late answer must not touch an executor whose context is gone. By
-    // construction only, as the move assignment of Asio 1.26's any_completion_handler never returns.
+    // Under the lock. Leaves nothing behind: a late answer must not touch an executor whose context is gone.
+    // By construction only, as the move assignment of Asio 1.26's any_completion_handler never returns.
     std::optional<waiter> take_waiter() {
         std::optional<waiter> taken(std::move(waiting_));
         waiting_.reset();
@@ -316,8 +316,9 @@ private:
         const auto place = list_[begun_++];
         const auto socket = std::make_shared<tcp::socket>(executor_);
         under_way_.push_back(socket);
-        socket->async_connect(
-            place, [self = shared_from_this(), socket, place](const error_code& ec) { self->answered(socket, place, ec); });
+        socket->async_connect(place, [self = shared_from_this(), socket, place](const error_code& ec) {
+            self->answered(socket, place, ec);
+        });
         pace_.expires_after(attempt_delay);
         pace_.async_wait([self = shared_from_this()](const error_code& ec) {
             if (!ec)
@@ -407,7 +408,8 @@ public:
             co_return list.error();
         if (list->empty())
             co_return retry::make_failure(errc::name_not_found, where.host);
-        const auto race = std::make_shared<address_race>(co_await net::this_coro::executor, interleaved(*list), where);
+        const auto race =
+            std::make_shared<address_race>(co_await net::this_coro::executor, interleaved(*list), where);
         // It ends with who waits for it, also when that is cancelled or destroyed.
         struct ending {
             address_race& race;

@@ -128,7 +128,9 @@ bool parser::finish() {
 }
 
 std::string parser::left() const {
-    const auto cut = [](std::string_view text) { return std::string(text.substr(0, most_left)); };
+    const auto cut = [](std::string_view text) {
+        return std::string(text.substr(0, most_left));
+    };
     if (!other_.empty())
         return other_;
     if (data_lines_ > 0) {

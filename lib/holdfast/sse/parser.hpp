@@ -26,15 +26,16 @@ struct event {
 };
 
 /// Bounds on what a stream may make the parser hold. A limit passed, but that of ids, is an error, see
-/// parser::error(), or, where so asked, skipped, see parser::skipped(). It is found as soon as the byte that passes it
-/// is in, also in a line that has not ended, also in a comment; so which limit is reported does not depend on where the
-/// input is cut.
+/// parser::error(), or, where so asked, skipped, see parser::skipped(). It is found as soon as the byte that
+/// passes it is in, also in a line that has not ended, also in a comment; so which limit is reported does not
+/// depend on where the input is cut.
 struct limits {
-    std::size_t line = 64u << 20;      ///< bytes of one line, without its end; an OpenCode server sent one of 31 MB
+    std::size_t line =
+        64u << 20; ///< bytes of one line, without its end; an OpenCode server sent one of 31 MB
     std::size_t event = 64u << 20;     ///< bytes of one event's data, the joining LFs counted
     std::size_t data_lines = 1u << 20; ///< data lines of one event
-    /// Bytes of an event id that is kept; see parser for a longer one. Three ids at once of a stream of Wikimedia
-    /// are 4 KiB.
+    /// Bytes of an event id that is kept; see parser for a longer one. Three ids at once of a stream of
+    /// Wikimedia are 4 KiB.
     std::size_t id = 8u << 10;
 };
 
@@ -63,8 +64,9 @@ enum class found {
 /// each event, told as soon as that is known; nothing of it is held. Its id is committed at the blank line
 /// all the same, if it is within its own limit: the stream goes on behind it, also after a reconnect.
 ///
-/// An id over its limit is neither an error nor a skip: it is not stored, its event is given with the id before it,
-/// which a reconnect resumes from, and long_ids() counts it. The rest of its line is passed over, whatever its length.
+/// An id over its limit is neither an error nor a skip: it is not stored, its event is given with the id
+/// before it, which a reconnect resumes from, and long_ids() counts it. The rest of its line is passed over,
+/// whatever its length.
 ///
 /// A copied or moved parser goes on where the original was, but event() of the new one is not to be used
 /// before its own next().
@@ -78,14 +80,14 @@ public:
     /// limit is passed. True: what() it is, and `input` holds what is left. False: all consumed, or error().
     [[nodiscard]] bool next(std::string_view& input);
 
-    /// The stream has ended behind the bytes given so far: takes what is under way as if its line and its event were
-    /// complete, which the standard does not. True: there is something to give, as next() says it; call it until
-    /// false, then reset().
+    /// The stream has ended behind the bytes given so far: takes what is under way as if its line and its
+    /// event were complete, which the standard does not. True: there is something to give, as next() says it;
+    /// call it until false, then reset().
     [[nodiscard]] bool finish();
 
-    /// What came behind the last event and is none, so far: the beginning of an event under way, or lines that are
-    /// no field (a JSON text, say), joined by blanks; at most 200 bytes of it, untrusted. Comments do not count.
-    /// Empty: nothing. Where such lines came first, they are told.
+    /// What came behind the last event and is none, so far: the beginning of an event under way, or lines
+    /// that are no field (a JSON text, say), joined by blanks; at most 200 bytes of it, untrusted. Comments
+    /// do not count. Empty: nothing. Where such lines came first, they are told.
     [[nodiscard]] std::string left() const;
 
     /// What the last successful next() found: always an event, unless options ask for more.
@@ -98,8 +100,8 @@ public:
     /// The limit that was passed by what was skipped last.
     [[nodiscard]] error_code skipped() const noexcept { return skipped_; }
 
-    /// The limit that was passed: line_too_long, event_too_large or too_many_lines. It stays until reset(); next()
-    /// consumes nothing meanwhile. None where options skip.
+    /// The limit that was passed: line_too_long, event_too_large or too_many_lines. It stays until reset();
+    /// next() consumes nothing meanwhile. None where options skip.
     [[nodiscard]] error_code error() const noexcept { return error_; }
 
     /// How many ids were over their limit since the parser was made. Survives reset().

@@ -43,12 +43,9 @@ void event_hub::dispatch(const item& what) {
     case item::kind::comment:
     case item::kind::skipped:
     case item::kind::done:
-    case item::kind::gave_up:
-        return;
-    case item::kind::interrupted:
-        return interrupt(what);
-    case item::kind::event:
-        return dispatch_event(what.event.data);
+    case item::kind::gave_up: return;
+    case item::kind::interrupted: return interrupt(what);
+    case item::kind::event: return dispatch_event(what.event.data);
     }
 }
 
@@ -56,10 +53,8 @@ void event_hub::dispatch_event(std::string_view data) {
     routing where;
     contained("route", [&] { where = config_.route(data); });
     switch (where.to) {
-    case routing::target::nobody:
-        return;
-    case routing::target::acknowledge:
-        return acknowledge();
+    case routing::target::nobody: return;
+    case routing::target::acknowledge: return acknowledge();
     case routing::target::subscriber:
         source_.note_progress();
         if (const auto to = members_.find(where.key); to != members_.end())
@@ -69,8 +64,7 @@ void event_hub::dispatch_event(std::string_view data) {
         for (const auto& each : everyone())
             tell(each, data);
         break;
-    case routing::target::observer:
-        break;
+    case routing::target::observer: break;
     }
     if (config_.observe)
         contained("observe", [&] { config_.observe(data); });

@@ -30,8 +30,9 @@ duration header_deadline(const source_config& config) {
         return *config.transport.deadlines.header;
     if (expects_greeting(config))
         return http::default_header_deadline;
-    return config.stall_timeout == duration::zero() ? duration::zero()
-                                                    : std::max(config.stall_timeout, http::default_header_deadline);
+    return config.stall_timeout == duration::zero()
+               ? duration::zero()
+               : std::max(config.stall_timeout, http::default_header_deadline);
 }
 
 // What a stream left behind its last event, fit for a message: it may be anything.
@@ -73,7 +74,8 @@ source_core::~source_core() = default;
 // The story: hand out what is there; else read on; else subscribe, after whatever wait the schedule and the
 // endpoint's gate ask for.
 net::awaitable<std::optional<item>> source_core::next(std::shared_ptr<source_core> self) {
-    const detail::one_at_a_time::call mine(self->readers_, "another call of next() is pending on this stream");
+    const detail::one_at_a_time::call mine(self->readers_,
+                                           "another call of next() is pending on this stream");
     for (;;) {
         if (auto ready = self->try_next())
             co_return ready;
@@ -280,8 +282,8 @@ void source_core::on_done(std::string left) {
     lifecycle_.push_back(std::move(told));
 }
 
-// Silence that we end ourselves is no life, nor is any behind a head alone. But a peer that had said something, and
-// then ends the connection, was there until then.
+// Silence that we end ourselves is no life, nor is any behind a head alone. But a peer that had said
+// something, and then ends the connection, was there until then.
 retry::life source_core::life_until(time_point now, const retry::failure& why) const {
     if (!body_)
         return {};
@@ -294,7 +296,8 @@ retry::life source_core::life_until(time_point now, const retry::failure& why) c
 void source_core::on_failure(retry::failure why, std::string left) {
     const auto now = world_.now();
     if (const auto asked = parser_.retry_ms())
-        schedule_.server_retry(milliseconds(std::min<std::uint64_t>(*asked, to_ms(config_.policy.max_retry_after))));
+        schedule_.server_retry(
+            milliseconds(std::min<std::uint64_t>(*asked, to_ms(config_.policy.max_retry_after))));
     auto next = schedule_.on_end(why, life_until(now, why), now, world_.random());
     if (!next.give_up && is_spent()) {
         next = {true, duration::zero(), std::max(schedule_.failures(), 1u)};
@@ -304,8 +307,8 @@ void source_core::on_failure(retry::failure why, std::string left) {
     parser_.reset();
     due_ = later(now, next.delay);
     // A status is an answer: that other calls succeed does not mean that this one would now.
-    held_ = retry::blames_endpoint(why) && why.status == 0 &&
-            (!handshake_ || handshake_->asked() == url_->where);
+    held_ =
+        retry::blames_endpoint(why) && why.status == 0 && (!handshake_ || handshake_->asked() == url_->where);
     ended_ = next.give_up;
     auto record = next.give_up ? record_of(log_level::error, "stream.gave_up", "give_up")
                                : record_of(log_level::warn, "stream.interrupted", "retry");
@@ -425,7 +428,8 @@ void source_core::note_long_ids() {
     if (parser_.long_ids() == statistics_.long_ids)
         return;
     if (statistics_.long_ids == 0) {
-        const auto why = retry::make_failure(errc::id_too_long, "it is not stored, so a reconnect resumes before it");
+        const auto why =
+            retry::make_failure(errc::id_too_long, "it is not stored, so a reconnect resumes before it");
         auto record = record_of(log_level::warn, "stream.id_too_long", "skip");
         record.error_class = retry::to_string(why.cls);
         record.error_message = why.message;
@@ -435,7 +439,8 @@ void source_core::note_long_ids() {
 }
 
 void source_core::on_skipped(const retry::failure& why) {
-    auto record = record_of(statistics_.skipped == 0 ? log_level::warn : log_level::debug, "stream.skipped", "skip");
+    auto record =
+        record_of(statistics_.skipped == 0 ? log_level::warn : log_level::debug, "stream.skipped", "skip");
     record.error_class = retry::to_string(why.cls);
     record.error_message = why.message;
     world_.log(record);
@@ -453,7 +458,8 @@ void source_core::close() noexcept {
     woken_.notify_all();
 }
 
-// After a wake the outage counts as a new one; but a stream that gives up at last is not kept from it by being woken.
+// After a wake the outage counts as a new one; but a stream that gives up at last is not kept from it by
+// being woken.
 void source_core::start_over() {
     if (config_.policy.max_attempts == retry::unlimited && config_.policy.max_elapsed == duration::zero())
         schedule_.reset();

@@ -118,17 +118,18 @@ struct source_config {
     bool any_type = false;
     /// HTML Standard, section 9.2.3: the end of a body reestablishes the connection.
     stream::clean_end clean_end = stream::clean_end::reconnect;
-    /// Whether a clean end completes the event under way, as some servers end right behind their last `data:` line.
-    /// False: HTML Standard, section 9.2.6: it is discarded, and `item::left` shows it.
+    /// Whether a clean end completes the event under way, as some servers end right behind their last `data:`
+    /// line. False: HTML Standard, section 9.2.6: it is discarded, and `item::left` shows it.
     bool flush_at_end = false;
     stream::oversized oversized = stream::oversized::fail;
     bool comments = false; ///< told as items; they count as life in any case
 
     retry::policy policy = retry::session_stream(); ///< when to try again and when to stop
-    /// Deadlines, TLS, proxies. Where `transport.deadlines.header` is not set, the head of a stream that begins with a
-    /// greeting must come within http::default_header_deadline, and the endpoint is to blame when it does not. Any
-    /// other server may send its head with its first event, as browsers allow: it has the stall timeout, at least
-    /// that default, and no limit where that is zero; and its silence blames nobody.
+    /// Deadlines, TLS, proxies. Where `transport.deadlines.header` is not set, the head of a stream that
+    /// begins with a greeting must come within http::default_header_deadline, and the endpoint is to blame
+    /// when it does not. Any other server may send its head with its first event, as browsers allow: it has
+    /// the stall timeout, at least that default, and no limit where that is zero; and its silence blames
+    /// nobody.
     http::transport transport;
     /// No byte for so long, comments counted: torn down and had again (class stall); zero: never. 60 s:
     /// servers send something every 10 to 30 s, and gaps of 27 s have been seen on healthy streams. It does
@@ -171,9 +172,9 @@ struct item {
     unsigned attempt = 0;
     const http::response_head* head = nullptr; ///< opened: status, reason, fields; else null
     duration retry_in{}; ///< interrupted: from now; less if others' recovery or wake() ends it
-    /// interrupted, gave_up, done, by a clean end: what came behind the last event and is none, as an event without its
-    /// blank line, or a JSON error in place of a stream. At most 200 bytes, untrusted; empty: nothing. The failure's
-    /// message says so too.
+    /// interrupted, gave_up, done, by a clean end: what came behind the last event and is none, as an event
+    /// without its blank line, or a JSON error in place of a stream. At most 200 bytes, untrusted; empty:
+    /// nothing. The failure's message says so too.
     std::string left;
     /// skipped, interrupted, gave_up: class and code; of an answer that was no stream also its status, its
     /// fields and the first 4 KiB of its body.
@@ -202,12 +203,13 @@ class source_core; // the stream itself
 
 /// One event stream, held: pull-based, so TCP is the backpressure and nothing runs while the owner is busy.
 ///
-/// A connection makes progress, which is health (see retry::is_healthy()), by any event. Where a greeting is expected,
-/// the greeting is none: there it takes an event that the owner takes for progress, see note_progress(), or, once the
-/// greeting came, an event or a comment later than `policy::healthy_after` after the head.
+/// A connection makes progress, which is health (see retry::is_healthy()), by any event. Where a greeting is
+/// expected, the greeting is none: there it takes an event that the owner takes for progress, see
+/// note_progress(), or, once the greeting came, an event or a comment later than `policy::healthy_after`
+/// after the head.
 ///
-/// Destruction closes the stream; a next() that is pending then returns nullopt. Thread safety: confined to its runtime's
-/// executor.
+/// Destruction closes the stream; a next() that is pending then returns nullopt. Thread safety: confined to
+/// its runtime's executor.
 class event_source {
 public:
     /// Throws std::logic_error when `config.locate` is empty.
@@ -217,10 +219,11 @@ public:
     event_source& operator=(const event_source&) = delete;
 
     /// The next item; waits, connects and reads for it as needed. nullopt after done, after gave_up, after
-    /// close(), and when the location is gone. One call at a time: another one throws std::logic_error. Cancellation (terminal): at once in every
-    /// phase (gate, backoff, prepare, name look-up, connect, header, body), as operation_aborted; no item is
-    /// lost, and the connection and the schedule stay: the next call goes on; an attempt that was under way
-    /// is made anew (but see `repeat_unsafe`). Throws nothing else.
+    /// close(), and when the location is gone. One call at a time: another one throws std::logic_error.
+    /// Cancellation (terminal): at once in every phase (gate, backoff, prepare, name look-up, connect,
+    /// header, body), as operation_aborted; no item is lost, and the connection and the schedule stay: the
+    /// next call goes on; an attempt that was under way is made anew (but see `repeat_unsafe`). Throws
+    /// nothing else.
     [[nodiscard]] net::awaitable<std::optional<item>> next();
 
     /// The next item that is there without waiting: what is left of the last read.
@@ -230,12 +233,12 @@ public:
     /// nullopt. Idempotent.
     void close() noexcept;
 
-    /// Ends a backoff: the next attempt is made now. Of all who wait at the endpoint of `locate`'s URL. The schedule of
-    /// a policy without an end starts over; another keeps its count.
+    /// Ends a backoff: the next attempt is made now. Of all who wait at the endpoint of `locate`'s URL. The
+    /// schedule of a policy without an end starts over; another keeps its count.
     void wake();
 
-    /// What was handed out last is what the stream is held for, and not a greeting alone. Needed only where a greeting
-    /// is expected.
+    /// What was handed out last is what the stream is held for, and not a greeting alone. Needed only where a
+    /// greeting is expected.
     void note_progress() noexcept;
 
     /// Counted up to the last item handed out; valid as long as the source.

@@ -54,7 +54,8 @@ private:
     [[nodiscard]] retry::life life_until(time_point now, const retry::failure& why) const;
     void on_skipped(const retry::failure& why);
     void leave_body() noexcept;
-    [[nodiscard]] log_record record_of(log_level level, std::string_view event, std::string_view action) const;
+    [[nodiscard]] log_record record_of(log_level level, std::string_view event,
+                                       std::string_view action) const;
     [[nodiscard]] endpoint endpoint_to_blame(const retry::failure& why) const;
     void stop_asking_here();
     void start_over();
@@ -82,9 +83,9 @@ private:
     bool locate_broken_ = false;
     bool tap_broken_ = false;
     time_point opened_at_{};
-    time_point last_byte_{}; // on this connection
+    time_point last_byte_{};      // on this connection
     std::optional<counted> open_; // while the stream is open
-    timer closing_; // cancelled by close(): ends a pending subscribe()
+    timer closing_;               // cancelled by close(): ends a pending subscribe()
     condition_variable woken_;
 };
 
