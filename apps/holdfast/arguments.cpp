@@ -48,14 +48,10 @@ void hide(char* value, hiding how) {
     if (*value == '@' && how != hiding::userinfo) // a file
         return;
     switch (how) {
-    case hiding::nothing:
-        break;
-    case hiding::userinfo:
-        return hide_userinfo(value);
-    case hiding::behind_colon:
-        return hide_behind(value, ':');
-    case hiding::all:
-        overwrite(value, value + std::strlen(value));
+    case hiding::nothing: break;
+    case hiding::userinfo: return hide_userinfo(value);
+    case hiding::behind_colon: return hide_behind(value, ':');
+    case hiding::all: overwrite(value, value + std::strlen(value));
     }
 }
 

@@ -95,8 +95,8 @@ std::string_view take(std::string_view& bytes, std::size_t size) {
 }
 
 // Returns the number of events.
-std::size_t decode(std::string_view bytes, sse::parser& parser, const cat_options& options, turn_writer& turns,
-                   command_context& context) {
+std::size_t decode(std::string_view bytes, sse::parser& parser, const cat_options& options,
+                   turn_writer& turns, command_context& context) {
     std::size_t events = 0;
     while (context.out.ok() && parser.next(bytes)) {
         if (options.turns)
@@ -120,8 +120,8 @@ command_result cat(const cat_options& options, command_context& context) {
     };
     for (std::string_view block = in.read(); !block.empty() && wanted(); block = in.read())
         while (!block.empty() && wanted())
-            end.events +=
-                decode(take(block, options.chunk > 0 ? options.chunk : block.size()), parser, options, turns, context);
+            end.events += decode(take(block, options.chunk > 0 ? options.chunk : block.size()), parser,
+                                 options, turns, context);
 
     end.last_event_id = parser.last_event_id();
     end.retry_ms = parser.retry_ms();
@@ -141,7 +141,8 @@ void add_cat(CLI::App& program, command_context& context) {
     command->add_option("FILE", options->file, "The recording; - is stdin")->required()->type_name("");
     add_count(*command, "--chunk", options->chunk, "Feed the decoder N bytes at a time");
     command->add_flag("--turns", options->turns, "Read it as an OpenCode recording, and tell its turns");
-    command->add_option("--session", options->session, "With --turns: of this root session only")->type_name("ID");
+    command->add_option("--session", options->session, "With --turns: of this root session only")
+        ->type_name("ID");
     add_common_options(*command, context);
     command->callback([options, &context] {
         context.run = [options, &context] {

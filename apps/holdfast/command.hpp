@@ -50,9 +50,9 @@ struct command_context {
     [[nodiscard]] log_sink log() { return log_to(notes, logs, lowest); }
 };
 
-/// For a command that has other things to do than to wait for readers: from here on stdout and stderr keep at most
-/// 1 MiB each for a slow one, and drop what does not fit. Rows then have {"gap":{"lost":N,"why":"slow"}} in its place,
-/// text a line, which begins with `before_gap`.
+/// For a command that has other things to do than to wait for readers: from here on stdout and stderr keep at
+/// most 1 MiB each for a slow one, and drop what does not fit. Rows then have {"gap":{"lost":N,"why":"slow"}}
+/// in its place, text a line, which begins with `before_gap`.
 void wait_for_no_reader(command_context& context, std::string before_gap);
 /// The end of that: waits for the readers, but no longer than a second once a signal asked for the end.
 void drain_output(command_context& context);

@@ -24,7 +24,7 @@ void add_credentials(http::url& base, const std::string& user);
 
 /// How one OpenCode server is reached.
 struct server_access {
-    http::url base; ///< with its credentials
+    http::url base;                               ///< with its credentials
     std::shared_ptr<const http::tls_context> tls; ///< null: it is not https
 };
 

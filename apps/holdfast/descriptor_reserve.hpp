@@ -6,8 +6,8 @@
 
 namespace holdfast::app {
 
-/// Holds up to `most` descriptors open for nothing, so that one of them can be exchanged for a connection while every
-/// other descriptor of the process is in use.
+/// Holds up to `most` descriptors open for nothing, so that one of them can be exchanged for a connection
+/// while every other descriptor of the process is in use.
 ///
 /// Thread safety: distinct objects safe, shared objects unsafe.
 class descriptor_reserve {

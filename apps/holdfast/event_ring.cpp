@@ -14,8 +14,7 @@ namespace holdfast::app {
 namespace {
 
 std::string one_line(std::string text) {
-    std::replace_if(
-        text.begin(), text.end(), [](char c) { return c == '\r' || c == '\n'; }, ' ');
+    std::replace_if(text.begin(), text.end(), [](char c) { return c == '\r' || c == '\n'; }, ' ');
     return sse::to_valid_utf8(text);
 }
 

@@ -213,7 +213,7 @@ private:
     net::signal_set woken_;
     command_result result_;
     std::exception_ptr error_;
-    std::string begun_; // the turn whose text comes
+    std::string begun_;          // the turn whose text comes
     std::set<std::string> open_; // the turns whose rows have begun
     std::size_t settled_ = 0;
     bool ending_ = false;
@@ -221,7 +221,8 @@ private:
 
 command_result follow(const follow_options& options, command_context& context) {
     server_access server;
-    if (auto wrong = find_access(options.server, options.user, options.tls, context.notes, server); !wrong.empty())
+    if (auto wrong = find_access(options.server, options.user, options.tls, context.notes, server);
+        !wrong.empty())
         return misused(std::move(wrong));
     command_result result;
     {

@@ -21,14 +21,10 @@ namespace {
 
 spdlog::level::level_enum spdlog_level(log_level level) {
     switch (level) {
-    case log_level::debug:
-        return spdlog::level::debug;
-    case log_level::info:
-        return spdlog::level::info;
-    case log_level::warn:
-        return spdlog::level::warn;
-    case log_level::error:
-        return spdlog::level::err;
+    case log_level::debug: return spdlog::level::debug;
+    case log_level::info: return spdlog::level::info;
+    case log_level::warn: return spdlog::level::warn;
+    case log_level::error: return spdlog::level::err;
     }
     return spdlog::level::err;
 }
@@ -76,14 +72,10 @@ std::string text_line(const log_record& record) {
 
 style style_of(spdlog::level::level_enum level) {
     switch (level) {
-    case spdlog::level::info:
-        return style::green;
-    case spdlog::level::warn:
-        return style::yellow;
-    case spdlog::level::err:
-        return style::red;
-    default:
-        return style::cyan;
+    case spdlog::level::info: return style::green;
+    case spdlog::level::warn: return style::yellow;
+    case spdlog::level::err: return style::red;
+    default: return style::cyan;
     }
 }
 
@@ -99,7 +91,8 @@ private:
         const auto begin = record.color_range_start, end = record.color_range_end;
         if (begin >= end)
             return to_.text(all);
-        to_.text(std::string(all.substr(0, begin)) + to_.paint(style_of(record.level), all.substr(begin, end - begin)) +
+        to_.text(std::string(all.substr(0, begin)) +
+                 to_.paint(style_of(record.level), all.substr(begin, end - begin)) +
                  std::string(all.substr(end)));
     }
     void flush_() override {}

@@ -11,8 +11,8 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <climits>
 #include <chrono>
+#include <climits>
 #include <cstdio>
 #include <cstdlib>
 #include <optional>
@@ -33,17 +33,19 @@ struct code_range {
     unsigned first, last;
 };
 
-// Characters that nothing is seen of, or that turn the direction of writing, and the two separators that some terminals
-// take for a line end: Unicode's Default_Ignorable_Code_Point, format controls, fillers and the empty Braille pattern.
+// Characters that nothing is seen of, or that turn the direction of writing, and the two separators that some
+// terminals take for a line end: Unicode's Default_Ignorable_Code_Point, format controls, fillers and the
+// empty Braille pattern.
 constexpr std::array<code_range, 23> invisible{{
-    {0x00AD, 0x00AD}, {0x034F, 0x034F}, {0x0600, 0x0605}, {0x061C, 0x061C},   {0x06DD, 0x06DD},   {0x070F, 0x070F},
-    {0x115F, 0x1160}, {0x17B4, 0x17B5}, {0x180B, 0x180F}, {0x200B, 0x200F},   {0x2028, 0x202E},   {0x2060, 0x206F},
-    {0x2800, 0x2800}, {0x3164, 0x3164}, {0xFE00, 0xFE0F}, {0xFEFF, 0xFEFF},   {0xFFA0, 0xFFA0},   {0xFFF0, 0xFFFB},
-    {0x13430, 0x1345F}, {0x1BCA0, 0x1BCA3}, {0x1D173, 0x1D17A}, {0xE0000, 0xE0FFF}, {0xF0000, 0x10FFFF},
+    {0x00AD, 0x00AD},   {0x034F, 0x034F},   {0x0600, 0x0605},    {0x061C, 0x061C},   {0x06DD, 0x06DD},
+    {0x070F, 0x070F},   {0x115F, 0x1160},   {0x17B4, 0x17B5},    {0x180B, 0x180F},   {0x200B, 0x200F},
+    {0x2028, 0x202E},   {0x2060, 0x206F},   {0x2800, 0x2800},    {0x3164, 0x3164},   {0xFE00, 0xFE0F},
+    {0xFEFF, 0xFEFF},   {0xFFA0, 0xFFA0},   {0xFFF0, 0xFFFB},    {0x13430, 0x1345F}, {0x1BCA0, 0x1BCA3},
+    {0x1D173, 0x1D17A}, {0xE0000, 0xE0FFF}, {0xF0000, 0x10FFFF},
 }};
 
-// What joins or chooses the pictures and letters of a text: wanted in what a model writes, and never needed to know
-// what is approved.
+// What joins or chooses the pictures and letters of a text: wanted in what a model writes, and never needed
+// to know what is approved.
 constexpr std::array<unsigned, 4> joiners{0x200C, 0x200D, 0xFE0E, 0xFE0F};
 
 character first_character(std::string_view text) {
@@ -87,7 +89,8 @@ std::string escape(std::string_view untrusted, std::string_view kept_controls, b
     for (std::string_view rest = valid; !rest.empty();) {
         const character c = first_character(rest);
         const bool kept = c.size == 1 && kept_controls.find(rest.front()) != std::string_view::npos;
-        const bool shown = !is_control(c.code) && (!is_invisible(c.code) || (keep_joiners && is_joiner(c.code)));
+        const bool shown =
+            !is_control(c.code) && (!is_invisible(c.code) || (keep_joiners && is_joiner(c.code)));
         if (!kept && !shown)
             append_escape(out, c.code);
         else
@@ -99,18 +102,12 @@ std::string escape(std::string_view untrusted, std::string_view kept_controls, b
 
 std::string_view sgr(style s) {
     switch (s) {
-    case style::bold:
-        return "\x1b[1m";
-    case style::dim:
-        return "\x1b[2m";
-    case style::red:
-        return "\x1b[31m";
-    case style::green:
-        return "\x1b[32m";
-    case style::yellow:
-        return "\x1b[33m";
-    case style::cyan:
-        return "\x1b[36m";
+    case style::bold: return "\x1b[1m";
+    case style::dim: return "\x1b[2m";
+    case style::red: return "\x1b[31m";
+    case style::green: return "\x1b[32m";
+    case style::yellow: return "\x1b[33m";
+    case style::cyan: return "\x1b[36m";
     }
     return "";
 }
@@ -205,7 +202,8 @@ void output::write(std::string_view bytes) {
         const ssize_t written = ::write(descriptor_, bytes.data(), slice);
         if (written >= 0)
             bytes.remove_prefix(static_cast<std::size_t>(written));
-        else if (errno != EINTR && errno != EAGAIN) // somebody may make a terminal non-blocking, which we share
+        else if (errno != EINTR &&
+                 errno != EAGAIN) // somebody may make a terminal non-blocking, which we share
             error_.assign(errno, boost::system::system_category());
     }
 }

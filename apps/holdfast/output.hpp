@@ -20,13 +20,14 @@ enum class output_format { text, ndjson };
 enum class style { bold, dim, red, green, yellow, cyan };
 
 /// Untrusted text made safe for a terminal: valid UTF-8, and every control character (C0 but LF and TAB, DEL,
-/// C1), every character that turns the direction of writing and every one that shows nothing (zero width, fillers,
-/// tags, private planes) is shown as \xNN, \uNNNN or \UNNNNNNNN. Joiners and the variation selectors of pictures stay.
-/// Each call stands for itself: an escape sequence, or a character, that is split over two calls does no harm either.
+/// C1), every character that turns the direction of writing and every one that shows nothing (zero width,
+/// fillers, tags, private planes) is shown as \xNN, \uNNNN or \UNNNNNNNN. Joiners and the variation selectors
+/// of pictures stay. Each call stands for itself: an escape sequence, or a character, that is split over two
+/// calls does no harm either.
 [[nodiscard]] std::string printable(std::string_view untrusted);
 
-/// The same on one line, where what is shown must be all that is there (a title, an approval, a log line): LF, joiners
-/// and variation selectors are shown as well.
+/// The same on one line, where what is shown must be all that is there (a title, an approval, a log line):
+/// LF, joiners and variation selectors are shown as well.
 [[nodiscard]] std::string printable_line(std::string_view untrusted);
 
 /// Whether text for this descriptor may have colours: it is a terminal, not a dumb one, and NO_COLOR is unset
@@ -34,9 +35,9 @@ enum class style { bold, dim, red, green, yellow, cyan };
 [[nodiscard]] bool wants_colour(int descriptor);
 
 /// Writes to a descriptor that it does not own; SIGPIPE must be ignored. What is given is written at once,
-/// all of it, also when the descriptor is non-blocking; a reader who does not read is waited for, but no longer
-/// than a second once a signal asked for the end (see signals.hpp). After an error it writes nothing more: a
-/// command asks ok() now and then, to end early, and main() makes the exit code of it.
+/// all of it, also when the descriptor is non-blocking; a reader who does not read is waited for, but no
+/// longer than a second once a signal asked for the end (see signals.hpp). After an error it writes nothing
+/// more: a command asks ok() now and then, to end early, and main() makes the exit code of it.
 ///
 /// A command that has other things to do than to wait for a reader calls wait_for_nobody() first.
 ///
@@ -48,15 +49,16 @@ public:
     output(output&&) noexcept;
     output& operator=(output&&) = delete;
 
-    /// From here on row() and text() never block: what is given is queued, at most `most_bytes` of it, and a thread
-    /// writes it. What does not fit is dropped, a call at a time; `gap` says in its place how many calls were.
+    /// From here on row() and text() never block: what is given is queued, at most `most_bytes` of it, and a
+    /// thread writes it. What does not fit is dropped, a call at a time; `gap` says in its place how many
+    /// calls were.
     void wait_for_nobody(std::size_t most_bytes, std::function<std::string(std::size_t dropped)> gap);
 
     /// All that was given is written. After wait_for_nobody() false while the reader does not read.
     [[nodiscard]] bool idle() const;
 
-    /// After wait_for_nobody(): waits for the reader, as every write does without it, and no longer than `patience`
-    /// once a signal asked for the end. What is then still not written is an error.
+    /// After wait_for_nobody(): waits for the reader, as every write does without it, and no longer than
+    /// `patience` once a signal asked for the end. What is then still not written is an error.
     void drain(std::chrono::milliseconds patience);
     /// The same, but for no longer than `patience` in any case.
     void drain_within(std::chrono::milliseconds patience);

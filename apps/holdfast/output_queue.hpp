@@ -12,9 +12,9 @@
 
 namespace holdfast::app {
 
-/// Queues pieces of output for a descriptor that it does not own; SIGPIPE must be ignored. push() never blocks: what
-/// does not fit is dropped, a whole piece at a time, until half of the queue is free again; what `gap` makes of the
-/// number of dropped pieces is then written in their place.
+/// Queues pieces of output for a descriptor that it does not own; SIGPIPE must be ignored. push() never
+/// blocks: what does not fit is dropped, a whole piece at a time, until half of the queue is free again; what
+/// `gap` makes of the number of dropped pieces is then written in their place.
 ///
 /// The thread outlives the queue only while a write() in it blocks, and takes no signals.
 ///
@@ -38,7 +38,8 @@ public:
     /// Waits until idle(), while `go_on` says so; it is asked every 20 ms. @return idle()
     bool drain(const std::function<bool()>& go_on);
 
-    /// Why nothing more is written. A reader that went away is noticed within a second, also when nothing is pushed.
+    /// Why nothing more is written. A reader that went away is noticed within a second, also when nothing is
+    /// pushed.
     [[nodiscard]] boost::system::error_code error() const;
 
 private:

@@ -18,8 +18,8 @@ namespace holdfast::app {
 
 struct request_options {
     std::vector<std::string> headers; ///< "K: V", or @FILE
-    std::string method;              ///< empty: GET, or POST with data
-    std::optional<std::string> data; ///< itself, @FILE, or - for stdin
+    std::string method;               ///< empty: GET, or POST with data
+    std::optional<std::string> data;  ///< itself, @FILE, or - for stdin
     std::string last_event_id;
     bool repeat = false;
     bool location = false;

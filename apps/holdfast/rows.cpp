@@ -38,7 +38,8 @@ json::object interrupted_row(const retry::failure& why, unsigned attempt, durati
 }
 
 std::string words_for(const opencode::settlement_error& error) {
-    const auto message = error.message.substr(0, error.message.find('\n')); // what follows is a stack, if anything
+    const auto message =
+        error.message.substr(0, error.message.find('\n')); // what follows is a stack, if anything
     return error.name.empty() ? message : error.name + ": " + message;
 }
 
@@ -46,21 +47,14 @@ std::string words_for(const opencode::settlement_error& error) {
 std::string_view words_for(opencode::rule why) {
     using opencode::rule;
     switch (why) {
-    case rule::message_interrupted:
-        return "its answer was interrupted";
-    case rule::tool_rejected:
-        return "a permission or a question was rejected";
-    case rule::never_answered:
-        return "the server is not busy, and there is no answer";
-    case rule::unfinished:
-        return "its answer stopped without an end, as when the server is restarted";
-    case rule::session_deleted:
-        return "the session was deleted";
+    case rule::message_interrupted: return "its answer was interrupted";
+    case rule::tool_rejected: return "a permission or a question was rejected";
+    case rule::never_answered: return "the server is not busy, and there is no answer";
+    case rule::unfinished: return "its answer stopped without an end, as when the server is restarted";
+    case rule::session_deleted: return "the session was deleted";
     case rule::abort_requested:
-    case rule::session_aborted:
-        return "the session was aborted";
-    default:
-        return {};
+    case rule::session_aborted: return "the session was aborted";
+    default: return {};
     }
 }
 
@@ -157,21 +151,15 @@ json::object event_row(const sse::event& e) {
 json::object stream_row(const stream::item& item) {
     using kind = stream::item::kind;
     switch (item.what) {
-    case kind::opened:
-        return opened_row(item);
-    case kind::event:
-        return event_row(item.event);
-    case kind::comment:
-        return {{"comment", {{"text", item.event.data}}}};
+    case kind::opened: return opened_row(item);
+    case kind::event: return event_row(item.event);
+    case kind::comment: return {{"comment", {{"text", item.event.data}}}};
     case kind::skipped:
         return {
             {"skipped", {{"class", retry::to_string(item.failure.cls)}, {"error", item.failure.message}}}};
-    case kind::interrupted:
-        return interrupted_row(item.failure, item.attempt, item.retry_in);
-    case kind::done:
-        return {{"done", json::object()}};
-    case kind::gave_up:
-        break;
+    case kind::interrupted: return interrupted_row(item.failure, item.attempt, item.retry_in);
+    case kind::done: return {{"done", json::object()}};
+    case kind::gave_up: break;
     }
     return {{"gave_up",
              {{"class", retry::to_string(item.failure.cls)},

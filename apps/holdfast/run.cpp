@@ -213,7 +213,8 @@ private:
         for (const auto& each : *known)
             names += (names.empty() ? "" : ", ") + each;
         auto why = retry::make_failure(errc::not_found);
-        why.message = "the server has no command '" + options_.command + "'; it has: " + (names.empty() ? "none" : names);
+        why.message = "the server has no command '" + options_.command +
+                      "'; it has: " + (names.empty() ? "none" : names);
         co_return why;
     }
 
@@ -640,7 +641,8 @@ command_result run(const run_options& options, command_context& context) {
     if (auto wrong = attach(options.files, files); !wrong.empty())
         return misused(std::move(wrong));
     server_access server;
-    if (auto wrong = find_access(options.server, options.user, options.tls, context.notes, server); !wrong.empty())
+    if (auto wrong = find_access(options.server, options.user, options.tls, context.notes, server);
+        !wrong.empty())
         return misused(std::move(wrong));
     runner one(options, std::move(files), std::move(server.base), std::move(server.tls), context);
     return one.run();

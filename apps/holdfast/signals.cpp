@@ -60,7 +60,7 @@ extern "C" void take_signal(int number) {
 }
 
 void handle_with(void (*handler)(int)) {
-    struct sigaction how {};
+    struct sigaction how{};
     how.sa_handler = handler;
     sigaddset(&how.sa_mask, SIGINT);
     sigaddset(&how.sa_mask, SIGTERM);
@@ -117,14 +117,15 @@ signals::~signals() {
 }
 
 void signals::wait() {
-    arriving_.async_read_some(boost::asio::buffer(&number_, 1), [this](boost::system::error_code ec, std::size_t) {
-        if (ec)
-            return;
-        const int number = number_;
-        signals_passed_on = 1;
-        wait();
-        on_signal_(number);
-    });
+    arriving_.async_read_some(boost::asio::buffer(&number_, 1),
+                              [this](boost::system::error_code ec, std::size_t) {
+                                  if (ec)
+                                      return;
+                                  const int number = number_;
+                                  signals_passed_on = 1;
+                                  wait();
+                                  on_signal_(number);
+                              });
 }
 
 int signal_received() noexcept {
@@ -133,7 +134,7 @@ int signal_received() noexcept {
 
 void end_within(std::chrono::milliseconds patience, void (*before)()) noexcept {
     before_end = before;
-    struct sigaction how {};
+    struct sigaction how{};
     how.sa_handler = end_now;
     ::sigaction(SIGALRM, &how, nullptr);
     end_within_ms = static_cast<std::sig_atomic_t>(patience.count());

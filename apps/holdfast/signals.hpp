@@ -36,13 +36,13 @@ private:
 /// The signal that asked for the end, the last one; 0: none did.
 [[nodiscard]] int signal_received() noexcept;
 
-/// From here on, a signal alone ends the process, whatever it is busy with: `patience` after the first one, and at once
-/// at a second one that comes before the first was passed on. `before` is called then, in a signal handler; may be null.
-/// Uses SIGALRM.
+/// From here on, a signal alone ends the process, whatever it is busy with: `patience` after the first one,
+/// and at once at a second one that comes before the first was passed on. `before` is called then, in a
+/// signal handler; may be null. Uses SIGALRM.
 void end_within(std::chrono::milliseconds patience, void (*before)()) noexcept;
 
-/// Waits until `descriptor` takes bytes: as long as that takes while nobody asked for the end, then one second
-/// more. At a second signal the program ends in here, as nobody is there to be told.
+/// Waits until `descriptor` takes bytes: as long as that takes while nobody asked for the end, then one
+/// second more. At a second signal the program ends in here, as nobody is there to be told.
 /// @return false: the end was asked for, and the reader does not read
 [[nodiscard]] bool wait_until_writable(int descriptor) noexcept;
 

@@ -87,20 +87,14 @@ std::string opened_text(const stream::item& item, bool broken, const output& out
 std::string item_text(const stream::item& item, bool broken, const output& out) {
     using kind = stream::item::kind;
     switch (item.what) {
-    case kind::opened:
-        return opened_text(item, broken, out);
-    case kind::event:
-        return event_text(item.event, out);
-    case kind::comment:
-        return out.paint(style::dim, ": " + printable_line(item.event.data)) + '\n';
+    case kind::opened: return opened_text(item, broken, out);
+    case kind::event: return event_text(item.event, out);
+    case kind::comment: return out.paint(style::dim, ": " + printable_line(item.event.data)) + '\n';
     case kind::skipped:
         return out.paint(style::dim, "~ skipped: " + printable_line(item.failure.message)) + '\n';
-    case kind::interrupted:
-        return interrupted_text(item, out);
-    case kind::done:
-        return out.paint(style::dim, "~ the stream ended") + '\n';
-    case kind::gave_up:
-        break;
+    case kind::interrupted: return interrupted_text(item, out);
+    case kind::done: return out.paint(style::dim, "~ the stream ended") + '\n';
+    case kind::gave_up: break;
     }
     return gave_up_text(item, out);
 }

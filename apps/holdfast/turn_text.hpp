@@ -64,10 +64,10 @@ private:
     output& out_;
     std::function<wall_time()> now_;
     bool retry_shown_ = false; // the server waits, and when it goes on was shown
-    std::string part_;       // the part that streams now
-    bool line_open_ = false; // something without a line end was written
-    std::string question_;   // is being asked
-    bool asking_ = false;    // the cursor stands behind it
+    std::string part_;         // the part that streams now
+    bool line_open_ = false;   // something without a line end was written
+    std::string question_;     // is being asked
+    bool asking_ = false;      // the cursor stands behind it
 };
 
 } // namespace holdfast::app

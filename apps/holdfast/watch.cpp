@@ -98,8 +98,8 @@ public:
                                                             [this](std::exception_ptr e) {
                                                                 on_error(e);
                                                             }}),
-          work_(world_, [this](std::exception_ptr e) { on_error(e); }), changed_(world_), resized_(io_), woken_(io_),
-          signals_(io_, [this](int number) { on_signal(number); }) {
+          work_(world_, [this](std::exception_ptr e) { on_error(e); }), changed_(world_), resized_(io_),
+          woken_(io_), signals_(io_, [this](int number) { on_signal(number); }) {
         if (!config.listen_host.empty())
             port_.emplace(world_, port_config(config, std::move(token)), sources(), ring_);
         end_within(longest_end, &watch_screen::leave_in_handler);
@@ -427,7 +427,8 @@ std::string read_token(const watch_config& config, output& notes, std::string& i
     if (const auto wrong = token_fault(into); !wrong.empty())
         return name + ": " + wrong;
     if (in_file && is_world_readable(name))
-        notes.text("holdfast: warning: " + printable_line(name) + " holds the token and is readable by every user\n");
+        notes.text("holdfast: warning: " + printable_line(name) +
+                   " holds the token and is readable by every user\n");
     return {};
 }
 
@@ -462,12 +463,7 @@ void add_setting(CLI::App& command, const setting_info& info, watch_options& to)
     const std::string help(info.help);
     const std::string key(info.key);
     if (info.what == setting_info::shape::flag) {
-        command.add_flag_callback(
-            flag,
-            [&to, key] {
-                to.flags.push_back({key, true});
-            },
-            help);
+        command.add_flag_callback(flag, [&to, key] { to.flags.push_back({key, true}); }, help);
         return;
     }
     const auto take = [&to, key](const CLI::results_t& values) {
@@ -493,16 +489,17 @@ void add_watch(CLI::App& program, command_context& context) {
         if (each.what != setting_info::shape::file)
             add_setting(*command, each, *options);
     add_common_options(*command, context);
-    command->footer("In the file, servers, sessions, hosts, allow and reject are lists. A server is a URL, "
-                    "or an object:\n"
-                    "  {\"url\": URL, \"tag\": NAME, \"sessions\": [ID], \"discover\": true, \"user\": USER, "
-                    "\"bearer\": TOKEN,\n   \"global_stream\": true}\n"
-                    "and \"rules\" are ask rules of which the last that fits counts:\n"
-                    "  {\"permission\": \"bash\", \"pattern\": \"git *\", \"depth\": 0, \"answer\": "
-                    "\"once|always|reject|ask\"}\n"
-                    "What is given here replaces single values of the file, and adds to its lists.\n"
-                    "A reader who is too slow for stdout misses rows, and gets {\"gap\": {\"lost\": N}} in their "
-                    "place.\nSIGUSR1 ends every wait for a server.\n");
+    command->footer(
+        "In the file, servers, sessions, hosts, allow and reject are lists. A server is a URL, "
+        "or an object:\n"
+        "  {\"url\": URL, \"tag\": NAME, \"sessions\": [ID], \"discover\": true, \"user\": USER, "
+        "\"bearer\": TOKEN,\n   \"global_stream\": true}\n"
+        "and \"rules\" are ask rules of which the last that fits counts:\n"
+        "  {\"permission\": \"bash\", \"pattern\": \"git *\", \"depth\": 0, \"answer\": "
+        "\"once|always|reject|ask\"}\n"
+        "What is given here replaces single values of the file, and adds to its lists.\n"
+        "A reader who is too slow for stdout misses rows, and gets {\"gap\": {\"lost\": N}} in their "
+        "place.\nSIGUSR1 ends every wait for a server.\n");
     command->callback([options, &context] {
         context.run = [options, &context] {
             return watch(*options, context);

@@ -120,18 +120,12 @@ bool is_grave(opencode::outcome how) {
 
 run_state state_after(opencode::outcome how) {
     switch (how) {
-    case opencode::outcome::completed:
-        return run_state::completed;
-    case opencode::outcome::failed:
-        return run_state::failed;
-    case opencode::outcome::aborted:
-        return run_state::aborted;
-    case opencode::outcome::rejected:
-        return run_state::rejected;
-    case opencode::outcome::detached:
-        return run_state::detached;
-    case opencode::outcome::lost:
-        break;
+    case opencode::outcome::completed: return run_state::completed;
+    case opencode::outcome::failed: return run_state::failed;
+    case opencode::outcome::aborted: return run_state::aborted;
+    case opencode::outcome::rejected: return run_state::rejected;
+    case opencode::outcome::detached: return run_state::detached;
+    case opencode::outcome::lost: break;
     }
     return run_state::lost;
 }
@@ -150,16 +144,12 @@ bool is_busy(const opencode::session_view& how) {
 // So many, in the order in which a person wants to hear of them.
 int rank_of(run_state s) {
     switch (s) {
-    case run_state::waiting:
-        return 0;
+    case run_state::waiting: return 0;
     case run_state::working:
-    case run_state::retrying:
-        return 1;
+    case run_state::retrying: return 1;
     case run_state::failed:
-    case run_state::lost:
-        return 3;
-    default:
-        return 4;
+    case run_state::lost: return 3;
+    default: return 4;
     }
 }
 
@@ -167,39 +157,27 @@ int rank_of(run_state s) {
 
 std::string_view to_string(run_state s) noexcept {
     switch (s) {
-    case run_state::unknown:
-        return "unknown";
-    case run_state::idle:
-        return "idle";
-    case run_state::working:
-        return "working";
-    case run_state::retrying:
-        return "retrying";
-    case run_state::waiting:
-        return "waiting";
-    case run_state::completed:
-        return "done";
-    case run_state::failed:
-        return "failed";
-    case run_state::aborted:
-        return "aborted";
-    case run_state::rejected:
-        return "rejected";
-    case run_state::lost:
-        return "lost";
-    case run_state::detached:
-        return "detached";
-    case run_state::deleted:
-        return "deleted";
-    case run_state::archived:
-        break;
+    case run_state::unknown: return "unknown";
+    case run_state::idle: return "idle";
+    case run_state::working: return "working";
+    case run_state::retrying: return "retrying";
+    case run_state::waiting: return "waiting";
+    case run_state::completed: return "done";
+    case run_state::failed: return "failed";
+    case run_state::aborted: return "aborted";
+    case run_state::rejected: return "rejected";
+    case run_state::lost: return "lost";
+    case run_state::detached: return "detached";
+    case run_state::deleted: return "deleted";
+    case run_state::archived: break;
     }
     return "archived";
 }
 
 retry::failure in_words(retry::failure why) {
     if (is_refused_login(why) && !why.message.starts_with(authentication_failed))
-        why.message = std::string(authentication_failed) + ": the server rejected the user name or password (HTTP 401)";
+        why.message =
+            std::string(authentication_failed) + ": the server rejected the user name or password (HTTP 401)";
     return why;
 }
 
@@ -265,7 +243,8 @@ void watch_board::see_server(std::size_t server, const server_sight& how, time_p
     if (how.trouble)
         where.sight.trouble = in_words(*how.trouble);
     ++version_;
-    if (was_known && was_in_trouble == how.trouble.has_value() && was_refused == is_refused_login(how.trouble))
+    if (was_known && was_in_trouble == how.trouble.has_value() &&
+        was_refused == is_refused_login(how.trouble))
         return;
     if (how.trouble || was_in_trouble)
         tell_trouble(where, now);
@@ -286,15 +265,16 @@ void watch_board::see_left_out(std::size_t server, std::size_t sessions) {
 void watch_board::see_error(std::size_t server, const std::string& session, const opencode::api_error& what) {
     const auto& where = at(server);
     const auto words = beginning(what.name.empty() ? what.message : what.name + ": " + what.message);
-    news_.push_back({"error",
-                     {{"server", where.where},
-                      {"tag", where.tag},
-                      {"session", or_null(session)},
-                      {"name", or_null(what.name)},
-                      {"message", beginning(what.message)},
-                      {"status", or_null(what.status)}},
-                     (session.empty() ? where.tag : where.tag + ": " + beginning(session)) + ": error: " + words,
-                     true});
+    news_.push_back(
+        {"error",
+         {{"server", where.where},
+          {"tag", where.tag},
+          {"session", or_null(session)},
+          {"name", or_null(what.name)},
+          {"message", beginning(what.message)},
+          {"status", or_null(what.status)}},
+         (session.empty() ? where.tag : where.tag + ": " + beginning(session)) + ": error: " + words,
+         true});
 }
 
 void watch_board::see(std::size_t server, const opencode::session_view& how, time_point now) {
@@ -511,7 +491,8 @@ void watch_board::take_ask(run& who, ask asked, const std::optional<std::string>
 
 void watch_board::settle(run& who, const std::string& message, const opencode::settlement& how,
                          time_point now) {
-    const auto begun = turn_at(who, message, now).since; // tells the turn that nothing was heard of but its end
+    const auto begun =
+        turn_at(who, message, now).since; // tells the turn that nothing was heard of but its end
     const auto took = now - begun;
     std::erase_if(who.turns, [&](const turn& each) { return each.message == message; });
     if (who.turns.empty()) {

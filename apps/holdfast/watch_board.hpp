@@ -27,9 +27,9 @@ struct server_sight {
     std::optional<time_point> next_try;    ///< while in trouble; nothing: it is being tried
 };
 
-/// Something new: a row of stdout and of /events. "session", "turn", "ask", "settled", "trouble", "recovered" or
-/// "error". Each row "settled" follows one row "turn" of its session; that one's message is null where work was seen before
-/// it was known whose it is.
+/// Something new: a row of stdout and of /events. "session", "turn", "ask", "settled", "trouble", "recovered"
+/// or "error". Each row "settled" follows one row "turn" of its session; that one's message is null where
+/// work was seen before it was known whose it is.
 struct watch_news {
     std::string name;
     boost::json::object what;
@@ -93,8 +93,8 @@ struct board_totals {
     std::size_t waiting = 0;    ///< for an answer
     std::size_t in_trouble = 0; ///< runs
     std::size_t asks = 0;
-    std::size_t left_out = 0;   ///< sessions that servers list beyond those that are watched
-    std::uint64_t turns = 0;    ///< settled since the beginning
+    std::size_t left_out = 0; ///< sessions that servers list beyond those that are watched
+    std::uint64_t turns = 0;  ///< settled since the beginning
     std::uint64_t completed = 0;
 };
 
@@ -104,8 +104,8 @@ public:
     /// The present moment on both clocks, so that it can tell dates.
     watch_board(time_point now, wall_time wall);
 
-    /// The same later on: a suspended machine and somebody who sets its clock move one clock against the other. What is
-    /// seen from now on is dated by this, what was seen before keeps its date.
+    /// The same later on: a suspended machine and somebody who sets its clock move one clock against the
+    /// other. What is seen from now on is dated by this, what was seen before keeps its date.
     void see_clocks(time_point now, wall_time wall);
     watch_board(const watch_board&) = delete;
     watch_board& operator=(const watch_board&) = delete;
@@ -228,8 +228,8 @@ private:
 
     time_point begun_;
     std::deque<clock_reading> clocks_; // each holds from its `now` to the next one's
-    std::deque<server> servers_; // runs point to them
-    server nowhere_;             // has the sessions that no server knows
+    std::deque<server> servers_;       // runs point to them
+    server nowhere_;                   // has the sessions that no server knows
     std::vector<watch_news> news_;
     std::uint64_t turns_ = 0;
     std::uint64_t completed_ = 0;

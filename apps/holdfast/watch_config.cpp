@@ -30,20 +30,14 @@ struct refusal {
 
 std::string_view kind_of(const json::value& v) {
     switch (v.kind()) {
-    case json::kind::null:
-        return "null";
-    case json::kind::bool_:
-        return "true or false";
-    case json::kind::string:
-        return "a string";
-    case json::kind::array:
-        return "a list";
-    case json::kind::object:
-        return "an object";
+    case json::kind::null: return "null";
+    case json::kind::bool_: return "true or false";
+    case json::kind::string: return "a string";
+    case json::kind::array: return "a list";
+    case json::kind::object: return "an object";
     case json::kind::int64:
     case json::kind::uint64:
-    case json::kind::double_:
-        break;
+    case json::kind::double_: break;
     }
     return "a number";
 }

@@ -46,7 +46,7 @@ std::string token_fault(std::string_view token) {
 }
 
 bool is_world_readable(const std::string& name) {
-    struct stat told {};
+    struct stat told{};
     return ::stat(name.c_str(), &told) == 0 && (told.st_mode & S_IROTH) != 0 && S_ISREG(told.st_mode);
 }
 

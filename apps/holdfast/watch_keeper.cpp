@@ -58,9 +58,9 @@ struct watch_keeper::held {
     std::map<std::string, time_point> unknown; // sessions, not to be followed again before
     server_sight sight;
     bool asked = false;
-    bool answers = false; // when it was asked last
+    bool answers = false;   // when it was asked last
     time_point failed_at{}; // when that was not so
-    bool suspect = false; // its gate, when it was looked at last
+    bool suspect = false;   // its gate, when it was looked at last
     bool look_again = false;
     std::size_t left_out = 0; // sessions that it lists beyond max_runs
 };
@@ -179,7 +179,8 @@ net::awaitable<void> watch_keeper::hold(held& where) {
     }
 }
 
-// While a server does not answer, one attempt at a time is enough: what its streams and captures tried since counts.
+// While a server does not answer, one attempt at a time is enough: what its streams and captures tried since
+// counts.
 std::optional<retry::failure> watch_keeper::failed_since(const held& where) const {
     const auto gate = world_.gate_of(where.what.url.where);
     const bool is_newer = gate && gate->suspect && where.sight.trouble && gate->last_at > where.failed_at;
@@ -263,11 +264,11 @@ void watch_keeper::see_left_out(held& where, std::size_t sessions) {
     record.event = "server.sessions_left_out";
     record.endpoint = to_string(where.what.url.where);
     record.tag = short_name(where.what);
-    record.error_message =
-        sessions == 0 ? "all sessions of the server are watched"
-                      : "the server lists more sessions than --max-runs allows: the newest " +
-                            std::to_string(config_.max_runs) + " are watched, at least " +
-                            std::to_string(sessions) + " are not";
+    record.error_message = sessions == 0
+                               ? "all sessions of the server are watched"
+                               : "the server lists more sessions than --max-runs allows: the newest " +
+                                     std::to_string(config_.max_runs) + " are watched, at least " +
+                                     std::to_string(sessions) + " are not";
     world_.log(record);
 }
 
@@ -348,8 +349,8 @@ void watch_keeper::follow(held& where, const std::string& session, opencode::fol
     who->task = scope_.spawn(hear(where, who));
 }
 
-// A server that was started again on another port knows the sessions of before. While the old port does not answer,
-// they are here; where both answer, there are two servers, and each has its own.
+// A server that was started again on another port knows the sessions of before. While the old port does not
+// answer, they are here; where both answer, there are two servers, and each has its own.
 void watch_keeper::take_over(const held& where, const std::string& session) {
     for (const auto& other : servers_) {
         const auto there = other->sessions.find(session);

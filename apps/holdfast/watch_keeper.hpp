@@ -48,7 +48,8 @@ public:
     /// Asks the servers to abort every turn that runs, at the longest until `deadline`.
     [[nodiscard]] net::awaitable<void> abort_all(time_point deadline);
 
-    /// Why the watch does not do what it is for: a server was not asked yet, or rejects our credentials. Empty: it does.
+    /// Why the watch does not do what it is for: a server was not asked yet, or rejects our credentials.
+    /// Empty: it does.
     [[nodiscard]] std::string not_ready() const;
 
     /// Tries everything now that waits for its next attempt.

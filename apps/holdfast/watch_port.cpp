@@ -28,9 +28,9 @@ using boost::system::error_code;
 using net::ip::tcp;
 constexpr auto as_result = net::as_tuple(net::use_awaitable);
 
-constexpr std::size_t other_connections = 64;    // besides the viewers
-constexpr std::size_t refused_at_once = 64;      // connections that get a health check or 503 at most
-constexpr std::size_t reserved_descriptors = 8;  // for those, when the process has no others left
+constexpr std::size_t other_connections = 64;   // besides the viewers
+constexpr std::size_t refused_at_once = 64;     // connections that get a health check or 503 at most
+constexpr std::size_t reserved_descriptors = 8; // for those, when the process has no others left
 constexpr duration refusal_patience = seconds(1);
 constexpr std::size_t piece_size = 32u << 10;    // of /events, about; an event is not split
 constexpr std::size_t ignored_input = 64u << 10; // of one who has nothing to say any more
@@ -52,28 +52,17 @@ struct answer {
 
 std::string_view reason(int status) {
     switch (status) {
-    case 200:
-        return "OK";
-    case 400:
-        return "Bad Request";
-    case 401:
-        return "Unauthorized";
-    case 404:
-        return "Not Found";
-    case 405:
-        return "Method Not Allowed";
-    case 408:
-        return "Request Timeout";
-    case 413:
-        return "Content Too Large";
-    case 421:
-        return "Misdirected Request";
-    case 431:
-        return "Request Header Fields Too Large";
-    case 500:
-        return "Internal Server Error";
-    default:
-        return "Service Unavailable";
+    case 200: return "OK";
+    case 400: return "Bad Request";
+    case 401: return "Unauthorized";
+    case 404: return "Not Found";
+    case 405: return "Method Not Allowed";
+    case 408: return "Request Timeout";
+    case 413: return "Content Too Large";
+    case 421: return "Misdirected Request";
+    case 431: return "Request Header Fields Too Large";
+    case 500: return "Internal Server Error";
+    default: return "Service Unavailable";
     }
 }
 
@@ -288,7 +277,8 @@ private:
         }
     }
 
-    /// Out of descriptors: one from the reserve serves a health check, or says that there are too many connections.
+    /// Out of descriptors: one from the reserve serves a health check, or says that there are too many
+    /// connections.
     bool accept_in_need() {
         if (!reserve_.release())
             return evict(refused_) || evict(clients_);
@@ -324,7 +314,8 @@ private:
     static bool evict(std::set<client*>& among) {
         client* longest = nullptr;
         for (auto* const each : among)
-            if (each->now != client::phase::answering && (!longest || each->waits_since < longest->waits_since))
+            if (each->now != client::phase::answering &&
+                (!longest || each->waits_since < longest->waits_since))
                 longest = each;
         if (!longest)
             return false;
@@ -456,7 +447,7 @@ private:
         auto writing = write_all(std::move(to), std::move(text));
         const auto done = co_await with_deadline<bool>(world_, later(world_.now(), config_.write_deadline),
                                                        std::move(writing));
-        co_return done&&* done;
+        co_return done && *done;
     }
 
     net::awaitable<bool> write_all(client_ptr to, std::string text) {
@@ -513,7 +504,8 @@ private:
 
     answer readiness() {
         const auto why = sources_.not_ready();
-        return why.empty() ? answer{200, plain_text, "ok\n"} : refusal(503, "not ready: " + sse::to_valid_utf8(why));
+        return why.empty() ? answer{200, plain_text, "ok\n"}
+                           : refusal(503, "not ready: " + sse::to_valid_utf8(why));
     }
 
     // --- /events

@@ -36,7 +36,7 @@ struct watch_port_config {
 struct watch_sources {
     std::function<boost::json::object()> status;
     std::function<std::string()> not_ready; ///< why, for a person; empty: ready
-    std::function<std::string()> metrics; ///< Prometheus' text format 0.0.4
+    std::function<std::string()> metrics;   ///< Prometheus' text format 0.0.4
 };
 
 /// Serves GET and HEAD of / /status /metrics /livez /readyz /events, over HTTP/1.1 or 1.0, without TLS.
@@ -45,11 +45,11 @@ struct watch_sources {
 /// the ring, each with its id; comments as heartbeats. With Last-Event-ID it goes on after that one; see
 /// event_ring::viewer for gaps. It ends when the viewer's side ends.
 ///
-/// Limits: a head of 8 KiB; no bodies, and a request that has one ends its connection, whatever the answer is; 64
-/// connections and the viewers. One more ends the connection that waits longest for its client to ask; where there is
-/// none, or no descriptor is left, it gets a health check (/livez, /readyz) or 503, and is ended. A request's head, an
-/// answer, and each piece of /events have deadlines. A Host that is not allowed is answered with 421, against DNS
-/// rebinding; no answer has a CORS field.
+/// Limits: a head of 8 KiB; no bodies, and a request that has one ends its connection, whatever the answer
+/// is; 64 connections and the viewers. One more ends the connection that waits longest for its client to ask;
+/// where there is none, or no descriptor is left, it gets a health check (/livez, /readyz) or 503, and is
+/// ended. A request's head, an answer, and each piece of /events have deadlines. A Host that is not allowed
+/// is answered with 421, against DNS rebinding; no answer has a CORS field.
 ///
 /// Thread safety: confined to the runtime's executor. The sources, the ring and the runtime must outlive it;
 /// it must outlive run().

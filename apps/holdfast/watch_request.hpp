@@ -30,17 +30,17 @@ struct watch_request {
     [[nodiscard]] bool may_be_followed() const { return keep_alive && !has_body; }
 };
 
-/// Reads a whole head: everything up to the first empty line, included. Beast's parser decides what is HTTP; nullopt
-/// also for what no client should send to an origin server: a target that is no path, no Host or several, several
-/// Authorization fields.
+/// Reads a whole head: everything up to the first empty line, included. Beast's parser decides what is HTTP;
+/// nullopt also for what no client should send to an origin server: a target that is no path, no Host or
+/// several, several Authorization fields.
 [[nodiscard]] std::optional<watch_request> parse_watch_request(std::string_view head);
 
 /// Whether `authorization` is "Bearer TOKEN", compared in constant time.
 [[nodiscard]] bool bears(std::string_view authorization, std::string_view token);
 
-/// Whether a Host field names this server, which the connection reached at `here`: by loopback, by that address, or by
-/// one of `names` ("name" with the right port or none, "name:port" exactly). A name can be pointed at us by an
-/// attacker (DNS rebinding), an address cannot.
+/// Whether a Host field names this server, which the connection reached at `here`: by loopback, by that
+/// address, or by one of `names` ("name" with the right port or none, "name:port" exactly). A name can be
+/// pointed at us by an attacker (DNS rebinding), an address cannot.
 [[nodiscard]] bool answers_to(std::string_view host_field, const std::vector<std::string>& names,
                               const boost::asio::ip::tcp::endpoint& here);
 

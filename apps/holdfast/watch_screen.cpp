@@ -60,7 +60,7 @@ extern "C" void give_back_and_end(int number) {
 
 void watch_signals() {
     for (const int number : ending_signals) {
-        struct sigaction how {};
+        struct sigaction how{};
         how.sa_handler = give_back_and_end;
         ::sigaction(number, &how, nullptr);
     }

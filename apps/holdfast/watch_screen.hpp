@@ -29,8 +29,9 @@ public:
     /// What may be drawn on: the last column is left free, as it cannot be cleared behind.
     [[nodiscard]] static screen_size size();
 
-    /// Shows these lines, each no wider than the screen. Writes only what has changed, and nothing while the terminal
-    /// has not taken what it was given before (Ctrl-S, a slow line): the next call then shows the newest.
+    /// Shows these lines, each no wider than the screen. Writes only what has changed, and nothing while the
+    /// terminal has not taken what it was given before (Ctrl-S, a slow line): the next call then shows the
+    /// newest.
     void draw(const std::vector<std::string>& lines);
 
     /// The terminal may show anything now (another size, back from Ctrl-Z): the next draw() writes all.

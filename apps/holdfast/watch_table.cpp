@@ -37,24 +37,19 @@ using painter = std::function<std::string(style, std::string)>;
 
 std::optional<style> style_of(run_state s) {
     switch (s) {
-    case run_state::working:
-        return style::cyan;
+    case run_state::working: return style::cyan;
     case run_state::waiting:
     case run_state::retrying:
     case run_state::aborted:
-    case run_state::rejected:
-        return style::yellow;
-    case run_state::completed:
-        return style::green;
+    case run_state::rejected: return style::yellow;
+    case run_state::completed: return style::green;
     case run_state::failed:
-    case run_state::lost:
-        return style::red;
+    case run_state::lost: return style::red;
     case run_state::idle:
     case run_state::unknown:
     case run_state::detached:
     case run_state::deleted:
-    case run_state::archived:
-        break;
+    case run_state::archived: break;
     }
     return style::dim;
 }

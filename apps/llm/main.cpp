@@ -64,7 +64,8 @@ int main(int argc, char** argv) try {
     if (key)
         config.headers.push_back({"Authorization", std::string("Bearer ") + key});
     const json::array ask{json::object{{"role", "user"}, {"content", argv[argc - 1]}}};
-    config.body = json::serialize(json::object{{"model", set["--model"]}, {"stream", true}, {"messages", ask}});
+    config.body =
+        json::serialize(json::object{{"model", set["--model"]}, {"stream", true}, {"messages", ask}});
     config.clean_end = stream::clean_end::done;
     config.transport.deadlines.header = config.stall_timeout = minutes(5); // a model may think for long
     net::io_context io(1);
