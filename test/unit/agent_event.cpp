@@ -38,9 +38,8 @@ BOOST_AUTO_TEST_CASE(outcomes_rules_advice_and_limits_have_the_names_of_their_en
                                             "not_accepted", "never_answered", "unfinished", "session_deleted",
                                             "gave_up", "server_gone", "not_posted", "detached", "unknown"}));
     BOOST_TEST((names_of<reprompt>(4) == names{"yes", "no", "unknown", "unknown"}));
-    BOOST_TEST(
-        (names_of<turn_limit>(8) == names{"none", "deadline", "no_progress", "tokens", "cost", "max_steps", "retry_wait",
-                                          "unknown"}));
+    BOOST_TEST((names_of<turn_limit>(8) == names{"none", "deadline", "no_progress", "tokens", "cost",
+                                                 "max_steps", "retry_wait", "unknown"}));
 }
 
 BOOST_AUTO_TEST_CASE(each_member_tells_two_events_apart) {
@@ -159,20 +158,21 @@ BOOST_AUTO_TEST_CASE(a_retrys_wait_is_that_from_now_on_whatever_numbers_the_serv
 
 BOOST_AUTO_TEST_CASE(a_recordings_settlement_tells_what_its_turn_used) {
     const auto event = [](std::string_view type, std::string_view properties) {
-        return "{\"id\":\"evt_1\",\"type\":\"" + std::string(type) + "\",\"properties\":{\"sessionID\":\"ses_1\"," +
-               std::string(properties) + "}}";
+        return "{\"id\":\"evt_1\",\"type\":\"" + std::string(type) +
+               "\",\"properties\":{\"sessionID\":\"ses_1\"," + std::string(properties) + "}}";
     };
     const auto message = [&](std::string_view id, std::string_view more) {
-        return event("message.updated", "\"info\":{\"id\":\"" + std::string(id) + "\",\"sessionID\":\"ses_1\"," +
-                                            std::string(more) + "}");
+        return event("message.updated", "\"info\":{\"id\":\"" + std::string(id) +
+                                            "\",\"sessionID\":\"ses_1\"," + std::string(more) + "}");
     };
     const std::string answer =
         R"("role":"assistant","parentID":"msg_1","cost":0.25,"time":{"created":2,"completed":3},)"
         R"("tokens":{"input":10,"output":5,"reasoning":0,"cache":{"read":2,"write":0}},"finish":)";
     recording all;
     all.feed(message("msg_1", R"("role":"user","time":{"created":1})"));
-    all.feed(event("message.part.updated",
-                   R"("part":{"id":"prt_1","messageID":"msg_1","sessionID":"ses_1","type":"text","text":"go"})"));
+    all.feed(
+        event("message.part.updated",
+              R"("part":{"id":"prt_1","messageID":"msg_1","sessionID":"ses_1","type":"text","text":"go"})"));
     all.feed(event("session.status", R"("status":{"type":"busy"})"));
     all.feed(message("msg_2", answer + "\"tool-calls\""));
     all.feed(message("msg_3", answer + "\"stop\""));

@@ -23,7 +23,8 @@ struct asked_server : test::in_simulated_world {
     test::scripted_server answers{world, endpoint("http", "127.0.0.1", 4096)};
 
     asked_server() {
-        answers.play_ever_after({test::send(test::response(200, "application/json", R"({"healthy":true,"version":"1.18.33"})"))});
+        answers.play_ever_after(
+            {test::send(test::response(200, "application/json", R"({"healthy":true,"version":"1.18.33"})"))});
     }
 
     net::awaitable<std::string> authorization_of(std::string url, opencode::client_config config) {
@@ -86,8 +87,9 @@ CO_TEST_CASE(calls_go_by_the_proxy_that_the_transport_names, asked_server) {
 
 CO_TEST_CASE(the_newest_sessions_are_asked_for_and_what_comes_beyond_is_only_counted, asked_server) {
     opencode::client server(world.rt(), http::parse_url("http://127.0.0.1:4096").value(), {});
-    answers.play_ever_after({test::send(test::response(
-        200, "application/json", R"([{"id":"ses_3","directory":"/d"},{"id":"ses_2","directory":"/d"},{"id":4}])"))});
+    answers.play_ever_after({test::send(
+        test::response(200, "application/json",
+                       R"([{"id":"ses_3","directory":"/d"},{"id":"ses_2","directory":"/d"},{"id":4}])"))});
     opencode::session_query which;
     which.directory = "/a b";
     which.roots = true;
@@ -127,8 +129,9 @@ CO_TEST_CASE(a_directory_is_told_in_a_field_encoded_once, asked_server) {
 
 CO_TEST_CASE(sessions_of_a_directory_that_no_query_can_name_are_picked_here, asked_server) {
     opencode::client server(world.rt(), http::parse_url("http://127.0.0.1:4096").value(), {});
-    answers.play_ever_after({test::send(test::response(
-        200, "application/json", R"([{"id":"ses_1","directory":"/pA"},{"id":"ses_2","directory":"/p%41"}])"))});
+    answers.play_ever_after({test::send(
+        test::response(200, "application/json",
+                       R"([{"id":"ses_1","directory":"/pA"},{"id":"ses_2","directory":"/p%41"}])"))});
     const auto listed = co_await server.list_sessions("/p%41");
     BOOST_TEST_REQUIRE(listed.has_value());
     BOOST_TEST_REQUIRE(listed->size() == 1u);
@@ -138,11 +141,13 @@ CO_TEST_CASE(sessions_of_a_directory_that_no_query_can_name_are_picked_here, ask
 
 CO_TEST_CASE(a_rejected_password_is_said_in_words, asked_server) {
     opencode::client server(world.rt(), http::parse_url("http://127.0.0.1:4096").value(), {});
-    answers.play_ever_after({test::send(test::response(401, "", "", "WWW-Authenticate: Basic realm=\"x\"\r\n"))});
+    answers.play_ever_after(
+        {test::send(test::response(401, "", "", "WWW-Authenticate: Basic realm=\"x\"\r\n"))});
     const auto seen = co_await server.health();
     BOOST_TEST_REQUIRE(seen.has_error());
     BOOST_TEST(seen.error().status == 401);
-    BOOST_TEST(seen.error().message == "authentication failed: the server rejected the user name or password");
+    BOOST_TEST(seen.error().message ==
+               "authentication failed: the server rejected the user name or password");
 }
 
 namespace {
@@ -180,11 +185,13 @@ std::string json_answer(std::string_view body, int status = 200) {
 }
 
 // What 2.x says where 1.x tells its version.
-const std::vector<std::string> no_version_1{test::response(200, "text/html", "<html>"), test::response(404, "", ""),
-                                            test::response(405, "", ""), json_answer(R"({"version":"2.0.1"})")};
-const std::vector<std::string> no_version_2{
-    test::response(404, "", ""), json_answer(R"({"version":"2.0.1"})", 503), json_answer(R"({"healthy":true})"),
-    json_answer("[2]"), test::response(200, "text/html", R"({"version":"2.0.1"})")};
+const std::vector<std::string> no_version_1{test::response(200, "text/html", "<html>"),
+                                            test::response(404, "", ""), test::response(405, "", ""),
+                                            json_answer(R"({"version":"2.0.1"})")};
+const std::vector<std::string> no_version_2{test::response(404, "", ""),
+                                            json_answer(R"({"version":"2.0.1"})", 503),
+                                            json_answer(R"({"healthy":true})"), json_answer("[2]"),
+                                            test::response(200, "text/html", R"({"version":"2.0.1"})")};
 
 } // namespace
 
@@ -196,8 +203,10 @@ CO_TEST_CASE(a_server_of_version_2_is_called_so_whichever_of_its_routes_tells_it
             answers[route] = json_answer(R"({"version":"2.0.1","pid":7})");
             const auto why = co_await why_not();
             BOOST_TEST((why.code == errc::unsupported_version), why.message);
-            BOOST_TEST(why.message.ends_with(
-                "this is OpenCode 2.x (it says version 2.0.1), which this version does not speak yet"), why.message);
+            BOOST_TEST(
+                why.message.ends_with(
+                    "this is OpenCode 2.x (it says version 2.0.1), which this version does not speak yet"),
+                why.message);
         }
 }
 
@@ -227,7 +236,9 @@ CO_TEST_CASE(a_server_that_fails_is_not_asked_for_version_2, routes) {
 
 BOOST_AUTO_TEST_CASE(an_id_is_of_the_servers_time_or_next_to_the_newest_whichever_is_later) {
     testing::world world;
-    const auto at = [](long long ms) { return wall_time(milliseconds(ms)); };
+    const auto at = [](long long ms) {
+        return wall_time(milliseconds(ms));
+    };
     const auto number = [&](std::optional<wall_time> time, std::string_view newest) {
         const auto id = opencode::make_id("msg", time, newest, world.rt());
         BOOST_TEST(id.size() == 30u);
@@ -265,8 +276,8 @@ CO_TEST_CASE(the_servers_clock_is_what_its_last_answer_says_and_the_time_since, 
         BOOST_TEST(seen.has_value());
         BOOST_TEST(!clock->at_least(world.time().now()).has_value());
     }
-    answers.play_ever_after(
-        {test::send(test::response(200, "application/json", "{}", "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n"))});
+    answers.play_ever_after({test::send(
+        test::response(200, "application/json", "{}", "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n"))});
     const auto seen = co_await server.status({});
     BOOST_TEST(seen.has_value());
     co_await world.rt().sleep_for(seconds(5));

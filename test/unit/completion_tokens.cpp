@@ -1,5 +1,5 @@
-// What returns an awaitable, with other completion tokens, through co_spawn: callbacks, futures, detached, tuples; and
-// the empty handles that this needs.
+// What returns an awaitable, with other completion tokens, through co_spawn: callbacks, futures, detached,
+// tuples; and the empty handles that this needs.
 #define BOOST_TEST_MODULE completion_tokens
 #include <boost/test/unit_test.hpp>
 
@@ -36,12 +36,15 @@ namespace {
 template <class T>
 constexpr bool fits_all_tokens = std::is_default_constructible_v<T> && std::is_move_constructible_v<T>;
 
-static_assert(fits_all_tokens<opencode::turn> && fits_all_tokens<opencode::session> && fits_all_tokens<opencode::feed>);
+static_assert(fits_all_tokens<opencode::turn> && fits_all_tokens<opencode::session> &&
+              fits_all_tokens<opencode::feed>);
 static_assert(fits_all_tokens<result<opencode::session>> && fits_all_tokens<result<opencode::server_info>>);
 static_assert(fits_all_tokens<result<void>> && fits_all_tokens<std::optional<opencode::agent_event>>);
-static_assert(fits_all_tokens<std::optional<opencode::session_event>> && fits_all_tokens<std::optional<stream::item>>);
+static_assert(fits_all_tokens<std::optional<opencode::session_event>> &&
+              fits_all_tokens<std::optional<stream::item>>);
 static_assert(fits_all_tokens<runtime::attempt> && fits_all_tokens<result<http::body_stream>>);
-static_assert(fits_all_tokens<result<http::response>> && fits_all_tokens<result<std::unique_ptr<connection>>>);
+static_assert(fits_all_tokens<result<http::response>> &&
+              fits_all_tokens<result<std::unique_ptr<connection>>>);
 
 constexpr auto soon = std::chrono::seconds(0);
 
@@ -88,10 +91,11 @@ const std::string said = "Hello from the simulated model.";
 BOOST_FIXTURE_TEST_CASE(a_prompt_completes_a_callback, a_server) {
     auto session = new_session();
     std::optional<opencode::turn> got;
-    net::co_spawn(world.io(), session.prompt("#plain"), [&](const std::exception_ptr& error, opencode::turn turn) {
-        BOOST_TEST(!error);
-        got = std::move(turn);
-    });
+    net::co_spawn(world.io(), session.prompt("#plain"),
+                  [&](const std::exception_ptr& error, opencode::turn turn) {
+                      BOOST_TEST(!error);
+                      got = std::move(turn);
+                  });
     world.run_until([&] { return got.has_value(); });
     BOOST_TEST(text_of(*got) == said);
 }

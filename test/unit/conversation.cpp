@@ -66,16 +66,11 @@ conversation summed_up() {
 
 std::string kind_name(user_kind k) {
     switch (k) {
-    case user_kind::unclassed:
-        return "unclassed";
-    case user_kind::prompt:
-        return "prompt";
-    case user_kind::compaction:
-        return "compaction";
-    case user_kind::continuation:
-        return "continuation";
-    case user_kind::shell:
-        return "shell";
+    case user_kind::unclassed: return "unclassed";
+    case user_kind::prompt: return "prompt";
+    case user_kind::compaction: return "compaction";
+    case user_kind::continuation: return "continuation";
+    case user_kind::shell: return "shell";
     }
     return "?";
 }

@@ -1,5 +1,5 @@
-// A day on which servers do not answer: how few lines are written and how few attempts are made for 1,000 runs, and
-// how soon they are all seen again. In virtual time, with the whole library.
+// A day on which servers do not answer: how few lines are written and how few attempts are made for 1,000
+// runs, and how soon they are all seen again. In virtual time, with the whole library.
 #define BOOST_TEST_MODULE day_of_outage
 #include <boost/test/unit_test.hpp>
 
@@ -22,7 +22,8 @@ using testing::opencode_sim;
 
 namespace {
 
-// As many as the names of the cases say where that is quick: this is about numbers, which are the same with fewer.
+// As many as the names of the cases say where that is quick: this is about numbers, which are the same with
+// fewer.
 #if defined(__OPTIMIZE__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 constexpr std::size_t runs = 1000;
 #else
@@ -72,8 +73,8 @@ struct followed_runs : test::in_simulated_world {
     }
 
     std::size_t in_trouble() const {
-        return static_cast<std::size_t>(
-            std::count_if(feeds.begin(), feeds.end(), [](const auto& each) { return each.view().trouble.has_value(); }));
+        return static_cast<std::size_t>(std::count_if(
+            feeds.begin(), feeds.end(), [](const auto& each) { return each.view().trouble.has_value(); }));
     }
 
     void outage(std::optional<memory_network::behaviour> how) {
@@ -87,9 +88,9 @@ struct followed_runs : test::in_simulated_world {
     }
 
     std::size_t lines() {
-        return static_cast<std::size_t>(std::count_if(world.logs().begin(), world.logs().end(), [](const log_record& r) {
-            return r.level >= log_level::info;
-        }));
+        return static_cast<std::size_t>(
+            std::count_if(world.logs().begin(), world.logs().end(),
+                          [](const log_record& r) { return r.level >= log_level::info; }));
     }
 
     std::size_t most_attempts() {
@@ -102,8 +103,8 @@ struct followed_runs : test::in_simulated_world {
     void tell_lines() {
         for (const auto& r : world.logs())
             if (r.level >= log_level::info)
-                BOOST_TEST_MESSAGE(r.event << ' ' << r.endpoint << ' ' << r.session << ' ' << r.error_class << ' '
-                                           << r.error_message << ' ' << r.failures << ' ' << r.action);
+                BOOST_TEST_MESSAGE(r.event << ' ' << r.endpoint << ' ' << r.session << ' ' << r.error_class
+                                           << ' ' << r.error_message << ' ' << r.failures << ' ' << r.action);
     }
 
     net::awaitable<void> end() {
@@ -124,7 +125,8 @@ struct followed_runs : test::in_simulated_world {
 
 } // namespace
 
-CO_TEST_CASE(a_thousand_runs_on_one_dead_port_write_40_lines_a_day_at_most_and_try_it_500_times, followed_runs) {
+CO_TEST_CASE(a_thousand_runs_on_one_dead_port_write_40_lines_a_day_at_most_and_try_it_500_times,
+             followed_runs) {
     co_await begin(1);
     world.logs().clear();
     const auto before = most_attempts();

@@ -1,5 +1,5 @@
-// What a program that embeds the library may get wrong, or ask for late: each has an answer, and none is a request to a
-// server that is stopped, or a hammer on one that is dead. In virtual time.
+// What a program that embeds the library may get wrong, or ask for late: each has an answer, and none is a
+// request to a server that is stopped, or a hammer on one that is dead. In virtual time.
 #define BOOST_TEST_MODULE embedding
 #include <boost/test/unit_test.hpp>
 
@@ -343,7 +343,8 @@ CO_TEST_CASE(a_second_call_of_next_says_so, an_embedder) {
 }
 
 CO_TEST_CASE(a_source_or_a_mailbox_may_be_destroyed_while_a_call_is_pending, an_embedder) {
-    for (const auto how : {testing::memory_network::behaviour::hang, testing::memory_network::behaviour::refuse}) {
+    for (const auto how :
+         {testing::memory_network::behaviour::hang, testing::memory_network::behaviour::refuse}) {
         world.net().behave(silent, how);
         stream::source_config at;
         at.locate = [] {
@@ -356,7 +357,8 @@ CO_TEST_CASE(a_source_or_a_mailbox_may_be_destroyed_while_a_call_is_pending, an_
         std::optional<mailbox<int>> letters;
         letters.emplace(world.rt());
         std::size_t nothing = 0;
-        task_scope readers(world.rt(), [](const std::exception_ptr& error) { std::rethrow_exception(error); });
+        task_scope readers(world.rt(),
+                           [](const std::exception_ptr& error) { std::rethrow_exception(error); });
         readers.spawn([](stream::event_source& from, std::size_t& count) -> net::awaitable<void> {
             auto pending = from.next();
             auto item = co_await std::move(pending);
@@ -382,7 +384,9 @@ BOOST_FIXTURE_TEST_CASE(what_cannot_work_is_refused_at_construction, test::in_si
     task_scope scope(world.rt(), {});
     stream::hub_config config;
     BOOST_CHECK_THROW(stream::event_hub(world.rt(), scope, config), std::logic_error);
-    config.source.locate = [] { return stream::location(); };
+    config.source.locate = [] {
+        return stream::location();
+    };
     BOOST_CHECK_THROW(stream::event_hub(world.rt(), scope, config), std::logic_error);
     BOOST_CHECK_THROW(runtime(world.io().get_executor(), nullptr, nullptr, 1), std::logic_error);
     BOOST_CHECK_THROW(runtime(net::any_io_executor(), log_sink()), std::logic_error);

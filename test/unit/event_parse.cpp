@@ -294,8 +294,10 @@ std::string joined(const std::vector<std::string>& deltas) {
     delta_joiner joiner;
     std::string text;
     for (const auto& each : deltas) {
-        const auto e = parse_event(R"({"id":"e","type":"message.part.delta","properties":{"sessionID":"s","messageID":"m",)"
-                                   R"("partID":"p","field":"text","delta":")" + each + "\"}}");
+        const auto e = parse_event(
+            R"({"id":"e","type":"message.part.delta","properties":{"sessionID":"s","messageID":"m",)"
+            R"("partID":"p","field":"text","delta":")" +
+            each + "\"}}");
         BOOST_TEST_REQUIRE(e.has_value(), each);
         text += joiner.join(std::get<part_delta>(*e));
     }
@@ -335,8 +337,9 @@ BOOST_AUTO_TEST_CASE(halves_of_different_parts_do_not_meet) {
 }
 
 BOOST_AUTO_TEST_CASE(a_delta_without_escapes_beside_ones_that_has_them_is_as_it_is) {
-    const auto e = parse_event(R"({"id":"e","type":"message.part.delta","properties":{"sessionID":"s","messageID":"m",)"
-                               "\"partID\":\"p\\u0031\",\"field\":\"text\",\"delta\":\"\xef\xbf\xbdx\"}}");
+    const auto e =
+        parse_event(R"({"id":"e","type":"message.part.delta","properties":{"sessionID":"s","messageID":"m",)"
+                    "\"partID\":\"p\\u0031\",\"field\":\"text\",\"delta\":\"\xef\xbf\xbdx\"}}");
     BOOST_TEST_REQUIRE(e.has_value());
     delta_joiner joiner;
     BOOST_TEST(joiner.join(std::get<part_delta>(*e)) == "\xef\xbf\xbdx");

@@ -92,16 +92,10 @@ public:
         auto text = object();
         const auto at = pick(text.size());
         switch (pick(4)) {
-        case 0:
-            return text.substr(0, at);
-        case 1:
-            return text + text.substr(at);
-        case 2:
-            text.erase(at, 1);
-            return text;
-        default:
-            text[at] = "{}[]\",:\\x0-e."[pick(13)];
-            return text;
+        case 0: return text.substr(0, at);
+        case 1: return text + text.substr(at);
+        case 2: text.erase(at, 1); return text;
+        default: text[at] = "{}[]\",:\\x0-e."[pick(13)]; return text;
         }
     }
 

@@ -147,10 +147,12 @@ CO_TEST_CASE(the_log_tells_the_first_failure_the_recovery_and_the_end, fixture) 
     server.play_ever_after({send(response(404, "text/plain", "no such thing"))});
     config.tag = "mine";
     co_await all();
-    // How often it failed is told once, with its end; that it fails again so soon is no news, until it is given up.
-    CHECK_LINES(logged(), {"warn stream.interrupted cut 1 retry", "debug stream.interrupted cut 2 retry",
-                           "info incident.recovered cut 2 recovered", "debug stream.opened  2 read",
-                           "debug stream.interrupted cut 3 retry", "error stream.gave_up http_status 4 give_up"});
+    // How often it failed is told once, with its end; that it fails again so soon is no news, until it is
+    // given up.
+    CHECK_LINES(logged(),
+                {"warn stream.interrupted cut 1 retry", "debug stream.interrupted cut 2 retry",
+                 "info incident.recovered cut 2 recovered", "debug stream.opened  2 read",
+                 "debug stream.interrupted cut 3 retry", "error stream.gave_up http_status 4 give_up"});
     for (const auto& record : world.logs()) {
         BOOST_TEST(record.tag == "mine");
         BOOST_TEST(record.endpoint == "http://a.test:80");
@@ -542,9 +544,7 @@ struct phases : fixture {
              {"opened 1", "event x"},
              500},
             {"body",
-             [](phases& f) {
-                 f.server.play({send(sse_head()), send(chunk("data: x\n\n"), seconds(30))});
-             },
+             [](phases& f) { f.server.play({send(sse_head()), send(chunk("data: x\n\n"), seconds(30))}); },
              seconds(1),
              {"opened 1"},
              {"event x"},

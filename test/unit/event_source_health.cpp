@@ -27,9 +27,9 @@ namespace {
 
 struct fixture : test::source_fixture {
     std::size_t lines_of_a_person() {
-        return static_cast<std::size_t>(std::count_if(world.logs().begin(), world.logs().end(), [](const auto& each) {
-            return each.level >= log_level::info;
-        }));
+        return static_cast<std::size_t>(
+            std::count_if(world.logs().begin(), world.logs().end(),
+                          [](const auto& each) { return each.level >= log_level::info; }));
     }
 
     // Reads on for so long; the last item as a line.
@@ -61,7 +61,8 @@ test::script then_end(std::string bytes, duration after = {}) {
     return {send(std::move(bytes)), send(last_chunk(), after)};
 }
 
-// A day of many connections costs much with sanitizers, or where nothing is optimized, and a part shows the same.
+// A day of many connections costs much with sanitizers, or where nothing is optimized, and a part shows the
+// same.
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 constexpr auto day = std::chrono::hours(1);
 #else
@@ -82,7 +83,8 @@ CO_TEST_CASE(a_stream_that_ends_cleanly_after_each_event_is_asked_as_often_as_it
         milliseconds asked;
         duration lasting;
     };
-    for (const auto& [asked, lasting] : std::vector<row>{{milliseconds(300), busy_day}, {milliseconds(9000), day}}) {
+    for (const auto& [asked, lasting] :
+         std::vector<row>{{milliseconds(300), busy_day}, {milliseconds(9000), day}}) {
         server.play_ever_after(
             then_end(sse_response("retry: " + std::to_string(asked.count()) + "\nid: 1\ndata: x\n\n")));
         const auto before = attempts();
@@ -109,9 +111,10 @@ CO_TEST_CASE(a_stream_that_a_platform_cuts_after_some_events_goes_on_for_ever, f
     BOOST_TEST(server.requests().back().header("Last-Event-ID") == "5");
 }
 
-CO_TEST_CASE(a_platform_that_cuts_at_55_seconds_in_the_middle_of_an_event_costs_nothing_but_that_event, fixture) {
-    server.play_ever_after({send(sse_response("id: 1\ndata: x\n\n")), send(chunk("id: 2\ndata: unfin"), seconds(54)),
-                            test::finish(seconds(1))});
+CO_TEST_CASE(a_platform_that_cuts_at_55_seconds_in_the_middle_of_an_event_costs_nothing_but_that_event,
+             fixture) {
+    server.play_ever_after({send(sse_response("id: 1\ndata: x\n\n")),
+                            send(chunk("id: 2\ndata: unfin"), seconds(54)), test::finish(seconds(1))});
     for (int n = 0; n < 20; ++n) {
         const auto got = co_await next(3);
         CHECK_LINES(got, {n == 0 ? "opened 1" : "opened 2", "event x", "interrupted cut next 2 in 1000"});
@@ -154,7 +157,8 @@ CO_TEST_CASE(silence_is_no_life_but_a_stream_that_a_peer_ends_after_a_minute_of_
     const auto before = co_await to_the_end();
     BOOST_TEST(before == "gave up stall after 7");
     source.reset();
-    server.play_ever_after({send(sse_head()), send(chunk(": hi\n\n"), seconds(50)), test::finish(seconds(50))});
+    server.play_ever_after(
+        {send(sse_head()), send(chunk(": hi\n\n"), seconds(50)), test::finish(seconds(50))});
     for (int n = 0; n < 20; ++n) {
         const auto got = co_await next(2);
         BOOST_TEST(got.back() == "interrupted cut next 2 in 1000");
@@ -163,7 +167,8 @@ CO_TEST_CASE(silence_is_no_life_but_a_stream_that_a_peer_ends_after_a_minute_of_
 
 CO_TEST_CASE(events_at_once_and_a_hang_up_at_once_are_asked_for_ever_less_often, fixture) {
     for (const bool clean : {true, false}) {
-        server.play_ever_after(clean ? then_end(sse_response("data: x\n\n")) : then_cut(sse_response("data: x\n\n")));
+        server.play_ever_after(clean ? then_end(sse_response("data: x\n\n"))
+                                     : then_cut(sse_response("data: x\n\n")));
         for (const int wait : {1, 2, 4, 8, 16, 30, 30, 30}) {
             const auto got = co_await next(3);
             BOOST_TEST(got.back() == (clean ? "interrupted ended next 1 in " : "interrupted cut next 2 in ") +
@@ -211,10 +216,13 @@ CO_TEST_CASE(a_stream_of_a_greeting_alone_is_given_up_at_the_seventh_failure, fi
     for (const auto& [what, script] : std::vector<std::pair<std::string, test::script>>{
              {"early_end", then_end(sse_response("data: hello\n\n"))},
              {"cut", then_cut(sse_response("data: hello\n\n"), seconds(30))},
-             {"cut", {send(sse_head()), send(chunk("data: hello\n\n"), seconds(14)), test::reset(seconds(14))}},
+             {"cut",
+              {send(sse_head()), send(chunk("data: hello\n\n"), seconds(14)), test::reset(seconds(14))}},
              {"stall", {send(sse_response("data: hello\n\n"))}},
              {"cut", then_cut(sse_response(": beat\ndata: hello\n\n: beat\n\n"), seconds(4))},
-             {"cut", {send(sse_response("data: hello\n\n")), send(chunk("data: beat\n\n"), seconds(5)), test::reset()}},
+             {"cut",
+              {send(sse_response("data: hello\n\n")), send(chunk("data: beat\n\n"), seconds(5)),
+               test::reset()}},
              {"timeout", {send(sse_head()), send(chunk(": beat\n\n"), seconds(10))}},
          }) {
         server.play_ever_after(script);
@@ -227,8 +235,8 @@ CO_TEST_CASE(a_stream_of_a_greeting_alone_is_given_up_at_the_seventh_failure, fi
 CO_TEST_CASE(a_heartbeat_later_than_five_seconds_is_progress_be_it_an_event_or_a_comment, fixture) {
     config.greeting_timeout = seconds(15);
     for (const auto* beat : {"data: beat\n\n", ": beat\n\n", ":\n"}) {
-        server.play_ever_after(
-            {send(sse_response("data: hello\n\n")), send(chunk(beat), milliseconds(5001)), test::finish(seconds(20))});
+        server.play_ever_after({send(sse_response("data: hello\n\n")), send(chunk(beat), milliseconds(5001)),
+                                test::finish(seconds(20))});
         const auto line = co_await hold_for(minutes(20));
         BOOST_TEST(line != "end");
         BOOST_TEST(source->statistics().comments == 0u); // none was asked for
@@ -428,13 +436,15 @@ CO_TEST_CASE(the_end_says_what_was_left_that_is_no_event, fixture) {
             do
                 line = co_await next();
             while (line.starts_with("opened") || line.starts_with("event"));
-            BOOST_TEST(line == (done ? "done"
-                                     : each.body.starts_with("data: x") ? "interrupted ended next 1 in 1000"
-                                                                        : "interrupted early_end next 2 in 1000"));
+            BOOST_TEST(line == (done                               ? "done"
+                                : each.body.starts_with("data: x") ? "interrupted ended next 1 in 1000"
+                                                                   : "interrupted early_end next 2 in 1000"));
             BOOST_TEST(last.left == each.left);
             const auto& said = done ? world.logs().back().error_message : last.failure.message;
-            BOOST_TEST((said.find("left bytes that are no event") != std::string::npos) == !each.left.empty(), said);
-            BOOST_TEST((each.left.empty() || each.left.starts_with("<") || said.ends_with(": " + each.left)), said);
+            BOOST_TEST((said.find("left bytes that are no event") != std::string::npos) == !each.left.empty(),
+                       said);
+            BOOST_TEST((each.left.empty() || each.left.starts_with("<") || said.ends_with(": " + each.left)),
+                       said);
             BOOST_TEST(said.find('\x1b') == std::string::npos);
             source.reset();
         }
@@ -443,11 +453,13 @@ CO_TEST_CASE(the_end_says_what_was_left_that_is_no_event, fixture) {
 CO_TEST_CASE(a_clean_end_delivers_the_event_under_way_where_asked_and_a_cut_never_does, fixture) {
     config.flush_at_end = true;
     for (const bool done : {false, true})
-        for (const std::string bytes : {"id: 7\ndata: [DONE]", "id: 7\ndata: [DONE]\n", "id: 7\ndata: [DONE]\n: bye"}) {
+        for (const std::string bytes :
+             {"id: 7\ndata: [DONE]", "id: 7\ndata: [DONE]\n", "id: 7\ndata: [DONE]\n: bye"}) {
             config.clean_end = done ? clean_end::done : clean_end::reconnect;
             server.play({send(response(200, "text/event-stream", "data: x\n\n" + bytes))});
             const auto got = co_await next(4);
-            CHECK_LINES(got, {"opened 1", "event x", "event [DONE]", done ? "done" : "interrupted ended next 1 in 1000"});
+            CHECK_LINES(got, {"opened 1", "event x", "event [DONE]",
+                              done ? "done" : "interrupted ended next 1 in 1000"});
             BOOST_TEST(last.left == "");
             BOOST_TEST(source->last_event_id() == "7");
             source.reset();

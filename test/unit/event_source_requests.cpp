@@ -592,9 +592,7 @@ struct unsafe : fixture {
              true},
             {"garbage", [](unsafe& f) { f.server.play({send("no http\r\n\r\n")}); }, {}, "protocol", true},
             {"cut later",
-             [](unsafe& f) {
-                 f.server.play({send(sse_head()), test::reset(seconds(99))});
-             },
+             [](unsafe& f) { f.server.play({send(sse_head()), test::reset(seconds(99))}); },
              {"opened 1"},
              "stall",
              true},
@@ -604,9 +602,7 @@ struct unsafe : fixture {
              "early_end",
              true},
             {"end",
-             [](unsafe& f) {
-                 f.server.play({send(sse_head()), send(last_chunk(), seconds(9))});
-             },
+             [](unsafe& f) { f.server.play({send(sse_head()), send(last_chunk(), seconds(9))}); },
              {"opened 1"},
              "ended",
              true},

@@ -1,5 +1,5 @@
-// What a server that lies, lists without end or sends more than anybody can hold does to us: it is refused, or bounded,
-// and the loop goes on.
+// What a server that lies, lists without end or sends more than anybody can hold does to us: it is refused,
+// or bounded, and the loop goes on.
 #define BOOST_TEST_MODULE hostile_server
 #include <boost/test/unit_test.hpp>
 
@@ -34,7 +34,8 @@ public:
     /// `path` without what is asked for after it.
     void on(std::string path, answer how) { answers_[std::move(path)] = std::move(how); }
     void json(std::string path, std::string body) {
-        on(std::move(path), [body](const std::string&) { return test::response(200, "application/json", body); });
+        on(std::move(path),
+           [body](const std::string&) { return test::response(200, "application/json", body); });
     }
     /// Never answers there.
     void hangs(std::string path) {
@@ -97,9 +98,9 @@ std::string session(std::string_view id, std::string_view parent = {}, std::stri
 
 std::string user_message(std::string_view id, std::string_view session_id, std::string_view more_parts = {}) {
     return R"({"info":{"id":)" + quoted(id) + R"(,"sessionID":)" + quoted(session_id) +
-           R"(,"role":"user","time":{"created":1}},"parts":[{"id":"prt_)" + std::string(id) + R"(","messageID":)" +
-           quoted(id) + R"(,"sessionID":)" + quoted(session_id) + R"(,"type":"text","text":"hi"})" +
-           std::string(more_parts) + "]}";
+           R"(,"role":"user","time":{"created":1}},"parts":[{"id":"prt_)" + std::string(id) +
+           R"(","messageID":)" + quoted(id) + R"(,"sessionID":)" + quoted(session_id) +
+           R"(,"type":"text","text":"hi"})" + std::string(more_parts) + "]}";
 }
 
 std::string list(std::size_t n, const std::function<std::string(std::size_t)>& item) {
@@ -181,7 +182,8 @@ CO_TEST_CASE(an_id_that_would_lead_elsewhere_is_not_asked_for, a_hostile_server)
         check_refused(co_await server.get_message("ses_1", id), errc::invalid_request, "a message id");
         check_refused(co_await server.abort(id), errc::invalid_request, "a session id");
         check_refused(co_await server.delete_session(id), errc::invalid_request, "a session id");
-        check_refused(co_await server.reply_permission(id, "once", {}, {}), errc::invalid_request, "a permission id");
+        check_refused(co_await server.reply_permission(id, "once", {}, {}), errc::invalid_request,
+                      "a permission id");
         check_refused(co_await server.reject_question(id, {}), errc::invalid_request, "a question id");
     }
     BOOST_TEST(there.targets.empty());
@@ -198,13 +200,15 @@ CO_TEST_CASE(an_odd_id_is_one_segment_of_a_path, a_hostile_server) {
 CO_TEST_CASE(an_answer_about_another_session_is_refused, a_hostile_server) {
     auto server = rest();
     there.json("/session/ses_1", session("ses_2"));
-    check_refused(co_await server.get_session("ses_1"), errc::missing_field, "'ses_2', and 'ses_1' was asked for");
+    check_refused(co_await server.get_session("ses_1"), errc::missing_field,
+                  "'ses_2', and 'ses_1' was asked for");
     there.json("/session/ses_1/message", '[' + user_message("msg_1", "ses_2") + ']');
     check_refused(co_await server.messages("ses_1", 5, {}), errc::missing_field, "message[0].info.sessionID");
     there.json("/session/ses_1/message/msg_1", user_message("msg_2", "ses_1"));
     check_refused(co_await server.get_message("ses_1", "msg_1"), errc::missing_field, "message.info.id");
     there.json("/session/ses_1/message/msg_1", user_message("msg_1", "ses_2"));
-    check_refused(co_await server.get_message("ses_1", "msg_1"), errc::missing_field, "message.info.sessionID");
+    check_refused(co_await server.get_message("ses_1", "msg_1"), errc::missing_field,
+                  "message.info.sessionID");
     there.json("/session/ses_1/children", '[' + session("ses_3", "ses_2") + ']');
     check_refused(co_await server.children("ses_1"), errc::missing_field, "children[0].parentID");
 }
@@ -215,7 +219,8 @@ CO_TEST_CASE(a_list_with_an_id_that_is_none_is_refused, a_hostile_server) {
         there.json("/session", '[' + session("ses_1") + ',' + session(id) + ']');
         const auto listed = co_await server.list_sessions(std::string());
         check_refused(listed, errc::missing_field, "session[1].id");
-        there.json("/permission", R"([{"id":)" + quoted(id) + R"(,"sessionID":"ses_1","permission":"bash"}])");
+        there.json("/permission",
+                   R"([{"id":)" + quoted(id) + R"(,"sessionID":"ses_1","permission":"bash"}])");
         const auto asked = co_await server.permissions({});
         check_refused(asked, errc::missing_field, "permission[0].id");
         there.json("/session/ses_1/children", '[' + session("ses_2", id.empty() ? "." : id) + ']');
@@ -282,7 +287,8 @@ CO_TEST_CASE(a_server_that_gives_more_messages_than_asked_for_is_believed_the_la
 CO_TEST_CASE(an_error_whose_body_never_ends_is_told_by_its_status, a_hostile_server) {
     const auto begin = world.time().now();
     there.on("/session/ses_1", [](const std::string&) {
-        return "HTTP/1.1 500 No\r\nTransfer-Encoding: chunked\r\n\r\n" + test::chunk(std::string(100'000, 'x'));
+        return "HTTP/1.1 500 No\r\nTransfer-Encoding: chunked\r\n\r\n" +
+               test::chunk(std::string(100'000, 'x'));
     });
     auto server = rest();
     const auto got = co_await server.get_session("ses_1");
@@ -306,7 +312,8 @@ CO_TEST_CASE(a_list_of_more_entries_than_anybody_needs_is_refused, a_hostile_ser
     how.bodies.items = 100;
     auto server = rest();
     there.json("/permission", list(101, [](std::size_t i) {
-                   return R"({"id":"per_)" + std::to_string(i) + R"(","sessionID":"ses_1","permission":"bash"})";
+                   return R"({"id":"per_)" + std::to_string(i) +
+                          R"(","sessionID":"ses_1","permission":"bash"})";
                }));
     check_refused(co_await server.permissions({}), errc::body_too_large, "permission: more than 100 entries");
     there.json("/session", list(150, [](std::size_t i) { return session("ses_" + std::to_string(i)); }));
@@ -356,7 +363,8 @@ CO_TEST_CASE(values_without_end_are_refused_before_they_take_memory, a_hostile_s
     for (int i = 0; i < 300'001; ++i)
         nulls += "null,";
     there.json("/session", nulls + "null]");
-    check_refused(co_await server.list_sessions(std::string()), errc::body_too_large, "more than 300000 values");
+    check_refused(co_await server.list_sessions(std::string()), errc::body_too_large,
+                  "more than 300000 values");
     there.json("/session/status", [] {
         std::string all = "{";
         for (int i = 0; i < 60'000; ++i)
@@ -381,9 +389,10 @@ CO_TEST_CASE(json_that_is_nested_without_end_is_refused, a_hostile_server) {
 CO_TEST_CASE(what_is_mended_is_mended_wherever_the_pieces_meet, a_hostile_server) {
     auto server = rest();
     for (std::size_t before = (64u << 10) - 80; before < (64u << 10) + 4; ++before) {
-        const auto text = R"([{"id":"ses_1","directory":"/d","x":")" + std::string(before - 30, 'x') +
-                          R"(","y":[1e99999999999,"e1\"e9",-2E-77777777777],"title":"\ud83d\ude00\ud83d\\\udc00"}])" +
-                          std::string(100, ' ');
+        const auto text =
+            R"([{"id":"ses_1","directory":"/d","x":")" + std::string(before - 30, 'x') +
+            R"(","y":[1e99999999999,"e1\"e9",-2E-77777777777],"title":"\ud83d\ude00\ud83d\\\udc00"}])" +
+            std::string(100, ' ');
         there.json("/session", text);
         const auto got = co_await server.list_sessions(std::string());
         BOOST_TEST_REQUIRE(got.has_value(), got.error().message << " at " << before);
@@ -396,8 +405,10 @@ CO_TEST_CASE(what_is_mended_is_mended_wherever_the_pieces_meet, a_hostile_server
 CO_TEST_CASE(children_in_a_circle_are_asked_for_once_each, a_followed_hostile_server) {
     is_at_work("ses_a");
     there.json("/session/status", R"({"ses_a":{"type":"busy"},"ses_b":{"type":"busy"}})");
-    there.json("/session/ses_a/children", '[' + session("ses_b", "ses_a") + ',' + session("ses_a", "ses_a") + ']');
-    there.json("/session/ses_b/children", '[' + session("ses_a", "ses_b") + ',' + session("ses_b", "ses_b") + ']');
+    there.json("/session/ses_a/children",
+               '[' + session("ses_b", "ses_a") + ',' + session("ses_a", "ses_a") + ']');
+    there.json("/session/ses_b/children",
+               '[' + session("ses_a", "ses_b") + ',' + session("ses_b", "ses_b") + ']');
     start();
     auto feed = server->follow("ses_a", follow_by::capture);
     co_await world.rt().sleep_for(seconds(2));
@@ -417,7 +428,8 @@ CO_TEST_CASE(children_are_looked_at_to_a_depth_and_a_number, a_followed_hostile_
     there.fallback = [](const std::string& target) { // each has one child, for ever
         const auto id = std::stoi(target.substr(std::string("/session/ses_").size()));
         return test::response(200, "application/json",
-                              '[' + session("ses_" + std::to_string(id + 1), "ses_" + std::to_string(id)) + ']');
+                              '[' + session("ses_" + std::to_string(id + 1), "ses_" + std::to_string(id)) +
+                                  ']');
     };
     there.on("/session/ses_0/children", there.fallback);
     start();
@@ -439,8 +451,9 @@ CO_TEST_CASE(children_beyond_a_number_are_not_looked_at_which_is_told_once, a_fo
     auto feed = server->follow("ses_0", follow_by::capture);
     co_await world.rt().sleep_for(seconds(2));
     BOOST_TEST(feed.view().seen.has_value());
-    const auto told = std::count_if(world.logs().begin(), world.logs().end(),
-                                    [](const log_record& r) { return r.event == "session.too_many_children"; });
+    const auto told = std::count_if(world.logs().begin(), world.logs().end(), [](const log_record& r) {
+        return r.event == "session.too_many_children";
+    });
     BOOST_TEST(told == 1);
     co_await end();
 }
@@ -467,8 +480,8 @@ CO_TEST_CASE(sessions_that_ask_are_looked_up_so_many_at_a_time_and_once, a_follo
     is_at_work("ses_1");
     there.json("/session/status", R"({"ses_1":{"type":"busy"}})");
     there.json("/permission", list(500, [](std::size_t i) {
-                   return R"({"id":"per_)" + std::to_string(i) + R"(","sessionID":"ses_x)" + std::to_string(i) +
-                          R"(","permission":"bash"})";
+                   return R"({"id":"per_)" + std::to_string(i) + R"(","sessionID":"ses_x)" +
+                          std::to_string(i) + R"(","permission":"bash"})";
                }));
     start();
     auto feed = server->follow("ses_1", follow_by::capture);
@@ -484,7 +497,8 @@ CO_TEST_CASE(sessions_that_ask_are_looked_up_so_many_at_a_time_and_once, a_follo
     co_await end();
 }
 
-// A page of one message with more parts than a person ever saw is no answer; one with fewer is asked for in its place.
+// A page of one message with more parts than a person ever saw is no answer; one with fewer is asked for in
+// its place.
 CO_TEST_CASE(parts_without_end_are_refused, a_hostile_server) {
     how.bodies.parts = 100;
     auto server = rest();
@@ -544,7 +558,8 @@ BOOST_AUTO_TEST_CASE(more_turns_than_can_be_told_at_once_are_told_one_look_after
     BOOST_TEST(tracker.on_capture(seen, tracker.begin_snapshot(), now));
     for (int i = 0; i < 8; ++i) {
         seen.messages.push_back(message_of("msg_u" + std::to_string(i), {}, 2 * i));
-        seen.messages.push_back(message_of("msg_a" + std::to_string(i), "msg_u" + std::to_string(i), 2 * i + 1));
+        seen.messages.push_back(
+            message_of("msg_a" + std::to_string(i), "msg_u" + std::to_string(i), 2 * i + 1));
     }
     std::vector<std::string> settled;
     for (int look = 0; look < 3; ++look) {
@@ -556,7 +571,8 @@ BOOST_AUTO_TEST_CASE(more_turns_than_can_be_told_at_once_are_told_one_look_after
                 BOOST_TEST(how->text == "msg_a" + each.message.substr(5));
             }
     }
-    const std::vector<std::string> all{"msg_u0", "msg_u1", "msg_u2", "msg_u3", "msg_u4", "msg_u5", "msg_u6", "msg_u7"};
+    const std::vector<std::string> all{"msg_u0", "msg_u1", "msg_u2", "msg_u3",
+                                       "msg_u4", "msg_u5", "msg_u6", "msg_u7"};
     BOOST_TEST(settled == all, boost::test_tools::per_element());
 }
 
@@ -647,8 +663,10 @@ CO_TEST_CASE(following_alone_opens_so_many_streams_and_looks_at_the_rest, a_foll
     for (int i = 0; i < 40; ++i)
         feeds.push_back(server->follow("ses_" + std::to_string(i), follow_by::stream));
     co_await world.rt().sleep_for(seconds(12));
-    const auto streamed = std::count_if(feeds.begin(), feeds.end(), [](const auto& f) { return f.view().streamed; });
-    const auto captured = std::count_if(feeds.begin(), feeds.end(), [](const auto& f) { return f.view().captured; });
+    const auto streamed =
+        std::count_if(feeds.begin(), feeds.end(), [](const auto& f) { return f.view().streamed; });
+    const auto captured =
+        std::count_if(feeds.begin(), feeds.end(), [](const auto& f) { return f.view().captured; });
     BOOST_TEST(streamed == 5);
     BOOST_TEST(captured == 35);
     BOOST_TEST(there.asked_below("/event").size() == 5u);
@@ -667,7 +685,9 @@ CO_TEST_CASE(following_alone_opens_so_many_streams_and_looks_at_the_rest, a_foll
 CO_TEST_CASE(a_server_that_answers_nothing_holds_so_many_connections, a_followed_hostile_server) {
     config.max_reads = 8;
     config.capture.concurrent = 100;
-    there.fallback = [](const std::string&) { return std::string(); };
+    there.fallback = [](const std::string&) {
+        return std::string();
+    };
     start();
     std::vector<opencode::feed> feeds;
     for (int i = 0; i < 100; ++i)

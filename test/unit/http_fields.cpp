@@ -157,18 +157,21 @@ BOOST_AUTO_TEST_CASE(a_body_is_read_only_as_it_was_asked_for) {
              {"Transfer-Encoding", "gzip, chunked", "Transfer-Encoding: gzip"},
              {"X-Content-Encoding", "gzip", nullptr},
          }) {
-        const auto refused = http::refuse_compressed({{"Content-Type", "text/event-stream"}, {each.name, each.value}});
+        const auto refused =
+            http::refuse_compressed({{"Content-Type", "text/event-stream"}, {each.name, each.value}});
         BOOST_TEST(refused.has_value() == (each.why != nullptr), each.name << ": " << each.value);
         if (!refused || !each.why)
             continue;
-        BOOST_TEST(refused->message == "the answer is compressed, which nothing here undoes: " + std::string(each.why));
+        BOOST_TEST(refused->message ==
+                   "the answer is compressed, which nothing here undoes: " + std::string(each.why));
         BOOST_TEST(refused->code == error_code(errc::compressed));
         BOOST_TEST((refused->cls == failure_class::content_type));
         BOOST_TEST(retry::is_final(*refused));
         BOOST_TEST(refused->connected);
     }
     BOOST_TEST(!http::refuse_compressed({}).has_value());
-    BOOST_TEST(http::refuse_compressed({{"Content-Encoding", "identity"}, {"Content-Encoding", "gzip"}}).has_value());
+    BOOST_TEST(http::refuse_compressed({{"Content-Encoding", "identity"}, {"Content-Encoding", "gzip"}})
+                   .has_value());
 }
 
 BOOST_AUTO_TEST_CASE(a_refused_coding_is_shown_cut) {

@@ -24,22 +24,22 @@ BOOST_AUTO_TEST_CASE(a_proxy_is_understood_as_people_write_it) {
     struct row {
         const char *text, *where, *user, *password;
     };
-    for (const row& each : std::vector<row>{
-             {"http://proxy.test:3128", "http://proxy.test:3128", "", ""},
-             {"proxy.test:3128", "http://proxy.test:3128", "", ""},
-             {"PROXY.test:3128", "http://proxy.test:3128", "", ""},
-             {"proxy.test", "http://proxy.test:1080", "", ""},
-             {"proxy.test:", "http://proxy.test:1080", "", ""},
-             {"http://proxy.test", "http://proxy.test:1080", "", ""},
-             {"http://proxy.test/", "http://proxy.test:1080", "", ""},
-             {"http://proxy.test:80", "http://proxy.test:80", "", ""},
-             {"http://proxy.test:80/pac?x#y", "http://proxy.test:80", "", ""},
-             {"http://proxy.test/a:80", "http://proxy.test:1080", "", ""},
-             {"http://me:s%3Acret@proxy.test:80/", "http://proxy.test:80", "me", "s:cret"},
-             {"me:1234@proxy.test", "http://proxy.test:1080", "me", "1234"},
-             {"127.0.0.1:8080", "http://127.0.0.1:8080", "", ""},
-             {"[::1]:8080", "http://[::1]:8080", "", ""},
-             {"http://[::1]", "http://[::1]:1080", "", ""}}) {
+    for (const row& each :
+         std::vector<row>{{"http://proxy.test:3128", "http://proxy.test:3128", "", ""},
+                          {"proxy.test:3128", "http://proxy.test:3128", "", ""},
+                          {"PROXY.test:3128", "http://proxy.test:3128", "", ""},
+                          {"proxy.test", "http://proxy.test:1080", "", ""},
+                          {"proxy.test:", "http://proxy.test:1080", "", ""},
+                          {"http://proxy.test", "http://proxy.test:1080", "", ""},
+                          {"http://proxy.test/", "http://proxy.test:1080", "", ""},
+                          {"http://proxy.test:80", "http://proxy.test:80", "", ""},
+                          {"http://proxy.test:80/pac?x#y", "http://proxy.test:80", "", ""},
+                          {"http://proxy.test/a:80", "http://proxy.test:1080", "", ""},
+                          {"http://me:s%3Acret@proxy.test:80/", "http://proxy.test:80", "me", "s:cret"},
+                          {"me:1234@proxy.test", "http://proxy.test:1080", "me", "1234"},
+                          {"127.0.0.1:8080", "http://127.0.0.1:8080", "", ""},
+                          {"[::1]:8080", "http://[::1]:8080", "", ""},
+                          {"http://[::1]", "http://[::1]:1080", "", ""}}) {
         const auto proxy = parse_proxy(each.text);
         BOOST_TEST_REQUIRE(proxy.has_value(), each.text);
         BOOST_TEST(to_string(proxy->where) == each.where, each.text);
@@ -54,13 +54,14 @@ BOOST_AUTO_TEST_CASE(what_is_no_proxy_is_refused_without_its_password) {
         const char* text;
         errc code;
     };
-    for (const row& each : std::vector<row>{{"", errc::invalid_url},
-                                            {"http://", errc::invalid_url},
-                                            {"me:s3cret@", errc::invalid_url},
-                                            {"http://me:s3cret@a b", errc::invalid_url},
-                                            {"proxy.test:70000", errc::invalid_url},
-                                            {"https://me:s3cret@proxy.test", errc::unsupported_scheme},
-                                            {"socks5://me:s3cret@proxy.test:1080", errc::unsupported_scheme}}) {
+    for (const row& each :
+         std::vector<row>{{"", errc::invalid_url},
+                          {"http://", errc::invalid_url},
+                          {"me:s3cret@", errc::invalid_url},
+                          {"http://me:s3cret@a b", errc::invalid_url},
+                          {"proxy.test:70000", errc::invalid_url},
+                          {"https://me:s3cret@proxy.test", errc::unsupported_scheme},
+                          {"socks5://me:s3cret@proxy.test:1080", errc::unsupported_scheme}}) {
         const auto proxy = parse_proxy(each.text);
         BOOST_TEST_REQUIRE(proxy.has_error(), each.text);
         BOOST_TEST(proxy.error().code == error_code(each.code), proxy.error().message);
@@ -295,7 +296,8 @@ struct behind_proxy : test::in_simulated_world {
     net::awaitable<failure> failure_of(const char* url) {
         const auto got = co_await fetch(url);
         BOOST_TEST_REQUIRE(got.has_error());
-        BOOST_TEST(got.error().message.find("http://proxy.test:3128") != std::string::npos, got.error().message);
+        BOOST_TEST(got.error().message.find("http://proxy.test:3128") != std::string::npos,
+                   got.error().message);
         BOOST_TEST(got.error().message.find("pr0xypass") == std::string::npos, got.error().message);
         BOOST_TEST(!got.error().connected);
         co_return got.error();
@@ -306,7 +308,8 @@ bool contains(std::string_view text, std::string_view part) {
     return text.find(part) != std::string_view::npos;
 }
 
-const std::string credentials = "Proxy-Authorization: " + http::basic_authorization("pu", "pr0xypass") + "\r\n";
+const std::string credentials =
+    "Proxy-Authorization: " + http::basic_authorization("pu", "pr0xypass") + "\r\n";
 const char* const secure_url = "https://me:mine@a.test/x?token=1";
 
 } // namespace
@@ -338,7 +341,8 @@ CO_TEST_CASE(a_secure_request_asks_for_a_tunnel_and_tells_the_proxy_nothing_else
     const auto got = co_await fetch(secure_url);
     BOOST_TEST_REQUIRE(got.has_error());
     BOOST_TEST(got.error().code == error_code(errc::tls_timeout)); // the tunnel is deaf
-    BOOST_TEST(proxy.heard.starts_with("CONNECT a.test:443 HTTP/1.1\r\nHost: a.test:443\r\n" + credentials + "\r\n"));
+    BOOST_TEST(proxy.heard.starts_with("CONNECT a.test:443 HTTP/1.1\r\nHost: a.test:443\r\n" + credentials +
+                                       "\r\n"));
     const auto hello = proxy.later();
     BOOST_TEST(hello.starts_with("\x16\x03"), "TLS begins at once");
     BOOST_TEST(contains(hello, "a.test"), "with the origin's name");
@@ -409,12 +413,14 @@ CO_TEST_CASE(a_407_is_the_proxys_own_for_a_plain_request_too_and_says_what_is_mi
     const auto wrong = co_await failure_of("http://a.test/");
     BOOST_TEST(wrong.status == 407);
     BOOST_TEST(retry::is_final(wrong));
-    BOOST_TEST(wrong.message ==
-               "the proxy http://proxy.test:3128 answered GET with status 407: it wants another user and password");
+    BOOST_TEST(
+        wrong.message ==
+        "the proxy http://proxy.test:3128 answered GET with status 407: it wants another user and password");
     transport.proxies.for_http = parse_proxy("proxy.test:3128").value();
     const auto none = co_await failure_of("http://a.test/");
-    BOOST_TEST(none.message ==
-               "the proxy http://proxy.test:3128 answered GET with status 407: it wants a user and a password");
+    BOOST_TEST(
+        none.message ==
+        "the proxy http://proxy.test:3128 answered GET with status 407: it wants a user and a password");
 }
 
 CO_TEST_CASE(a_proxys_text_is_waited_for_a_second_at_most, behind_proxy) {

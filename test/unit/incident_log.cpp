@@ -911,9 +911,7 @@ BOOST_AUTO_TEST_CASE(every_failure_is_written_or_counted_once_and_all_is_forgott
             const auto n = draw(ports);
             const auto session = draw(2) == 0 ? "ses_" + std::to_string(n) : std::string();
             switch (draw(8)) {
-            case 0:
-                log.succeed(success_at(port(n), session));
-                break;
+            case 0: log.succeed(success_at(port(n), session)); break;
             case 1:
                 if (draw(10) == 0)
                     log.leave(success_at(port(n), session));
@@ -922,9 +920,7 @@ BOOST_AUTO_TEST_CASE(every_failure_is_written_or_counted_once_and_all_is_forgott
                 log.note(plain("turn.settled"));
                 ++plain_lines;
                 break;
-            default:
-                log.fail(failure_at(port(n), classes[draw(classes.size())], session));
-                ++failures;
+            default: log.fail(failure_at(port(n), classes[draw(classes.size())], session)); ++failures;
             }
             log.wait(milliseconds(draw(slowness)));
         }

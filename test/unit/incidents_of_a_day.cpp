@@ -1,5 +1,5 @@
-// A thousand streams whose servers are gone for a day, in virtual time: what the log says, how often they ask, and how
-// soon they are back.
+// A thousand streams whose servers are gone for a day, in virtual time: what the log says, how often they
+// ask, and how soon they are back.
 #define BOOST_TEST_MODULE incidents_of_a_day
 #include <boost/test/unit_test.hpp>
 
@@ -125,8 +125,8 @@ void let_pass(thousand_streams& all, duration how_long) {
     }
 }
 
-// The first is back within a second of the wake; then they are as quick as the connect limiter lets them: a hundred at
-// once and five hundred a second.
+// The first is back within a second of the wake; then they are as quick as the connect limiter lets them: a
+// hundred at once and five hundred a second.
 void check_recovery(thousand_streams& all) {
     const auto before = all.lines();
     all.open_ports();
@@ -151,11 +151,13 @@ BOOST_AUTO_TEST_CASE(a_thousand_streams_at_one_dead_port_write_at_most_40_lines_
     let_pass(all, day);
     BOOST_TEST(all.lines() <= 40u);
     BOOST_TEST(all.lines() >= 20u);
-    BOOST_TEST(all.most_attempts() <= 700u); // whoever is due first asks for all: the shortest delays of jitter
+    BOOST_TEST(all.most_attempts() <=
+               700u); // whoever is due first asks for all: the shortest delays of jitter
     check_recovery(all);
 }
 
-BOOST_AUTO_TEST_CASE(a_thousand_streams_at_dead_ports_of_their_own_write_at_most_60_lines_a_day_and_are_back_at_once) {
+BOOST_AUTO_TEST_CASE(
+    a_thousand_streams_at_dead_ports_of_their_own_write_at_most_60_lines_a_day_and_are_back_at_once) {
     thousand_streams all(many);
     let_pass(all, day);
     BOOST_TEST(all.lines() <= 60u);

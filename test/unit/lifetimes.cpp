@@ -1,5 +1,5 @@
-// A runtime, its io_context and all that is made with them are destroyed in every order, while operations are pending:
-// in virtual time, and with real sockets and timers. What goes wrong here is for a sanitizer to see.
+// A runtime, its io_context and all that is made with them are destroyed in every order, while operations are
+// pending: in virtual time, and with real sockets and timers. What goes wrong here is for a sanitizer to see.
 #define BOOST_TEST_MODULE lifetimes
 #include <boost/test/unit_test.hpp>
 
@@ -98,8 +98,8 @@ std::string name_of(const order& all) {
 
 /// What a main function has on its stack, each part of which can go at any time.
 struct house {
-    /// What the functions that it gave use: it goes right before the io_context, after all that a main may have
-    /// declared behind that.
+    /// What the functions that it gave use: it goes right before the io_context, after all that a main may
+    /// have declared behind that.
     std::unique_ptr<std::string> own = std::make_unique<std::string>();
     std::unique_ptr<net::io_context> io = std::make_unique<net::io_context>();
     std::unique_ptr<runtime> world;
@@ -131,7 +131,9 @@ struct house {
             *own = "asked";
             return stream::location(stream::location::state::up, where);
         };
-        settings.observe = [this](std::string_view data) { *own = data; };
+        settings.observe = [this](std::string_view data) {
+            *own = data;
+        };
         server = std::make_unique<opencode::server>(*world, where, std::move(settings));
         tasks = std::make_unique<task_scope>(*world, [](const std::exception_ptr&) {});
         letters = std::make_unique<mailbox<int>>(*world);
@@ -147,7 +149,9 @@ struct house {
         spawn(ready());
     }
 
-    void spawn(net::awaitable<void> pending) { net::co_spawn(world->executor(), std::move(pending), net::detached); }
+    void spawn(net::awaitable<void> pending) {
+        net::co_spawn(world->executor(), std::move(pending), net::detached);
+    }
 
     net::awaitable<void> read() {
         while (auto item = co_await source->next())
@@ -194,16 +198,12 @@ struct house {
             io.reset();
             is_over = true;
             break;
-        case part::world:
-            world.reset();
-            break;
+        case part::world: world.reset(); break;
         case part::source:
             source.reset();
             letters.reset();
             break;
-        case part::server:
-            server.reset();
-            break;
+        case part::server: server.reset(); break;
         case part::handles:
             turn = {};
             session = {};
@@ -245,7 +245,9 @@ struct house {
 
     static stream::source_config locating() {
         stream::source_config config;
-        config.locate = [] { return stream::location(); };
+        config.locate = [] {
+            return stream::location();
+        };
         return config;
     }
 };
@@ -280,8 +282,9 @@ BOOST_AUTO_TEST_CASE(the_parts_of_a_simulated_world_go_in_any_order) {
                 auto& time = *clock;
                 host = std::make_unique<simulated>(*network);
                 network->listen(endpoint("http", "127.0.0.1", 4096), *host);
-                all.world = std::make_unique<runtime>(all.io->get_executor(), std::move(clock), std::move(network), 1,
-                                                      [&all](const log_record& record) { all.sink(record); });
+                all.world =
+                    std::make_unique<runtime>(all.io->get_executor(), std::move(clock), std::move(network), 1,
+                                              [&all](const log_record& record) { all.sink(record); });
                 all.start("http://127.0.0.1:4096");
                 for (int n = 0; n < handlers; ++n)
                     if (all.io->poll_one() == 0) {

@@ -1037,19 +1037,11 @@ private:
         switch (below(11)) {
         case 0:
         case 1:
-        case 2:
-            post(any(), "/prompt_async");
-            break;
-        case 3:
-            post(any(), "/message");
-            break;
+        case 2: post(any(), "/prompt_async"); break;
+        case 3: post(any(), "/message"); break;
         case 4:
-        case 5:
-            w.start_abort(any());
-            break;
-        case 6:
-            answer_asks();
-            break;
+        case 5: w.start_abort(any()); break;
+        case 6: answer_asks(); break;
         case 7:
             if (below(4) == 0)
                 restart();
@@ -1064,9 +1056,7 @@ private:
                 sessions.push_back(w.create());
             }
             break;
-        case 10:
-            odd_request();
-            break;
+        case 10: odd_request(); break;
         }
     }
 
@@ -1081,15 +1071,11 @@ private:
                                                         R"(,"model":{"providerID":"no","modelID":"no"})"};
         switch (below(6)) {
         case 0:
-        case 1:
-            w.prompt(any(), "#plain", bodies[below(bodies.size())] + new_id());
-            break;
+        case 1: w.prompt(any(), "#plain", bodies[below(bodies.size())] + new_id()); break;
         case 2:
             w.call("POST", "/session/" + any() + "/shell", R"({"agent":"build","command":"echo hi"})");
             break;
-        case 3:
-            w.finish_call(w.start_abort("ses_unknown" + std::to_string(below(1000))));
-            break;
+        case 3: w.finish_call(w.start_abort("ses_unknown" + std::to_string(below(1000)))); break;
         case 4:
             if (!last_.empty())
                 w.call("POST", last_target_, last_);
@@ -1386,9 +1372,9 @@ BOOST_AUTO_TEST_CASE(a_wrong_spec_is_refused_in_one_line_that_names_it) {
 }
 
 BOOST_AUTO_TEST_CASE(every_fault_and_every_tag_is_in_the_help) {
-    for (const auto* name : {"cut@", "reset@", "stall@", "mute@", "garbage@", "refuse", "restart@",
-                             "early-end", "status@", "hang", "api-status@", "drop-answer", "cut-answer", "bad-json",
-                             "odd-json", "web-page"})
+    for (const auto* name :
+         {"cut@", "reset@", "stall@", "mute@", "garbage@", "refuse", "restart@", "early-end", "status@",
+          "hang", "api-status@", "drop-answer", "cut-answer", "bad-json", "odd-json", "web-page"})
         BOOST_TEST(testing::fault_help().find(name) != std::string_view::npos, name);
     for (const auto* tag : {"#plain",   "#slow",     "#reason",  "#tool",      "#ask",        "#question",
                             "#write",   "#todo",     "#task",    "#big",       "#silent",     "#early",
@@ -1541,7 +1527,8 @@ BOOST_AUTO_TEST_CASE(an_answer_without_a_body_and_a_stream_are_not_damaged) {
     w.sim.clear_faults();
     const auto session = w.create();
     w.sim.inject(testing::parse_fault("cut-answer").value());
-    BOOST_TEST(w.call("POST", "/session/" + session + "/prompt_async", world::prompt_body("#plain")).status == 204);
+    BOOST_TEST(w.call("POST", "/session/" + session + "/prompt_async", world::prompt_body("#plain")).status ==
+               204);
 }
 
 BOOST_AUTO_TEST_CASE(a_web_page_stands_in_the_way_of_a_request) {

@@ -105,11 +105,11 @@ BOOST_AUTO_TEST_CASE(a_text_part_has_ended_when_its_time_says_so) {
 }
 
 BOOST_AUTO_TEST_CASE(a_message_has_its_parts_in_the_servers_order) {
-    const auto m = parse_message(
-        json_of(R"({"info":)" + std::string(assistant) +
-                R"(,"parts":[{"id":"p2","messageID":"m","sessionID":"s","type":"text"},)"
-                R"({"id":"p1","messageID":"m","sessionID":"s","type":"text"}]})"),
-        "message");
+    const auto m =
+        parse_message(json_of(R"({"info":)" + std::string(assistant) +
+                              R"(,"parts":[{"id":"p2","messageID":"m","sessionID":"s","type":"text"},)"
+                              R"({"id":"p1","messageID":"m","sessionID":"s","type":"text"}]})"),
+                      "message");
     BOOST_TEST_REQUIRE(m.has_value());
     BOOST_TEST_REQUIRE(m->parts.size() == 2u);
     BOOST_TEST(m->parts[0].id == "p2");
@@ -402,12 +402,14 @@ std::string list_of(std::size_t count, std::string_view item) {
 
 BOOST_AUTO_TEST_CASE(approvals_with_more_than_a_thousand_choices_are_refused) {
     const auto permission = [](std::size_t patterns) {
-        return complaint(parse_permission(json_of(R"({"id":"per_1","sessionID":"s","permission":"bash","patterns":)" +
-                                                  list_of(patterns, R"("a")") + "}"),
-                                          "ask"));
+        return complaint(
+            parse_permission(json_of(R"({"id":"per_1","sessionID":"s","permission":"bash","patterns":)" +
+                                     list_of(patterns, R"("a")") + "}"),
+                             "ask"));
     };
     const auto question = [](std::size_t questions, std::size_t options) {
-        const auto one = R"({"question":"q","header":"h","options":)" + list_of(options, R"({"label":"l"})") + "}";
+        const auto one =
+            R"({"question":"q","header":"h","options":)" + list_of(options, R"({"label":"l"})") + "}";
         return complaint(parse_question(
             json_of(R"({"id":"que_1","sessionID":"s","questions":)" + list_of(questions, one) + "}"), "ask"));
     };

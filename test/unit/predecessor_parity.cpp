@@ -253,8 +253,8 @@ CO_TEST_CASE(dispatch_reconcile_and_give_up_are_handed_in_and_the_give_up_is_awa
     co_await at(seconds(5));
     BOOST_TEST(over);
     CHECK_LINES(told_to("a"),
-                {"attached", "repair", "repaired", "event a: anything at all", "live",
-                 "interrupted ended", "interrupted http_status", "gave up http_status", "done with it"});
+                {"attached", "repair", "repaired", "event a: anything at all", "live", "interrupted ended",
+                 "interrupted http_status", "gave up http_status", "done with it"});
 }
 
 CO_TEST_CASE(a_warning_carries_the_error_whose_it_is_the_failures_and_what_is_done, one_stream) {

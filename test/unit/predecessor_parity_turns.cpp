@@ -102,7 +102,8 @@ BOOST_AUTO_TEST_CASE(failure_7_however_many_terminals_an_abort_brings_each_turn_
                 for (int i = before_the_message; i < idles; ++i)
                     s.idles();
                 s.idles();
-                BOOST_TEST_CONTEXT(idles << " idles, " << before_the_message << " of them early, error " << with_error) {
+                BOOST_TEST_CONTEXT(idles << " idles, " << before_the_message << " of them early, error "
+                                         << with_error) {
                     BOOST_TEST(s.end("p1") == "aborted message_error");
                     s.prompt("p2", 5);
                     s.status(busy);
@@ -136,7 +137,8 @@ BOOST_AUTO_TEST_CASE(failure_11_the_middle_of_a_part_that_was_half_streamed_befo
     s.delta("a1", "prt_1", "one ");
     s.break_off();
     s.attach(); // "two " was said meanwhile
-    s.snap(snap_of(busy, {message{user("p1"), {}}, message{answer("a1", "p1"), {text("a1", "prt_1", "", false)}}}));
+    s.snap(snap_of(busy,
+                   {message{user("p1"), {}}, message{answer("a1", "p1"), {text("a1", "prt_1", "", false)}}}));
     s.delta("a1", "prt_1", "three");
     BOOST_TEST(s.said() == "one "); // where "three" belongs is not known yet
     s.says(text("a1", "prt_1", "one two three", true));

@@ -417,7 +417,7 @@ BOOST_AUTO_TEST_CASE(an_orderly_server_shows_a_plain_turn_as_nothing_else) {
 BOOST_AUTO_TEST_CASE(the_odds_of_an_oddity_are_those_that_were_asked_for) {
     struct odd {
         row r;
-        double opencode_sim::options::*chance;
+        double opencode_sim::options::* chance;
         scene play;
     };
     const std::vector<odd> rows = {

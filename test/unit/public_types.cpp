@@ -1,5 +1,5 @@
-// The structs of the public headers: what a caller builds must be no aggregate with a destructor, whose temporaries
-// g++ 12 destroys twice beside a co_await. Each struct of those headers is listed here.
+// The structs of the public headers: what a caller builds must be no aggregate with a destructor, whose
+// temporaries g++ 12 destroys twice beside a co_await. Each struct of those headers is listed here.
 #define BOOST_TEST_MODULE public_types
 #include <boost/test/unit_test.hpp>
 
@@ -40,43 +40,80 @@ struct listed {
 
 #define LISTED(type) {#type, std::is_aggregate_v<type> && !std::is_trivially_destructible_v<type>}
 
-const listed built_by_callers[] = {
-    LISTED(holdfast::endpoint), LISTED(holdfast::header), LISTED(retry::failure), LISTED(retry::incident_limits),
-    LISTED(retry::connect_limits), LISTED(retry::retry_allowance), LISTED(retry::log_record), LISTED(retry::policy),
-    LISTED(retry::status_rules), LISTED(retry::stretch), LISTED(holdfast::shared_limits), LISTED(sse::limits),
-    LISTED(sse::options), LISTED(sse::event), LISTED(http::tls_options), LISTED(http::deadlines), LISTED(http::transport),
-    LISTED(http::request), LISTED(http::response), LISTED(http::response_head), LISTED(http::response_limits),
-    LISTED(http::proxy_rules), LISTED(http::url), LISTED(stream::location), LISTED(stream::source_config),
-    LISTED(stream::item), LISTED(stream::source_statistics), LISTED(stream::routing), LISTED(stream::hub_config),
-    LISTED(opencode::body_limits), LISTED(opencode::client_config), LISTED(opencode::server_info),
-    LISTED(opencode::session_query), LISTED(opencode::session_list), LISTED(opencode::session_request),
-    LISTED(opencode::prompt_part), LISTED(opencode::prompt), LISTED(opencode::message_page), LISTED(opencode::snapshot),
-    LISTED(opencode::tracker_options), LISTED(opencode::capture_config), LISTED(opencode::server_config),
-    LISTED(opencode::session_view), LISTED(opencode::turn_limits), LISTED(opencode::ask_rule),
-    LISTED(testing::fault), LISTED(testing::opencode_sim::options), LISTED(testing::memory_network::harm),
-    LISTED(runtime::gate_state), LISTED(holdfast::metric_info)};
+const listed built_by_callers[] = {LISTED(holdfast::endpoint),
+                                   LISTED(holdfast::header),
+                                   LISTED(retry::failure),
+                                   LISTED(retry::incident_limits),
+                                   LISTED(retry::connect_limits),
+                                   LISTED(retry::retry_allowance),
+                                   LISTED(retry::log_record),
+                                   LISTED(retry::policy),
+                                   LISTED(retry::status_rules),
+                                   LISTED(retry::stretch),
+                                   LISTED(holdfast::shared_limits),
+                                   LISTED(sse::limits),
+                                   LISTED(sse::options),
+                                   LISTED(sse::event),
+                                   LISTED(http::tls_options),
+                                   LISTED(http::deadlines),
+                                   LISTED(http::transport),
+                                   LISTED(http::request),
+                                   LISTED(http::response),
+                                   LISTED(http::response_head),
+                                   LISTED(http::response_limits),
+                                   LISTED(http::proxy_rules),
+                                   LISTED(http::url),
+                                   LISTED(stream::location),
+                                   LISTED(stream::source_config),
+                                   LISTED(stream::item),
+                                   LISTED(stream::source_statistics),
+                                   LISTED(stream::routing),
+                                   LISTED(stream::hub_config),
+                                   LISTED(opencode::body_limits),
+                                   LISTED(opencode::client_config),
+                                   LISTED(opencode::server_info),
+                                   LISTED(opencode::session_query),
+                                   LISTED(opencode::session_list),
+                                   LISTED(opencode::session_request),
+                                   LISTED(opencode::prompt_part),
+                                   LISTED(opencode::prompt),
+                                   LISTED(opencode::message_page),
+                                   LISTED(opencode::snapshot),
+                                   LISTED(opencode::tracker_options),
+                                   LISTED(opencode::capture_config),
+                                   LISTED(opencode::server_config),
+                                   LISTED(opencode::session_view),
+                                   LISTED(opencode::turn_limits),
+                                   LISTED(opencode::ask_rule),
+                                   LISTED(testing::fault),
+                                   LISTED(testing::opencode_sim::options),
+                                   LISTED(testing::memory_network::harm),
+                                   LISTED(runtime::gate_state),
+                                   LISTED(holdfast::metric_info)};
 
-/// What the library makes and a caller only receives: nothing of it is built in an expression with a co_await.
+/// What the library makes and a caller only receives: nothing of it is built in an expression with a
+/// co_await.
 const std::set<std::string> only_received{
     // what a server said
     "api_error", "token_usage", "session_info", "session_status", "message_info", "part", "message",
     "permission_request", "question_option", "question", "question_request", "event_head", "server_connected",
-    "server_heartbeat", "instance_disposed", "session_created", "session_updated", "session_deleted", "status_changed",
-    "session_idle", "session_error", "session_compacted", "message_updated", "message_removed", "part_updated",
-    "part_delta", "part_removed", "permission_asked", "permission_replied", "question_asked", "question_answered",
-    "other_event",
+    "server_heartbeat", "instance_disposed", "session_created", "session_updated", "session_deleted",
+    "status_changed", "session_idle", "session_error", "session_compacted", "message_updated",
+    "message_removed", "part_updated", "part_delta", "part_removed", "permission_asked", "permission_replied",
+    "question_asked", "question_answered", "other_event",
     // what a turn tells
-    "text_event", "reasoning_event", "tool_event", "permission_event", "question_event", "retry_event", "usage_event",
-    "quiet_event", "interrupted_event", "gap_event", "settlement_error", "settlement", "session_event",
+    "text_event", "reasoning_event", "tool_event", "permission_event", "question_event", "retry_event",
+    "usage_event", "quiet_event", "interrupted_event", "gap_event", "settlement_error", "settlement",
+    "session_event",
     // what recordings and pure parts answer
-    "recorded_row", "recorded_check", "part_record", "message_record", "decision", "answer", "reservation", "grant",
-    "place", "mark", "output", "pending_check", "verdict", "last_failure", "root_session", "life",
+    "recorded_row", "recorded_check", "part_record", "message_record", "decision", "answer", "reservation",
+    "grant", "place", "mark", "output", "pending_check", "verdict", "last_failure", "root_session", "life",
     "turn_usage", "body_framing", "call_places", "said_part", "turn_truth", "counters"};
 
 /// Headers that are installed with the others, but say that they are not for users.
 bool is_for_users(const fs::path& header, const std::string& text) {
-    static const std::set<std::string> inside{"sim_engine.hpp", "sim_http.hpp", "sim_rest.hpp", "sim_script.hpp",
-                                              "sim_story.hpp"};
+    static const std::set<std::string> inside{"sim_engine.hpp", "sim_http.hpp", "sim_rest.hpp",
+                                              "sim_script.hpp", "sim_story.hpp"};
     return text.find("Not for users.") == std::string::npos && !inside.contains(header.filename().string());
 }
 
@@ -110,7 +147,8 @@ net::awaitable<std::string> token() {
 
 BOOST_AUTO_TEST_CASE(what_a_caller_builds_is_no_aggregate) {
     for (const auto& each : built_by_callers)
-        BOOST_TEST(!each.is_a_trap, each.name << " needs a constructor: it is an aggregate with a destructor");
+        BOOST_TEST(!each.is_a_trap,
+                   each.name << " needs a constructor: it is an aggregate with a destructor");
 }
 
 BOOST_AUTO_TEST_CASE(each_public_struct_is_listed) {
@@ -129,8 +167,9 @@ BOOST_AUTO_TEST_CASE(each_public_struct_is_listed) {
         for (const auto& name : structs_of(text)) {
             ++found;
             BOOST_TEST(known.contains(name),
-                       entry.path().filename() << ": struct " << name
-                                               << " is not listed: give it a constructor, or say that it is only received");
+                       entry.path().filename()
+                           << ": struct " << name
+                           << " is not listed: give it a constructor, or say that it is only received");
         }
     }
     BOOST_TEST(found > 80u);

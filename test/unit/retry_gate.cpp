@@ -435,8 +435,7 @@ private:
             m.owed.reset();
             lost(m, *answer.result);
             return true;
-        case verdict::go:
-            break;
+        case verdict::go: break;
         }
         BOOST_TEST_REQUIRE(!m.owed);
         BOOST_TEST_REQUIRE((m.due <= now));
@@ -620,22 +619,14 @@ BOOST_AUTO_TEST_CASE(whatever_happens_one_probes_each_rides_once_and_nobody_wait
 
             for (int step = 0; step < 60; ++step) {
                 switch (all.draw() % 8) {
-                case 0:
-                    dead = !dead;
-                    break;
-                case 1:
-                    all.join(kind::call, p);
-                    break;
-                case 2:
-                    all.wake();
-                    break;
+                case 0: dead = !dead; break;
+                case 1: all.join(kind::call, p); break;
+                case 2: all.wake(); break;
                 case 3:
                     if (!all.members.empty())
                         all.cancel(all.draw() % all.members.size());
                     break;
-                default:
-                    all.join(kind::stream, p);
-                    break;
+                default: all.join(kind::stream, p); break;
                 }
                 all.run(all.now + milliseconds(all.draw() % 2 ? all.draw() % 1500 : 0));
             }

@@ -164,7 +164,8 @@ BOOST_AUTO_TEST_CASE(the_guard_is_spread_as_any_delay) {
         duration exact = seconds(1), longest{};
         for (int i = 0; i < 1000; ++i) {
             const auto delay = end(s, ended, life(duration(0), true), random()).delay;
-            BOOST_TEST_REQUIRE((delay <= exact && delay >= (kind == jitter::equal ? exact / 2 : duration(0))));
+            BOOST_TEST_REQUIRE(
+                (delay <= exact && delay >= (kind == jitter::equal ? exact / 2 : duration(0))));
             longest = std::max(longest, delay);
             exact = std::min<duration>(exact * 2, seconds(30));
         }
@@ -196,7 +197,9 @@ BOOST_AUTO_TEST_CASE(jitter_only_lengthens_what_the_server_asks) {
             most = std::max(most, clean);
         }
         BOOST_TEST((least >= seconds(10) && least < milliseconds(10010)));
-        const auto longest = kind == jitter::none ? seconds(10) : kind == jitter::equal ? seconds(15) : seconds(20);
+        const auto longest = kind == jitter::none    ? seconds(10)
+                             : kind == jitter::equal ? seconds(15)
+                                                     : seconds(20);
         BOOST_TEST((most <= longest && most > longest - milliseconds(10)));
     }
 }

@@ -466,7 +466,8 @@ BOOST_AUTO_TEST_CASE(stretches_rise) {
         }));
 }
 
-BOOST_AUTO_TEST_CASE(a_long_outage_is_tried_as_the_policy_says_for_an_hour_then_every_2_minutes_and_after_six_hours_every_5) {
+BOOST_AUTO_TEST_CASE(
+    a_long_outage_is_tried_as_the_policy_says_for_an_hour_then_every_2_minutes_and_after_six_hours_every_5) {
     for (auto p : {session_stream(), capture()}) {
         p.max_delay = seconds(30);
         p = stretched(p, long_outage_stretches());
@@ -582,7 +583,8 @@ BOOST_AUTO_TEST_CASE(a_run_of_failures_is_failing_since_its_first) {
     BOOST_TEST(!s.failing_since().has_value());
 }
 
-BOOST_AUTO_TEST_CASE(a_day_of_a_long_outage_makes_at_most_500_attempts_and_with_the_shortest_delays_of_jitter_610) {
+BOOST_AUTO_TEST_CASE(
+    a_day_of_a_long_outage_makes_at_most_500_attempts_and_with_the_shortest_delays_of_jitter_610) {
     const auto shortest = [] {
         return std::uint64_t{0};
     };

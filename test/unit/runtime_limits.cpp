@@ -1,4 +1,5 @@
-// What the runtimes of one world share beside the gates: the pace of connecting and retrying, and the counters.
+// What the runtimes of one world share beside the gates: the pace of connecting and retrying, and the
+// counters.
 #define BOOST_TEST_MODULE runtime_limits
 #include <boost/test/unit_test.hpp>
 
@@ -69,7 +70,8 @@ CO_TEST_CASE(so_many_connect_at_once_and_the_others_in_turn_whatever_their_endpo
     for (int n = 0; n < 8; ++n)
         scope.spawn(go(n % 2 == 0 ? place : elsewhere));
     co_await scope.join();
-    BOOST_TEST(went == (std::vector<long long>{0, 0, 0, 0, 0, 100, 200, 300}), boost::test_tools::per_element());
+    BOOST_TEST(went == (std::vector<long long>{0, 0, 0, 0, 0, 100, 200, 300}),
+               boost::test_tools::per_element());
     BOOST_TEST(rt.value(metric::connect_waits) == 3u);
 }
 
@@ -85,7 +87,8 @@ CO_TEST_CASE(who_is_cancelled_while_it_waits_gives_its_place_back, five_at_once)
     BOOST_TEST(went.back() == 100);
 }
 
-CO_TEST_CASE(who_waits_to_connect_while_its_endpoint_fails_rides_on_that_and_gives_its_place_back, five_at_once) {
+CO_TEST_CASE(who_waits_to_connect_while_its_endpoint_fails_rides_on_that_and_gives_its_place_back,
+             five_at_once) {
     for (int n = 0; n < 4; ++n)
         scope.spawn(go(elsewhere));
     scope.spawn(go_and_fail(place, make_failure(errc::refused)));
@@ -155,7 +158,8 @@ struct out_of_descriptors {
     std::unique_ptr<runtime> make() {
         auto clock = std::make_unique<testing::virtual_clock>();
         time = clock.get();
-        return std::make_unique<runtime>(io.get_executor(), std::move(clock), std::make_unique<poor_network>(out), 1);
+        return std::make_unique<runtime>(io.get_executor(), std::move(clock),
+                                         std::make_unique<poor_network>(out), 1);
     }
 
     // One attempt: when it was made, since the start of all.
@@ -179,7 +183,8 @@ struct out_of_descriptors {
 
 } // namespace
 
-BOOST_FIXTURE_TEST_CASE(a_local_fault_pauses_all_connecting_ever_longer_and_blames_no_endpoint, out_of_descriptors) {
+BOOST_FIXTURE_TEST_CASE(a_local_fault_pauses_all_connecting_ever_longer_and_blames_no_endpoint,
+                        out_of_descriptors) {
     std::vector<long long> at;
     for (int n = 0; n < 5; ++n)
         at.push_back(attempt());
@@ -272,8 +277,9 @@ BOOST_AUTO_TEST_CASE(each_metric_has_a_name_after_the_rules_of_prometheus) {
         if (each.name == last)
             BOOST_TEST(!each.label.empty(), name);
         else
-            BOOST_TEST((seen.lower_bound(name + '{') == seen.find(name + '{' + std::string(each.label) + '}')),
-                       name << " does not stand side by side");
+            BOOST_TEST(
+                (seen.lower_bound(name + '{') == seen.find(name + '{' + std::string(each.label) + '}')),
+                name << " does not stand side by side");
         last = each.name;
     }
 }
@@ -293,7 +299,9 @@ BOOST_FIXTURE_TEST_CASE(metrics_are_counted_from_any_thread_and_shared_by_the_ru
 }
 
 BOOST_FIXTURE_TEST_CASE(what_counts_in_a_gauge_counts_once_and_for_as_long_as_it_lives, fixture) {
-    const auto open = [this] { return rt.value(metric::streams_open); };
+    const auto open = [this] {
+        return rt.value(metric::streams_open);
+    };
     {
         counted first(rt, metric::streams_open);
         counted second(rt, metric::streams_open);

@@ -116,7 +116,8 @@ BOOST_FIXTURE_TEST_CASE(a_recovery_is_written_and_is_no_trouble_any_more_after_a
     BOOST_TEST(!rt.in_trouble());
 }
 
-BOOST_FIXTURE_TEST_CASE(while_nothing_fails_a_recovery_without_an_event_writes_nothing_and_one_with_it_does, logging) {
+BOOST_FIXTURE_TEST_CASE(while_nothing_fails_a_recovery_without_an_event_writes_nothing_and_one_with_it_does,
+                        logging) {
     rt.recovered(well_at(place));
     BOOST_TEST(world.logs().empty());
     auto told = well_at(place);

@@ -54,7 +54,8 @@ struct told {
     /// How it ended, in words for a failed check.
     std::string ending() const {
         const auto how = end();
-        return std::string(to_string(how.outcome)) + " by " + std::string(to_string(how.rule)) + " at " + how.event;
+        return std::string(to_string(how.outcome)) + " by " + std::string(to_string(how.rule)) + " at " +
+               how.event;
     }
     /// The one settlement, which must be the last.
     settlement end() const {
@@ -368,7 +369,9 @@ CO_TEST_CASE(a_server_that_moves_is_found_where_the_caller_says, held_server) {
 
 CO_TEST_CASE(a_server_that_is_gone_settles_its_turns_as_lost, held_server) {
     auto state = stream::location::state::up;
-    config.locate = [&state] { return stream::location{state, url_of(here)}; };
+    config.locate = [&state] {
+        return stream::location{state, url_of(here)};
+    };
     start();
     auto session = co_await new_session();
     auto turn = co_await session.prompt("#slow:100");
@@ -611,8 +614,8 @@ CO_TEST_CASE(a_version_whose_event_streams_end_at_once_is_held_by_its_global_str
         bool global;
         bool can;
     };
-    for (const auto& r : {row{"1.14.48", false, false}, row{"1.14.48", true, true}, row{"1.15.0", false, true},
-                          row{"1.18.33", false, true}, row{"1.x", false, true}}) {
+    for (const auto& r : {row{"1.14.48", false, false}, row{"1.14.48", true, true},
+                          row{"1.15.0", false, true}, row{"1.18.33", false, true}, row{"1.x", false, true}}) {
         model.version = r.version;
         config.global_stream = r.global;
         start();
@@ -638,7 +641,8 @@ CO_TEST_CASE(waking_ends_the_wait_for_a_server_that_is_back, held_server) {
     const auto begun = world.time().now();
     const auto ready = co_await server->ready();
     BOOST_TEST(ready.has_value());
-    BOOST_TEST((world.time().now() - begun < seconds(24)), "after " << to_ms(world.time().now() - begun) << " ms");
+    BOOST_TEST((world.time().now() - begun < seconds(24)),
+               "after " << to_ms(world.time().now() - begun) << " ms");
     co_await end();
 }
 
@@ -654,7 +658,8 @@ CO_TEST_CASE(stopping_ends_a_prompt_that_waits_to_be_posted_again, held_server) 
     host->model().inject(testing::parse_fault("api-status@503*").value());
     const auto begun = world.time().now();
     auto turn = co_await session.prompt("#plain");
-    BOOST_TEST((world.time().now() - begun <= seconds(6)), "after " << to_ms(world.time().now() - begun) << " ms");
+    BOOST_TEST((world.time().now() - begun <= seconds(6)),
+               "after " << to_ms(world.time().now() - begun) << " ms");
     const auto all = co_await hear(turn);
     BOOST_TEST(all.all<settlement>().size() == 1u);
     co_await tasks->join();
@@ -735,7 +740,8 @@ CO_TEST_CASE(a_session_that_is_moved_in_mid_turn_is_found_again_at_the_next_subs
     co_await end();
 }
 
-CO_TEST_CASE(a_session_that_is_moved_in_mid_turn_is_missed_and_found_again_when_it_falls_silent, held_server) {
+CO_TEST_CASE(a_session_that_is_moved_in_mid_turn_is_missed_and_found_again_when_it_falls_silent,
+             held_server) {
     start();
     auto session = (co_await server->create_session({}, "/one")).value();
     auto turn = co_await session.prompt("#slow:3000"); // a minute's answer
@@ -786,7 +792,8 @@ CO_TEST_CASE(an_ask_that_nobody_answers_in_time_is_answered_by_the_default, held
         std::string outcome;
     };
     // The children's too.
-    const std::vector<kind> kinds{{"#ask", "reject", "rejected"}, {"#question", "", "rejected"}, {"#task:ask", "reject", ""}};
+    const std::vector<kind> kinds{
+        {"#ask", "reject", "rejected"}, {"#question", "", "rejected"}, {"#task:ask", "reject", ""}};
     for (const auto& each : kinds) {
         auto session = co_await new_session();
         const auto asked = world.rt().now();
@@ -880,12 +887,14 @@ CO_TEST_CASE(ids_are_of_the_servers_time_however_wrong_our_clock_is, held_server
     }
 }
 
-CO_TEST_CASE(an_id_follows_the_newest_message_of_the_session_though_the_servers_clock_went_back, held_server) {
+CO_TEST_CASE(an_id_follows_the_newest_message_of_the_session_though_the_servers_clock_went_back,
+             held_server) {
     start();
     auto session = co_await new_session();
     auto client = server->rest();
     opencode::prompt ahead; // by a client whose clock is an hour ahead
-    ahead.message_id = opencode::make_id("msg", world.rt().wall_now() + std::chrono::hours(1), {}, world.rt());
+    ahead.message_id =
+        opencode::make_id("msg", world.rt().wall_now() + std::chrono::hours(1), {}, world.rt());
     ahead.no_reply = true;
     ahead.parts.emplace_back().text = "context";
     ahead.parts.back().id = "prt_1";

@@ -1,5 +1,5 @@
-// Sessions followed, whoever prompts them: by their stream, by captures, by their activity; in virtual time, against
-// the simulated OpenCode server.
+// Sessions followed, whoever prompts them: by their stream, by captures, by their activity; in virtual time,
+// against the simulated OpenCode server.
 #define BOOST_TEST_MODULE session_follow
 #include <boost/test/unit_test.hpp>
 
@@ -53,7 +53,8 @@ struct heard {
     std::vector<E> all(const std::string& message = {}) const {
         std::vector<E> found;
         for (const auto& each : events)
-            if (const auto* one = std::get_if<E>(&each.event); one && (message.empty() || each.message == message))
+            if (const auto* one = std::get_if<E>(&each.event);
+                one && (message.empty() || each.message == message))
                 found.push_back(*one);
         return found;
     }
@@ -252,7 +253,8 @@ CO_TEST_CASE(turns_wait_and_merge_as_they_do_for_their_owner, a_followed_server)
     co_await end();
 }
 
-CO_TEST_CASE(a_session_is_followed_to_its_stream_while_it_is_at_work_and_leaves_it_afterwards, a_followed_server) {
+CO_TEST_CASE(a_session_is_followed_to_its_stream_while_it_is_at_work_and_leaves_it_afterwards,
+             a_followed_server) {
     start();
     const auto id = co_await new_session();
     const auto feed = follow(id, follow_by::activity);
@@ -322,7 +324,8 @@ CO_TEST_CASE(who_joins_in_mid_turn_is_told_all_of_it, a_followed_server) {
             for (const auto& each : joined) {
                 BOOST_TEST(each->text() == told[id]->text());
                 BOOST_TEST(reasoning(*each) == reasoning(*told[id]));
-                BOOST_TEST(each->all<opencode::usage_event>().size() == told[id]->all<opencode::usage_event>().size());
+                BOOST_TEST(each->all<opencode::usage_event>().size() ==
+                           told[id]->all<opencode::usage_event>().size());
                 BOOST_TEST(each->all<opencode::permission_event>().size() ==
                            told[id]->all<opencode::permission_event>().size());
                 BOOST_TEST(each->all<opencode::question_event>().size() ==
@@ -392,7 +395,8 @@ CO_TEST_CASE(a_server_that_is_not_there_yet_is_waited_for, a_followed_server) {
     co_await end();
 }
 
-CO_TEST_CASE(many_sessions_of_one_dead_server_make_one_probe_at_a_time_and_at_most_500_a_day, a_followed_server) {
+CO_TEST_CASE(many_sessions_of_one_dead_server_make_one_probe_at_a_time_and_at_most_500_a_day,
+             a_followed_server) {
     config.capture.retry.stretches = retry::long_outage_stretches();
     config.policy.stretches = retry::long_outage_stretches();
     start();
@@ -400,7 +404,9 @@ CO_TEST_CASE(many_sessions_of_one_dead_server_make_one_probe_at_a_time_and_at_mo
     for (int i = 0; i < 40; ++i)
         ids.push_back(co_await new_session("/dir" + std::to_string(i % 7)));
     for (int i = 0; i < 40; ++i)
-        follow(ids[i], i % 3 == 0 ? follow_by::stream : i % 3 == 1 ? follow_by::capture : follow_by::activity);
+        follow(ids[i], i % 3 == 0   ? follow_by::stream
+                       : i % 3 == 1 ? follow_by::capture
+                                    : follow_by::activity);
     co_await pass(seconds(30));
     std::size_t under_way = 0;
     std::size_t most = 0;
@@ -473,7 +479,8 @@ CO_TEST_CASE(a_look_that_takes_too_long_fails_and_delays_no_other, a_followed_se
     co_await end();
 }
 
-CO_TEST_CASE(a_server_that_moves_is_looked_at_there_without_waiting_out_the_old_ports_backoff, a_followed_server) {
+CO_TEST_CASE(a_server_that_moves_is_looked_at_there_without_waiting_out_the_old_ports_backoff,
+             a_followed_server) {
     endpoint at = here;
     config.locate = [&at] {
         stream::location where;
@@ -688,7 +695,8 @@ CO_TEST_CASE(who_looks_at_a_session_is_told_no_time_that_is_none, a_followed_ser
     co_await end();
 }
 
-CO_TEST_CASE(a_server_that_restarts_with_another_password_settles_what_is_open_and_says_why, a_followed_server) {
+CO_TEST_CASE(a_server_that_restarts_with_another_password_settles_what_is_open_and_says_why,
+             a_followed_server) {
     for (const auto how : {follow_by::stream, follow_by::capture, follow_by::activity}) {
         start();
         const auto id = co_await new_session();
@@ -915,7 +923,9 @@ CO_TEST_CASE(asks_are_answered_by_rule_for_the_session_and_its_children, a_follo
         co_await pass(seconds(1));
         co_await somebody_prompts(id, "msg_" + id, script);
         co_await pass(seconds(20));
-        BOOST_TEST_CONTEXT(script) { BOOST_TEST(told[id]->endings() == "msg_" + id + " completed "); }
+        BOOST_TEST_CONTEXT(script) {
+            BOOST_TEST(told[id]->endings() == "msg_" + id + " completed ");
+        }
     }
     BOOST_TEST(count(metric::asks_answered_by_rule) == 2u);
     BOOST_TEST(count(metric::asks_waiting) == 0u);
@@ -968,7 +978,11 @@ CO_TEST_CASE(a_turn_that_passes_a_limit_is_aborted_and_its_settlement_names_it, 
     table[0] = {{.deadline = seconds(5)}, "#slow:1000", turn_limit::deadline};
     table[1] = {{.no_progress = seconds(5)}, "#silent", turn_limit::no_progress};
     table[2] = {{.tokens = 1}, "#ask", turn_limit::tokens};
-    table[3] = {{.deadline = std::chrono::hours(1), .no_progress = std::chrono::hours(1), .tokens = 1'000'000'000, .cost = 1e9}, "#slow:20",
+    table[3] = {{.deadline = std::chrono::hours(1),
+                 .no_progress = std::chrono::hours(1),
+                 .tokens = 1'000'000'000,
+                 .cost = 1e9},
+                "#slow:20",
                 turn_limit::none};
     start();
     auto made = co_await server->create_session();
@@ -986,7 +1000,8 @@ CO_TEST_CASE(a_turn_that_passes_a_limit_is_aborted_and_its_settlement_names_it, 
         BOOST_TEST_CONTEXT(each.script) {
             BOOST_TEST_REQUIRE(end.has_value());
             BOOST_TEST(to_string(end->limit) == to_string(each.passed));
-            BOOST_TEST(to_string(end->outcome) == (each.passed == turn_limit::none ? "completed" : "aborted"));
+            BOOST_TEST(to_string(end->outcome) ==
+                       (each.passed == turn_limit::none ? "completed" : "aborted"));
         }
         co_await pass(seconds(1));
     }
@@ -1015,7 +1030,8 @@ CO_TEST_CASE(a_turn_past_its_deadline_that_cannot_be_aborted_is_lost_after_a_whi
 }
 
 // A provider that gives no finish reason is asked again and again.
-CO_TEST_CASE(a_turn_that_takes_more_steps_than_allowed_is_aborted_and_tells_how_many_it_took, a_followed_server) {
+CO_TEST_CASE(a_turn_that_takes_more_steps_than_allowed_is_aborted_and_tells_how_many_it_took,
+             a_followed_server) {
     config.limits_of_turns.max_steps = 5;
     start();
     auto made = co_await server->create_session();

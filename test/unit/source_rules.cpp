@@ -226,7 +226,8 @@ BOOST_AUTO_TEST_CASE(the_library_takes_nothing_from_the_world_but_through_its_ru
 }
 
 BOOST_AUTO_TEST_CASE(nobody_includes_a_whole_library) {
-    // Literals are stripped; what is included in angle brackets is not. A user may: the README's example does.
+    // Literals are stripped; what is included in angle brackets is not. A user may: the README's example
+    // does.
     for (const auto& each : sources_under({"lib", "apps", "test"})) {
         if (each.name == "test/consumers/readme_example.cpp")
             continue;

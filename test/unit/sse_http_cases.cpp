@@ -70,8 +70,8 @@ test::step answer_of(const json::object& told) {
 
 /// One case as we hold it.
 struct held_case {
-    /// What is told until the script is over and a last 404 ends it; each answer ends right after its body. By
-    /// policy the delay then grows without `retry:`, where browsers wait the same each time.
+    /// What is told until the script is over and a last 404 ends it; each answer ends right after its body.
+    /// By policy the delay then grows without `retry:`, where browsers wait the same each time.
     lines told{};
     /// What else is to be done before, and to hold after it.
     std::function<void(fixture&)> before{};
@@ -228,9 +228,8 @@ std::map<std::string, held_case> all_cases() {
         {"mime-bogus", told({"gave up content_type after 1"})},
         {"mime-valid-bogus", told({"gave up content_type after 1"})},
         {"mime-trailing-semicolon", told(once)},
-        {"mime-charset-ignored",
-         told({"opened 1", "event ok\xE2\x80\xA6", "interrupted ended next 1 in 1000",
-               "gave up http_status after 1"})},
+        {"mime-charset-ignored", told({"opened 1", "event ok\xE2\x80\xA6", "interrupted ended next 1 in 1000",
+                                       "gave up http_status after 1"})},
         {"status-204", told({"gave up http_status after 1"})},
         {"status-210", told({"gave up http_status after 1"})},
         {"status-404", told({"gave up http_status after 1"})},
@@ -253,8 +252,7 @@ std::map<std::string, held_case> all_cases() {
          told_and(twice, asks_again, [](fixture& f) { asked_always(f, "Cache-Control", "no-cache"); })},
         {"last-event-id-roundtrip",
          told_and({"opened 1", "event hello", "interrupted ended next 1 in 200", "opened 1",
-                   "event \xE2\x80\xA6", "interrupted ended next 1 in 200",
-                   "gave up http_status after 1"},
+                   "event \xE2\x80\xA6", "interrupted ended next 1 in 200", "gave up http_status after 1"},
                   {},
                   [](fixture& f) {
                       for (std::size_t n = 1; n < 3; ++n)
@@ -262,18 +260,17 @@ std::map<std::string, held_case> all_cases() {
                   })},
         {"last-event-id-null-ignored", done_by(no_id_with_nul)},
         {"partial-event-id-not-sent",
-         told_and({"opened 1", "event test1", "interrupted ended next 1 in 1000",
-                   "gave up http_status after 1"},
-                  {},
-                  [](fixture& f) { BOOST_TEST(!f.server.requests().at(1).has_header("Last-Event-ID")); })},
-        {"retry-3000", told({"opened 1", "event x", "interrupted ended next 1 in 3000",
-                             "gave up http_status after 1"})},
-        {"retry-bogus-3000", told({"opened 1", "event x", "interrupted ended next 1 in 3000",
-                                   "gave up http_status after 1"})},
+         told_and(
+             {"opened 1", "event test1", "interrupted ended next 1 in 1000", "gave up http_status after 1"},
+             {}, [](fixture& f) { BOOST_TEST(!f.server.requests().at(1).has_header("Last-Event-ID")); })},
+        {"retry-3000",
+         told({"opened 1", "event x", "interrupted ended next 1 in 3000", "gave up http_status after 1"})},
+        {"retry-bogus-3000",
+         told({"opened 1", "event x", "interrupted ended next 1 in 3000", "gave up http_status after 1"})},
         // Policy: no delay below min_delay, 10 ms, where browsers take the 2 ms at their word.
         {"reconnect-then-204",
-         told({"opened 1", "event opened", "interrupted ended next 1 in 10", "opened 1",
-               "event reconnected", "interrupted ended next 1 in 10", "gave up http_status after 1"})},
+         told({"opened 1", "event opened", "interrupted ended next 1 in 10", "opened 1", "event reconnected",
+               "interrupted ended next 1 in 10", "gave up http_status after 1"})},
         {"close-in-open-handler", done_by(close_when_opened)},
         {"close-before-connected", done_by(close_at_once)},
         {"cancel-while-waiting-headers", done_by(close_before_the_head)},

@@ -53,10 +53,8 @@ std::string told_by(const sse::parser& parser) {
     switch (parser.what()) {
     case sse::found::event:
         return "event " + std::string(e.type) + '|' + std::string(e.data) + '|' + std::string(e.id);
-    case sse::found::comment:
-        return "comment " + std::string(e.data);
-    case sse::found::skipped:
-        return "skipped " + name_of(parser.skipped());
+    case sse::found::comment: return "comment " + std::string(e.data);
+    case sse::found::skipped: return "skipped " + name_of(parser.skipped());
     }
     return "?";
 }
@@ -370,7 +368,9 @@ BOOST_AUTO_TEST_CASE(what_a_stream_leaves_behind_its_last_event_is_told_or_taken
              {"id: 7\n", {"left id: 7"}},
              {"retry: 5\n", {"left "}},
              {R"({"error":"no"})", {R"(left {"error":"no"})"}},
-             {R"({"error":"no"})" "\n\n", {R"(left {"error":"no"})"}},
+             {R"({"error":"no"})"
+              "\n\n",
+              {R"(left {"error":"no"})"}},
              {"{\n  \"error\": {\r\n    \"code\": 400\n", {R"(left { "error": { "code": 400)"}},
              {"data: x\n\n{}\n\n", {"left {}"}},
              {"foo: bar\ndata: x\n\n", {"left "}},
@@ -513,7 +513,7 @@ BOOST_AUTO_TEST_CASE(an_oversized_event_of_any_size_is_skipped_in_the_same_memor
             found += pour(parser, piece, 4096); // 64 MiB
         });
         BOOST_TEST(found == (beginning.ends_with("id: ") ? 0u : 1u)); // such an id costs no event
-        BOOST_TEST(spent < 200000u, beginning); // the pieces themselves, and one line
+        BOOST_TEST(spent < 200000u, beginning);                       // the pieces themselves, and one line
         std::string_view rest = "\n\ndata: on\n\n";
         lines told;
         while (parser.next(rest))

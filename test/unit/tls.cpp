@@ -44,8 +44,10 @@ public:
         SSL_CTX_set_security_level(context_.get(), 0); // old versions too, to see them refused
         SSL_CTX_set_min_proto_version(context_.get(), TLS1_VERSION);
         SSL_CTX_set_max_proto_version(context_.get(), how.newest);
-        BOOST_TEST_REQUIRE(SSL_CTX_use_certificate_chain_file(context_.get(), how.shown.certificate.c_str()) == 1);
-        BOOST_TEST_REQUIRE(SSL_CTX_use_PrivateKey_file(context_.get(), how.shown.key.c_str(), SSL_FILETYPE_PEM) == 1);
+        BOOST_TEST_REQUIRE(
+            SSL_CTX_use_certificate_chain_file(context_.get(), how.shown.certificate.c_str()) == 1);
+        BOOST_TEST_REQUIRE(
+            SSL_CTX_use_PrivateKey_file(context_.get(), how.shown.key.c_str(), SSL_FILETYPE_PEM) == 1);
         if (!how.wants_clients_of.empty()) {
             SSL_CTX_set_verify(context_.get(), SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
             BOOST_TEST_REQUIRE(SSL_CTX_load_verify_file(context_.get(), how.wants_clients_of.c_str()) == 1);
@@ -69,7 +71,9 @@ public:
         ERR_clear_error();
     }
 
-    void say(std::string_view bytes) { SSL_write(session_.get(), bytes.data(), static_cast<int>(bytes.size())); }
+    void say(std::string_view bytes) {
+        SSL_write(session_.get(), bytes.data(), static_cast<int>(bytes.size()));
+    }
     void close_notify() { SSL_shutdown(session_.get()); }
     void new_keys() { SSL_key_update(session_.get(), SSL_KEY_UPDATE_REQUESTED); }
     [[nodiscard]] std::string server_name() const {
@@ -464,8 +468,16 @@ BOOST_AUTO_TEST_CASE(a_file_that_cannot_be_used_is_named) {
         {with([&](auto& o) { o.certificate_file = "/nowhere.pem"; }),
          "/nowhere.pem: No such file or directory"},
         {with([&](auto& o) { o.certificate_file = good.certificate; }), good.certificate}, // holds no key
-        {with([&](auto& o) { o.certificate_file = good.certificate; o.key_file = "/nokey.pem"; }), "/nokey.pem"},
-        {with([&](auto& o) { o.certificate_file = good.certificate; o.key_file = other.key; }), other.key}};
+        {with([&](auto& o) {
+             o.certificate_file = good.certificate;
+             o.key_file = "/nokey.pem";
+         }),
+         "/nokey.pem"},
+        {with([&](auto& o) {
+             o.certificate_file = good.certificate;
+             o.key_file = other.key;
+         }),
+         other.key}};
     for (const auto& each : all) {
         const auto made = make_tls_context(each.options);
         BOOST_TEST_REQUIRE(!made.has_value());

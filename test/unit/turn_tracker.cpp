@@ -118,7 +118,8 @@ BOOST_AUTO_TEST_CASE(a_session_that_is_idle_after_tool_calls_was_stopped_in_betw
         s.idles();
         BOOST_TEST(s.end("p1") == "open");
         s.pass(seconds(5));
-        const snapshot shown = snap_of(idle, {{user("p1"), {}}, {finished(answer("a1", "p1"), "tool-calls"), {}}});
+        const snapshot shown =
+            snap_of(idle, {{user("p1"), {}}, {finished(answer("a1", "p1"), "tool-calls"), {}}});
         s.snap(shown);
         BOOST_TEST(s.end("p1") == r.expected);
         BOOST_TEST_REQUIRE(s.settlements("p1").size() == 1u);
@@ -361,7 +362,8 @@ BOOST_AUTO_TEST_CASE(prompts_answered_together_end_together) {
     BOOST_TEST(s.end("p2") == "completed message_finished");
     BOOST_TEST(s.end("p1") == "open"); // an answer of its own may have been missed
     BOOST_TEST(s.tracker.wants_snapshot());
-    s.snap(snap_of(idle, {{user("p1", 1), {}}, {user("p2", 2), {}}, {finished(answer("a2", "p2", 3), "stop"), {}}}));
+    s.snap(snap_of(
+        idle, {{user("p1", 1), {}}, {user("p2", 2), {}}, {finished(answer("a2", "p2", 3), "stop"), {}}}));
     BOOST_TEST(s.settlements("p2").size() == 1u);
     BOOST_TEST(s.end("p1") == "completed merged");
     BOOST_TEST_REQUIRE(s.settlements("p1").size() == 1u);
@@ -436,10 +438,11 @@ BOOST_AUTO_TEST_CASE(what_a_turn_said_after_its_tools_may_have_been_missed_when_
         BOOST_TEST(s.tracker.wants_snapshot());
         BOOST_TEST(s.end("p1") == "open");
         BOOST_TEST(s.end("p2") == "open"); // they are told in their order
-        auto shown = snap_of(idle, {{user("p1", 1), {}},
-                                    {finished(answer("a1", "p1", 2), "tool-calls"), {}},
-                                    {user("p2", 3), {}},
-                                    {finished(answer("a2", "p2", 6), "stop"), {text("a2", "prt_a2", "second", true)}}});
+        auto shown = snap_of(
+            idle, {{user("p1", 1), {}},
+                   {finished(answer("a1", "p1", 2), "tool-calls"), {}},
+                   {user("p2", 3), {}},
+                   {finished(answer("a2", "p2", 6), "stop"), {text("a2", "prt_a2", "second", true)}}});
         if (missed)
             shown.messages.insert(shown.messages.begin() + 2, {finished(answer("a1b", "p1", 4), "stop"),
                                                                {text("a1b", "t1b", "first", true)}});
@@ -461,8 +464,9 @@ BOOST_AUTO_TEST_CASE(an_answer_whose_beginning_was_not_heard_is_asked_for_before
     s.says(finished(answer("a1", "p1", 2), "tool-calls"));
     s.idles();
     BOOST_TEST(s.end("p1") == "open");
-    s.snap(snap_of(busy, {{user("p1", 1), {}},
-                          {answer("a1", "p1", 2), {text("a1", "t1", "first", true), tool("a1", "c1", "running")}}}));
+    s.snap(snap_of(
+        busy, {{user("p1", 1), {}},
+               {answer("a1", "p1", 2), {text("a1", "t1", "first", true), tool("a1", "c1", "running")}}}));
     BOOST_TEST(s.kinds() == "text tool usage");
 }
 
@@ -474,7 +478,8 @@ BOOST_AUTO_TEST_CASE(later_is_by_the_order_of_the_stream_never_by_id) {
     s.answers_whole("mmm", "aaa", "both", 3);
     s.idles();
     BOOST_TEST(s.end("aaa") == "completed message_finished");
-    s.snap(snap_of(idle, {{user("zzz", 1), {}}, {user("aaa", 2), {}}, {finished(answer("mmm", "aaa", 3), "stop"), {}}}));
+    s.snap(snap_of(
+        idle, {{user("zzz", 1), {}}, {user("aaa", 2), {}}, {finished(answer("mmm", "aaa", 3), "stop"), {}}}));
     BOOST_TEST(s.end("zzz") == "completed merged");
 }
 
@@ -500,7 +505,9 @@ BOOST_AUTO_TEST_CASE(a_prompt_of_somebody_else_s_may_carry_ours_with_it) {
     s.status(busy);
     s.answers_whole("a", "theirs", "both", 3);
     s.idles();
-    s.snap(snap_of(idle, {{user("p1", 1), {}}, {user("theirs", 2), {}}, {finished(answer("a", "theirs", 3), "stop"), {}}}));
+    s.snap(snap_of(
+        idle,
+        {{user("p1", 1), {}}, {user("theirs", 2), {}}, {finished(answer("a", "theirs", 3), "stop"), {}}}));
     BOOST_TEST(s.end("p1") == "completed merged");
     BOOST_TEST(s.said() == ""); // their answer is theirs
     BOOST_TEST(s.told.size() == 1u);
@@ -625,7 +632,8 @@ BOOST_AUTO_TEST_CASE(later_is_by_time_in_a_snapshot_never_by_id) {
     s.says(finished(answer("m2", "a2", 3), "stop"));
     s.idles();
     BOOST_TEST(s.end("a2") == "completed message_finished");
-    s.snap(snap_of(idle, {{user("a2", 2), {}}, {finished(answer("m2", "a2", 3), "stop"), {}}, {user("z1", 1), {}}}));
+    s.snap(snap_of(
+        idle, {{user("a2", 2), {}}, {finished(answer("m2", "a2", 3), "stop"), {}}, {user("z1", 1), {}}}));
     BOOST_TEST(s.end("z1") == "completed merged");
 }
 
@@ -655,14 +663,13 @@ std::vector<unanswered> unanswered_cases() {
          "failed not_accepted", reprompt::yes},
         {"the error has no session id", [](story& s) { s.error("UnknownError", ""); }, nothing,
          "failed not_accepted", reprompt::yes},
-        {"unknown model", [&](story& s) { seen(s), s.status(busy), s.error("UnknownError"), s.idles(); }, prompt_alone,
-         "failed session_error", reprompt::yes},
+        {"unknown model", [&](story& s) { seen(s), s.status(busy), s.error("UnknownError"), s.idles(); },
+         prompt_alone, "failed session_error", reprompt::yes},
         {"somebody's error without a session id", [&](story& s) { seen(s), s.error("UnknownError", ""); },
          prompt_alone, "lost never_answered", reprompt::unknown},
         {"no answer", seen, prompt_alone, "lost never_answered", reprompt::unknown},
-        {"aborted by us before the loop began",
-         [&](story& s) { seen(s), s.abort(), s.idles(); }, prompt_alone,
-         "aborted abort_requested", reprompt::yes},
+        {"aborted by us before the loop began", [&](story& s) { seen(s), s.abort(), s.idles(); },
+         prompt_alone, "aborted abort_requested", reprompt::yes},
         {"the server was restarted", seen, half, "lost unfinished", reprompt::unknown},
         {"the server was restarted while a tool ran", seen, tool_ran, "lost unfinished", reprompt::no},
     };
@@ -843,7 +850,8 @@ BOOST_AUTO_TEST_CASE(a_turn_let_go_still_carries_those_answered_with_it) {
     s.answers_whole("a2", "p2", "both", 3);
     s.idles();
     BOOST_TEST(s.end("p2") == "detached detached");
-    s.snap(snap_of(idle, {{user("p1", 1), {}}, {user("p2", 2), {}}, {finished(answer("a2", "p2", 3), "stop"), {}}}));
+    s.snap(snap_of(
+        idle, {{user("p1", 1), {}}, {user("p2", 2), {}}, {finished(answer("a2", "p2", 3), "stop"), {}}}));
     BOOST_TEST(s.end("p1") == "completed merged");
     BOOST_TEST(s.said() == "");
 }
@@ -2143,7 +2151,9 @@ BOOST_AUTO_TEST_CASE(a_strangers_prompt_may_be_answered_before_its_first_part) {
     s.says(text("a", "t", "both", true));
     s.says(finished(answer("a", "theirs", 3), "stop"));
     s.idles();
-    s.snap(snap_of(idle, {{user("p1", 1), {}}, {user("theirs", 2), {}}, {finished(answer("a", "theirs", 3), "stop"), {}}}));
+    s.snap(snap_of(
+        idle,
+        {{user("p1", 1), {}}, {user("theirs", 2), {}}, {finished(answer("a", "theirs", 3), "stop"), {}}}));
     BOOST_TEST(s.end("p1") == "completed merged");
     BOOST_TEST_REQUIRE(s.settlements("p1").size() == 1u);
     BOOST_TEST(s.settlements("p1")[0].merged_into == "theirs");
@@ -2212,7 +2222,8 @@ BOOST_AUTO_TEST_CASE(a_turn_answered_together_with_a_foreign_prompt_ends_when_th
     s.says(text("foreign", "prt_foreign", "mine", false));
     s.says(answer("a1", "foreign", 3));
     s.idles(); // restarted in the middle: the answer never ends
-    const auto now = snap_of(idle, {{user("p1"), {}}, {user("foreign", 2), {}}, {answer("a1", "foreign", 3), {}}});
+    const auto now =
+        snap_of(idle, {{user("p1"), {}}, {user("foreign", 2), {}}, {answer("a1", "foreign", 3), {}}});
     for (int n = 0; n < 50 && s.end("p1") == "open"; ++n) {
         s.pass(seconds(1));
         if (s.tracker.wants_snapshot())
@@ -2576,14 +2587,16 @@ BOOST_AUTO_TEST_CASE(an_error_after_which_the_loop_goes_on_ended_nobodys_turn) {
     s.prompt("p2", 2);
     s.answers_whole("a2", "p2", "both", 3);
     s.idles();
-    s.snap(snap_of(idle, {{user("p1", 1), {}}, {user("p2", 2), {}}, {finished(answer("a2", "p2", 3), "stop"), {}}}));
+    s.snap(snap_of(
+        idle, {{user("p1", 1), {}}, {user("p2", 2), {}}, {finished(answer("a2", "p2", 3), "stop"), {}}}));
     BOOST_TEST(s.end("p1") == "completed merged");
 }
 
 // --- prompts that the server lets fall
 
 BOOST_AUTO_TEST_CASE(a_prompt_that_was_let_fall_is_posted_once_more) {
-    const auto shown = snap_of(idle, {{user("p1", 1), {}}, {finished(answer("a1", "p1", 2), "stop"), {}}, {user("p2", 3), {}}});
+    const auto shown = snap_of(
+        idle, {{user("p1", 1), {}}, {finished(answer("a1", "p1", 2), "stop"), {}}, {user("p2", 3), {}}});
     struct row {
         const char* name;
         std::function<void(story&)> then;
@@ -2630,7 +2643,8 @@ BOOST_AUTO_TEST_CASE(a_prompt_that_was_let_fall_is_posted_once_more) {
     }
 }
 
-BOOST_AUTO_TEST_CASE(a_prompt_for_which_nobody_ever_was_at_work_may_have_been_aborted_and_is_not_posted_again) {
+BOOST_AUTO_TEST_CASE(
+    a_prompt_for_which_nobody_ever_was_at_work_may_have_been_aborted_and_is_not_posted_again) {
     story s;
     s.prompt("p1", 1);
     s.idles();
@@ -2727,9 +2741,9 @@ BOOST_AUTO_TEST_CASE(parts_that_were_missed_are_told_in_their_place) {
     s.delta("a1", "t1", "is 42."); // held: of a part whose beginning nobody heard
     auto thought = text("a1", "r1", "Let me think.", true);
     thought.type = wire::part::reasoning;
-    s.snap(snap_of(idle, {{user("p1"), {}},
-                          {finished(answer("a1", "p1"), "stop"),
-                           {thought, text("a1", "t1", "It is 42.", true)}}}));
+    s.snap(snap_of(idle,
+                   {{user("p1"), {}},
+                    {finished(answer("a1", "p1"), "stop"), {thought, text("a1", "t1", "It is 42.", true)}}}));
     BOOST_TEST(s.kinds() == "interrupted gap reasoning text usage settled");
 }
 
@@ -2845,8 +2859,9 @@ BOOST_AUTO_TEST_CASE(a_missed_part_is_told_before_one_that_was_heard_whole) {
     s.attach();
     auto thought = text("a1", "r1", "Let me think.", true);
     thought.type = wire::part::reasoning;
-    s.snap(snap_of(idle, {{user("p1"), {}},
-                          {finished(answer("a1", "p1"), "stop"), {thought, text("a1", "t1", "It is 42.", true)}}}));
+    s.snap(snap_of(idle,
+                   {{user("p1"), {}},
+                    {finished(answer("a1", "p1"), "stop"), {thought, text("a1", "t1", "It is 42.", true)}}}));
     const auto kinds = s.kinds();
     BOOST_TEST(kinds.ends_with("reasoning text usage settled"), kinds);
 }
@@ -2905,7 +2920,8 @@ BOOST_AUTO_TEST_CASE(a_session_that_is_idle_between_an_overflow_and_its_compacti
     BOOST_TEST(s.end("p1") == "lost unfinished");
 }
 
-// Seen on 1.14.48: the earlier prompt's message is told once more, with its differences, after the next one's.
+// Seen on 1.14.48: the earlier prompt's message is told once more, with its differences, after the next
+// one's.
 BOOST_AUTO_TEST_CASE(a_settled_prompt_that_is_told_of_again_takes_no_place_after_the_next_one) {
     story s;
     s.prompt("p1", 1);
@@ -2944,7 +2960,8 @@ BOOST_AUTO_TEST_CASE(what_runs_when_the_following_begins_is_told_with_what_waite
         snapshot seen;
         std::vector<std::string> opened;
     };
-    const auto old_turn = std::vector<message>{{user("p0", 1), {asked("p0")}}, {finished(answer("a0", "p0", 2), "stop"), {}}};
+    const auto old_turn =
+        std::vector<message>{{user("p0", 1), {asked("p0")}}, {finished(answer("a0", "p0", 2), "stop"), {}}};
     const auto with = [&](const session_status& status, std::vector<message> more) {
         auto all = old_turn;
         all.insert(all.end(), more.begin(), more.end());
@@ -2952,9 +2969,12 @@ BOOST_AUTO_TEST_CASE(what_runs_when_the_following_begins_is_told_with_what_waite
     };
     const row rows[] = {
         {"all is over", with(idle, {}), {}},
-        {"one is answered", with(busy, {{user("p1", 3), {asked("p1")}}, {answer("a1", "p1", 4), {}}}), {"p1"}},
+        {"one is answered",
+         with(busy, {{user("p1", 3), {asked("p1")}}, {answer("a1", "p1", 4), {}}}),
+         {"p1"}},
         {"two are answered together",
-         with(busy, {{user("p1", 3), {asked("p1")}}, {user("p2", 4), {asked("p2")}}, {answer("a2", "p2", 5), {}}}),
+         with(busy,
+              {{user("p1", 3), {asked("p1")}}, {user("p2", 4), {asked("p2")}}, {answer("a2", "p2", 5), {}}}),
          {"p1", "p2"}},
         {"one waits behind an answer that is over", with(busy, {{user("p1", 3), {asked("p1")}}}), {"p1"}},
         {"the server goes on by a message of its own",
@@ -2999,8 +3019,10 @@ BOOST_AUTO_TEST_CASE(a_character_whose_halves_come_in_two_deltas_is_told_whole_a
     second.low = 0xde00;
     s.hear(first);
     s.hear(second);
-    s.says(text("a1", "t1", "a\xf0\x9f\x98\x80"
-                            "b", true));
+    s.says(text("a1", "t1",
+                "a\xf0\x9f\x98\x80"
+                "b",
+                true));
     BOOST_TEST(s.said() == "a\xf0\x9f\x98\x80"
                            "b");
     BOOST_TEST(s.all<gap_event>().empty());

@@ -52,7 +52,7 @@ BOOST_AUTO_TEST_CASE(a_token_is_one_word_of_printable_ascii) {
     BOOST_TEST(token_fault("") == "holds no token");
     BOOST_TEST(token_fault(std::string(4097, 'x')) == "a token has at most 4096 characters");
     for (const std::string& odd : {std::string("a\nb"), std::string("a\r\nX: y"), std::string("a\0b", 3),
-                                  std::string("a\x1b[2J"), std::string("\x7f"), std::string("a\tb")})
+                                   std::string("a\x1b[2J"), std::string("\x7f"), std::string("a\tb")})
         BOOST_TEST(token_fault(odd) == "a token must not contain control characters or line ends", odd);
     for (const std::string odd : {"a b", "caf\xc3\xa9", "\xef\xbb\xbftoken", "x\xe2\x80\x8by"})
         BOOST_TEST(token_fault(odd) == "a token is made of printable ASCII characters without spaces", odd);

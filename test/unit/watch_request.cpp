@@ -12,14 +12,16 @@ namespace {
 
 using namespace holdfast::app;
 
-std::optional<watch_request> with_fields(const std::string& fields, const std::string& line = "GET /status HTTP/1.1") {
+std::optional<watch_request> with_fields(const std::string& fields,
+                                         const std::string& line = "GET /status HTTP/1.1") {
     return parse_watch_request(line + "\r\nHost: localhost\r\n" + fields + "\r\n");
 }
 
 } // namespace
 
 BOOST_AUTO_TEST_CASE(a_plain_request_may_be_followed) {
-    const auto asked = with_fields("Authorization: Bearer x\r\nLast-Event-ID: run-7\r\n", "GET /status?a=b HTTP/1.1");
+    const auto asked =
+        with_fields("Authorization: Bearer x\r\nLast-Event-ID: run-7\r\n", "GET /status?a=b HTTP/1.1");
     BOOST_REQUIRE(asked);
     BOOST_TEST(asked->method == "GET");
     BOOST_TEST(asked->path == "/status");
@@ -34,13 +36,14 @@ BOOST_AUTO_TEST_CASE(a_plain_request_may_be_followed) {
 
 BOOST_AUTO_TEST_CASE(a_request_with_a_body_or_perhaps_one_is_never_followed) {
     for (const std::string fields :
-         {"Content-Length: 1\r\n", "Content-Length: 99999999999\r\n", "Content-Length: 18446744073709551615\r\n",
-          "Content-Length: 5\r\nContent-Length: 5\r\n", "Transfer-Encoding: chunked\r\n",
-          "Transfer-Encoding: CHUNKED\r\n", "Transfer-Encoding: gzip, chunked\r\n", "Transfer-Encoding: gzip\r\n",
+         {"Content-Length: 1\r\n", "Content-Length: 99999999999\r\n",
+          "Content-Length: 18446744073709551615\r\n", "Content-Length: 5\r\nContent-Length: 5\r\n",
+          "Transfer-Encoding: chunked\r\n", "Transfer-Encoding: CHUNKED\r\n",
+          "Transfer-Encoding: gzip, chunked\r\n", "Transfer-Encoding: gzip\r\n",
           "Transfer-Encoding: identity\r\n", "Transfer-Encoding:\r\n", "Transfer-Encoding: x\r\n",
-          "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n", "Transfer-Encoding: chunked, gzip\r\n",
-          "Transfer-Encoding:\r\n chunked\r\n", "tRANSFER-eNCODING:\tchunked\r\n",
-          "Connection: keep-alive\r\nContent-Length: 5\r\n"})
+          "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n",
+          "Transfer-Encoding: chunked, gzip\r\n", "Transfer-Encoding:\r\n chunked\r\n",
+          "tRANSFER-eNCODING:\tchunked\r\n", "Connection: keep-alive\r\nContent-Length: 5\r\n"})
         for (const std::string line : {"GET /livez HTTP/1.1", "POST /status HTTP/1.1", "HEAD / HTTP/1.1"}) {
             const auto asked = with_fields(fields, line);
             BOOST_TEST((!asked || asked->has_body), line << ' ' << fields);
@@ -49,14 +52,28 @@ BOOST_AUTO_TEST_CASE(a_request_with_a_body_or_perhaps_one_is_never_followed) {
 }
 
 BOOST_AUTO_TEST_CASE(what_is_ambiguous_is_no_request) {
-    for (const std::string fields :
-         {"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
-          "Content-Length: 5\r\nContent-Length: 6\r\n", "Content-Length: +5\r\n", "Content-Length: -5\r\n",
-          "Content-Length: 0x5\r\n", "Content-Length: 5 5\r\n", "Content-Length:\r\n", "Content-Length: 5,6\r\n",
-          "Content-Length: 99999999999999999999\r\n", "Content-Length : 5\r\n", "Transfer-Encoding : chunked\r\n",
-          "Content-Length\r\n", "Content Length: 5\r\n", "Host: localhost\r\n",
-          "Host: evil.example\r\n", "host:\r\n", "X: a\nContent-Length: 5\r\n", "X: a\rContent-Length: 5\r\n",
-          "Authorization: Bearer a\r\nAuthorization: Bearer b\r\n", ": x\r\n", "X\x01: y\r\n"})
+    for (const std::string fields : {"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+                                     "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
+                                     "Content-Length: 5\r\nContent-Length: 6\r\n",
+                                     "Content-Length: +5\r\n",
+                                     "Content-Length: -5\r\n",
+                                     "Content-Length: 0x5\r\n",
+                                     "Content-Length: 5 5\r\n",
+                                     "Content-Length:\r\n",
+                                     "Content-Length: 5,6\r\n",
+                                     "Content-Length: 99999999999999999999\r\n",
+                                     "Content-Length : 5\r\n",
+                                     "Transfer-Encoding : chunked\r\n",
+                                     "Content-Length\r\n",
+                                     "Content Length: 5\r\n",
+                                     "Host: localhost\r\n",
+                                     "Host: evil.example\r\n",
+                                     "host:\r\n",
+                                     "X: a\nContent-Length: 5\r\n",
+                                     "X: a\rContent-Length: 5\r\n",
+                                     "Authorization: Bearer a\r\nAuthorization: Bearer b\r\n",
+                                     ": x\r\n",
+                                     "X\x01: y\r\n"})
         BOOST_TEST(!with_fields(fields).has_value(), fields);
     BOOST_TEST(!with_fields(std::string("X: a\0b\r\n", 8)).has_value());
 }
@@ -64,9 +81,10 @@ BOOST_AUTO_TEST_CASE(what_is_ambiguous_is_no_request) {
 BOOST_AUTO_TEST_CASE(a_target_that_is_no_path_is_no_request) {
     for (const std::string line :
          {"GET http://localhost/status HTTP/1.1", "GET http://evil.example/ HTTP/1.1", "GET * HTTP/1.1",
-          "OPTIONS * HTTP/1.1", "CONNECT localhost:80 HTTP/1.1", "GET status HTTP/1.1", "GET  /status HTTP/1.1",
-          "GET /status", "GET /status HTTP/1.2", "GET /status HTTP/2.0", "GET /status HTTP/0.9", "GET /a b HTTP/1.1",
-          "G\x01T / HTTP/1.1", " GET / HTTP/1.1", "GET\t/ HTTP/1.1", "get", ""})
+          "OPTIONS * HTTP/1.1", "CONNECT localhost:80 HTTP/1.1", "GET status HTTP/1.1",
+          "GET  /status HTTP/1.1", "GET /status", "GET /status HTTP/1.2", "GET /status HTTP/2.0",
+          "GET /status HTTP/0.9", "GET /a b HTTP/1.1", "G\x01T / HTTP/1.1", " GET / HTTP/1.1",
+          "GET\t/ HTTP/1.1", "get", ""})
         BOOST_TEST(!with_fields("", line).has_value(), line);
     BOOST_TEST(!parse_watch_request("GET / HTTP/1.1\r\n\r\n").has_value());
     BOOST_TEST(!parse_watch_request("\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n").has_value());
@@ -83,7 +101,8 @@ BOOST_AUTO_TEST_CASE(a_folded_field_hides_nothing) {
 BOOST_AUTO_TEST_CASE(a_token_is_borne_exactly) {
     for (const std::string right : {"Bearer s3cret", "bEARER  s3cret", "Bearer s3cret\t"})
         BOOST_TEST(bears(right, "s3cret"), right);
-    for (const std::string wrong : {"", "Bearer", "Bearer ", "Bearer s3cre", "Bearer s3cret2", "Bearer S3cret",
-                                    "Basic s3cret", "s3cret", "Bearer s3cret, Bearer s3cret"})
+    for (const std::string wrong :
+         {"", "Bearer", "Bearer ", "Bearer s3cre", "Bearer s3cret2", "Bearer S3cret", "Basic s3cret",
+          "s3cret", "Bearer s3cret, Bearer s3cret"})
         BOOST_TEST(!bears(wrong, "s3cret"), wrong);
 }

@@ -93,8 +93,9 @@ BOOST_AUTO_TEST_CASE(no_line_is_wider_or_higher_than_the_screen) {
     for (int i = 0; i < 30; ++i) {
         auto row =
             row_of("a long name that goes on, 漢字かな交じり文 " + std::to_string(i), run_state::working);
-        row.doing = "e\u0301a\u0308 👩‍💻 日本語 text that streams and has no end in sight, as it goes on "
-                    "and on";
+        row.doing =
+            "e\u0301a\u0308 👩‍💻 日本語 text that streams and has no end in sight, as it goes on "
+            "and on";
         row.ends = i % 2 == 0;
         rows.push_back(row);
     }
@@ -177,9 +178,8 @@ BOOST_AUTO_TEST_CASE(the_head_counts_what_there_is) {
     table_look look;
     look.width = 120;
     const auto lines = table_lines({}, totals, {}, t0, t0 + minutes(5), look);
-    BOOST_TEST(has(lines[0],
-                   "holdfast watch  3 servers (1 down), 12 runs (4 working, 1 waiting), "
-                   "9 turns settled, up 5 min"));
+    BOOST_TEST(has(lines[0], "holdfast watch  3 servers (1 down), 12 runs (4 working, 1 waiting), "
+                             "9 turns settled, up 5 min"));
 }
 
 BOOST_AUTO_TEST_CASE(colour_is_asked_for_by_the_piece_and_changes_no_width) {
