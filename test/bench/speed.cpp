@@ -35,7 +35,8 @@ std::string events_of(std::size_t length, std::size_t total) {
 }
 
 void count_bytes(benchmark::State& state, std::size_t bytes_each) {
-    state.SetBytesProcessed(static_cast<std::int64_t>(bytes_each) * static_cast<std::int64_t>(state.iterations()));
+    state.SetBytesProcessed(static_cast<std::int64_t>(bytes_each) *
+                            static_cast<std::int64_t>(state.iterations()));
 }
 
 void line_ends_alone(benchmark::State& state) {
@@ -45,7 +46,8 @@ void line_ends_alone(benchmark::State& state) {
         const char* at = bytes.data();
         const char* const end = at + bytes.size();
         while (at != end) {
-            const auto* found = static_cast<const char*>(std::memchr(at, '\n', static_cast<std::size_t>(end - at)));
+            const auto* found =
+                static_cast<const char*>(std::memchr(at, '\n', static_cast<std::size_t>(end - at)));
             at = found ? found + 1 : end;
             ++lines;
         }

@@ -14,7 +14,8 @@ net::awaitable<void> ask(opencode::server& server) {
         if (auto* text = std::get_if<opencode::text_event>(&*event))
             std::cout << text->delta << std::flush;
         if (auto* end = std::get_if<opencode::settlement>(&*event)) // told once, last
-            std::cout << "\n[" << to_string(end->outcome) << (end->error ? ": " + end->error->message : "") << "]\n";
+            std::cout << "\n[" << to_string(end->outcome) << (end->error ? ": " + end->error->message : "")
+                      << "]\n";
     }
     server.stop(); // run() returns when all that it started has ended
 }

@@ -104,15 +104,12 @@ json::object message_of(const stream::item& item) {
     case kind::event:
         return {{"kind", "event"},
                 {"event", {{"type", item.event.type}, {"data", item.event.data}, {"id", item.event.id}}}};
-    case kind::comment:
-        return {{"kind", "comment"}, {"comment", item.event.data}};
+    case kind::comment: return {{"kind", "comment"}, {"comment", item.event.data}};
     case kind::skipped:
     case kind::interrupted:
-    case kind::gave_up:
-        return {{"kind", "error"}, {"error", item.failure.message}};
+    case kind::gave_up: return {{"kind", "error"}, {"error", item.failure.message}};
     case kind::opened:
-    case kind::done:
-        break;
+    case kind::done: break;
     }
     return {};
 }

@@ -80,7 +80,8 @@ bool is_over_a_limit(const outcome& o) {
     return o.error == errc::header_too_large || o.error == errc::body_too_large;
 }
 
-/// A head that is broken and breaks off may be called either: it is looked at a line at a time, or as a whole.
+/// A head that is broken and breaks off may be called either: it is looked at a line at a time, or as a
+/// whole.
 bool has_no_head(const outcome& o) {
     return !o.has_head && o.error;
 }
@@ -105,7 +106,8 @@ void check(const outcome& o, const http::response_limits& limits, bool head_requ
     hold(!o.has_head || (o.status >= 100 && o.status <= 999), "a status has three digits");
     hold(!head_request || o.body.empty(), "the answer to HEAD has no body", o.body);
     for (const auto& h : o.headers)
-        hold(!h.name.empty() && (h.name + h.value).find_first_of(std::string_view("\r\n\0", 3)) == std::string::npos,
+        hold(!h.name.empty() &&
+                 (h.name + h.value).find_first_of(std::string_view("\r\n\0", 3)) == std::string::npos,
              "no field has a line end or a NUL", h.name + ": " + h.value);
 }
 

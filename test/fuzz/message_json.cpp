@@ -106,7 +106,8 @@ void check_path(const result<T>& found, std::string_view path) {
 }
 
 template <class T>
-void check(result<T> (*parse)(const json::value&, std::string_view), const json::value& v, const json::value& other) {
+void check(result<T> (*parse)(const json::value&, std::string_view), const json::value& v,
+           const json::value& other) {
     auto found = parse(v, "at.path[7]");
     auto again = parse(other, "at.path[7]");
     check_path(found, "at.path[7]");
@@ -127,7 +128,8 @@ void check_error(const api_error& e) {
 
 void check_ranges(const json::value& v) {
     if (const auto status = parse_status(v, "x"))
-        hold(status->state == session_status::kind::retry || (status->attempt == 0 && status->message.empty()),
+        hold(status->state == session_status::kind::retry ||
+                 (status->attempt == 0 && status->message.empty()),
              "only a retry has an attempt");
     if (const auto m = parse_message_info(v, "x")) {
         hold(std::isfinite(m->cost), "a cost is a number");
@@ -147,7 +149,8 @@ void check_as_event(const json::value& v, std::string_view text) {
         hold(e && std::get<message_updated>(*e).info == *info, "a message is the same in an event", text);
     }
     if (const auto p = parse_part(v, "properties.part")) {
-        const auto e = parse_event(R"({"type":"message.part.updated","properties":{"part":)" + properties + "}}");
+        const auto e =
+            parse_event(R"({"type":"message.part.updated","properties":{"part":)" + properties + "}}");
         hold(e && std::get<part_updated>(*e).part == *p, "a part is the same in an event", text);
     }
     if (const auto s = parse_session(v, "properties.info")) {

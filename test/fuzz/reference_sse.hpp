@@ -1,5 +1,6 @@
-// The event stream format (HTML Standard, section 9.2.6) and UTF-8 decoding (Encoding Standard, section 8.1.1)
-// as the standards word them, with no thought of speed, of cuts or of memory: what the parser is compared with.
+// The event stream format (HTML Standard, section 9.2.6) and UTF-8 decoding (Encoding Standard,
+// section 8.1.1) as the standards word them, with no thought of speed, of cuts or of memory: what the parser
+// is compared with.
 #pragma once
 
 #include <algorithm>

@@ -1,5 +1,5 @@
-// Requests as text: what is accepted is exactly one request, what is refused deserves it. Input, parted by 0x1E:
-// the URL's target or nothing, method, target, body, then names and values of headers in turn.
+// Requests as text: what is accepted is exactly one request, what is refused deserves it. Input, parted by
+// 0x1E: the URL's target or nothing, method, target, body, then names and values of headers in turn.
 #include "fuzz.hpp"
 
 #include <holdfast/http/request.hpp>
@@ -19,8 +19,8 @@ std::string lower(std::string text) {
 }
 
 std::size_t count(const std::vector<header>& headers, const std::string& name) {
-    return static_cast<std::size_t>(
-        std::count_if(headers.begin(), headers.end(), [&](const header& h) { return lower(h.name) == lower(name); }));
+    return static_cast<std::size_t>(std::count_if(
+        headers.begin(), headers.end(), [&](const header& h) { return lower(h.name) == lower(name); }));
 }
 
 // --- the rules, as RFC 9110 and RFC 9112 have them
@@ -76,12 +76,14 @@ received receive(std::string_view text) {
     const auto first = take_line(text);
     const auto space = first.find(' ');
     const auto second = first.find(' ', space + 1);
-    hold(second != std::string::npos && first.substr(second) == " HTTP/1.1", "the request line has three words", first);
+    hold(second != std::string::npos && first.substr(second) == " HTTP/1.1",
+         "the request line has three words", first);
     r.method = first.substr(0, space);
     r.target = first.substr(space + 1, second - space - 1);
     for (auto line = take_line(text); !line.empty(); line = take_line(text)) {
         const auto colon = line.find(':');
-        hold(colon != std::string::npos && line.substr(colon).starts_with(": "), "a field is a name and a value", line);
+        hold(colon != std::string::npos && line.substr(colon).starts_with(": "),
+             "a field is a name and a value", line);
         r.headers.push_back({line.substr(0, colon), line.substr(colon + 2)});
     }
     r.body = text;
@@ -106,7 +108,8 @@ void check_accepted(const http::request& what, const http::url& where, std::stri
              "nothing else is added", h.name);
 
     hold(count(r.headers, "Host") == 1, "there is one Host", text);
-    hold(count(r.headers, "Accept-Encoding") == std::max<std::size_t>(1, count(what.headers, "Accept-Encoding")),
+    hold(count(r.headers, "Accept-Encoding") ==
+             std::max<std::size_t>(1, count(what.headers, "Accept-Encoding")),
          "there is an Accept-Encoding", text);
     hold(count(r.headers, "Authorization") == std::max<std::size_t>(1, count(what.headers, "Authorization")),
          "credentials are sent", text);
@@ -126,14 +129,17 @@ void check_refused(const failure& why, const http::request& what, const http::ur
         for (char& c : h.value)
             c = is_value({&c, 1}) ? 'q' : c;
     const auto again = http::serialize(other, where);
-    hold(again.has_error() && again.error() == why, "a refusal does not depend on what values say", why.message);
+    hold(again.has_error() && again.error() == why, "a refusal does not depend on what values say",
+         why.message);
 }
 
 } // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     const auto fields = fields_of(as_text(data, size));
-    const auto field = [&](std::size_t i) { return std::string(i < fields.size() ? fields[i] : std::string_view()); };
+    const auto field = [&](std::size_t i) {
+        return std::string(i < fields.size() ? fields[i] : std::string_view());
+    };
 
     http::url where = http::parse_url("http://user:secret@[::1]:4096/base?x=1").value();
     if (is_target(field(0)))

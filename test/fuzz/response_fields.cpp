@@ -1,5 +1,5 @@
-// What single fields of a response mean: Retry-After and Content-Type. Input: a field's value, then 0x1E and a
-// media type.
+// What single fields of a response mean: Retry-After and Content-Type. Input: a field's value, then 0x1E and
+// a media type.
 #include "fuzz.hpp"
 
 #include <holdfast/http/fields.hpp>
@@ -54,9 +54,10 @@ std::string behind_day(std::string_view date) {
 void check_date(const std::string& value, std::optional<duration> found) {
     if (!found || *found == duration(0) || *found == duration::max())
         return;
-    auto when = static_cast<std::time_t>(in_seconds(*found)); // "now" is the epoch
+    auto when = static_cast<std::time_t>(in_seconds(*found));  // "now" is the epoch
     const bool leap = value.find(":60 ") != std::string::npos; // told as the second after
-    const auto text = leap ? value.substr(0, value.find(":60 ")) + ":59 " + value.substr(value.find(":60 ") + 4) : value;
+    const auto text =
+        leap ? value.substr(0, value.find(":60 ")) + ":59 " + value.substr(value.find(":60 ") + 4) : value;
     when -= leap ? 1 : 0;
     const auto read = behind_day(text);
     hold(read == behind_day(written("%a, %d %b %Y %H:%M:%S GMT", when)) ||
@@ -92,7 +93,8 @@ std::string lower(std::string text) {
 
 void check_media_type(std::string_view value, std::string_view expected) {
     const bool is = lower(trimmed(value.substr(0, value.find(';')))) == lower(std::string(expected));
-    hold(http::is_media_type(value, expected) == is, "a media type is compared without case and parameters", value);
+    hold(http::is_media_type(value, expected) == is, "a media type is compared without case and parameters",
+         value);
 }
 
 } // namespace

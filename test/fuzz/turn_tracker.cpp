@@ -157,12 +157,8 @@ private:
             now_ += milliseconds(1 << few);
             tracker_.tick(now_);
             break;
-        case 9:
-            owner_acts(few);
-            break;
-        case 10:
-            stream_acts(few);
-            break;
+        case 9: owner_acts(few); break;
+        case 10: stream_acts(few); break;
         default: // a prompt is posted, and the server takes it
             prompt(upcoming_prompt());
         }
@@ -174,9 +170,7 @@ private:
             return;
         const auto id = next_prompt();
         switch (what) {
-        case 0:
-            open(id);
-            break;
+        case 0: open(id); break;
         case 1:
             if (opened_.contains(id) && tracker_.is_open(id))
                 tracker_.posted(id, now_);
@@ -187,17 +181,10 @@ private:
                 tracker_.adopt(id, now_);
             }
             break;
-        case 3:
-            tracker_.close(id, outcome::detached, rule::detached, {}, reprompt::no, now_);
-            break;
-        case 4:
-            tracker_.close(id, outcome::lost, rule::gave_up, {}, reprompt::unknown, now_);
-            break;
-        case 5:
-            tracker_.abort_requested(now_);
-            break;
-        default:
-            prompt(id);
+        case 3: tracker_.close(id, outcome::detached, rule::detached, {}, reprompt::no, now_); break;
+        case 4: tracker_.close(id, outcome::lost, rule::gave_up, {}, reprompt::unknown, now_); break;
+        case 5: tracker_.abort_requested(now_); break;
+        default: prompt(id);
         }
     }
 
@@ -205,32 +192,19 @@ private:
         if (adopts())
             return; // a recording is a whole stream
         switch (what) {
-        case 0:
-            tracker_.interrupted(broken_stream(), 1, seconds(1), now_);
-            break;
-        case 1:
-            tracker_.attached(now_);
-            break;
-        case 2:
-            tracker_.on_snapshot(server_.now(), tracker_.begin_snapshot(), now_);
-            break;
-        case 3:
-            mark_ = tracker_.begin_snapshot();
-            break;
+        case 0: tracker_.interrupted(broken_stream(), 1, seconds(1), now_); break;
+        case 1: tracker_.attached(now_); break;
+        case 2: tracker_.on_snapshot(server_.now(), tracker_.begin_snapshot(), now_); break;
+        case 3: mark_ = tracker_.begin_snapshot(); break;
         case 4: // one that took its time
             tracker_.on_snapshot(server_.now(), mark_, now_);
             break;
-        case 5:
-            tracker_.snapshot_failed(broken_stream(), now_);
-            break;
-        case 6:
-            tracker_.broken_off(broken_stream(), now_);
-            break;
+        case 5: tracker_.snapshot_failed(broken_stream(), now_); break;
+        case 6: tracker_.broken_off(broken_stream(), now_); break;
         case 7: // restarted, and all is lost
             server_ = test::rest_model(root);
             break;
-        default:
-            (void)tracker_.take_reposts();
+        default: (void)tracker_.take_reposts();
         }
     }
 

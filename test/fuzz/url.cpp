@@ -70,7 +70,8 @@ void check_parts(const url& found, std::string_view text) {
     if (c.port.empty())
         hold(found.where.port == (found.where.scheme == "https" ? 443 : 80), "no port is the default", text);
     else
-        hold(std::to_string(found.where.port) == c.port.substr(std::min(c.port.find_first_not_of('0'), c.port.size())),
+        hold(std::to_string(found.where.port) ==
+                 c.port.substr(std::min(c.port.find_first_not_of('0'), c.port.size())),
              "the port is that of the URL", text);
     const auto target =
         (c.path.empty() ? "/" : std::string(c.path)) + (c.has_query ? '?' + std::string(c.query) : "");
@@ -83,12 +84,14 @@ void check_parts(const url& found, std::string_view text) {
 
 /// What goes on the wire and into logs.
 void check_safe(const url& found) {
-    hold(found.where.scheme == "http" || found.where.scheme == "https", "only http and https", found.where.scheme);
+    hold(found.where.scheme == "http" || found.where.scheme == "https", "only http and https",
+         found.where.scheme);
     hold(!found.where.host.empty() && all_graphic(found.where.host) &&
              found.where.host.find_first_of("/?#@\\%[]<>\"") == std::string::npos,
          "a host is a plain name or an IP address", found.where.host);
     hold(found.where.port != 0, "a port is from 1 to 65535");
-    hold(found.target.starts_with('/') && all_graphic(found.target) && found.target.find('#') == std::string::npos,
+    hold(found.target.starts_with('/') && all_graphic(found.target) &&
+             found.target.find('#') == std::string::npos,
          "a target is printable and without a fragment", found.target);
     hold(all_graphic(found.host_header()), "a Host field is printable", found.host_header());
     hold(all_graphic(found.redacted()), "a URL for logs is one printable word", found.redacted());
@@ -110,7 +113,8 @@ void check_round_trip(const url& found) {
     const auto again = http::parse_url(written(found));
     hold(again.has_value(), "what a URL was parsed into can be written as one", written(found));
     hold(*again == found, "a URL that is written and parsed again is the same", written(found));
-    hold(to_string(found.where) == to_string(again->where), "an endpoint is written the same", written(found));
+    hold(to_string(found.where) == to_string(again->where), "an endpoint is written the same",
+         written(found));
 }
 
 void check_redaction(const url& found) {
@@ -150,13 +154,15 @@ void check_shows_no_credentials(const failure& why, std::string_view text) {
     const auto scheme = text.find("://");
     const bool has_scheme = scheme < at && is_scheme(text.substr(0, scheme));
     const auto shown = '"' + std::string(has_scheme ? text.substr(0, scheme + 3) : "") + "***@";
-    hold(why.message.find(shown.substr(0, 200)) != std::string::npos, "a refusal shows no credentials", why.message);
+    hold(why.message.find(shown.substr(0, 200)) != std::string::npos, "a refusal shows no credentials",
+         why.message);
 }
 
 void check_refusal(const failure& why, std::string_view text) {
     hold(why.code == errc::invalid_url || why.code == errc::unsupported_scheme,
          "a URL is refused as invalid or for its scheme", text);
-    hold(std::all_of(why.message.begin(), why.message.end(), [](char c) { return is_graphic(c) || c == ' '; }) &&
+    hold(std::all_of(why.message.begin(), why.message.end(),
+                     [](char c) { return is_graphic(c) || c == ' '; }) &&
              why.message.size() < 1000,
          "a refusal is one short printable line", why.message);
     check_shows_no_credentials(why, text);

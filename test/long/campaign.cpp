@@ -84,26 +84,16 @@ std::string words(std::uint64_t count) {
 scenario draw_scenario(std::mt19937_64& random, const std::string& key) {
     const std::string hello = "Hello from the mock model.";
     switch (random() % 16) {
-    case 0:
-        return {"#plain", hello, 1};
-    case 1:
-        return {"#reason", "I have thought.", 1};
-    case 2:
-        return {"#bash", "Tool said hi.", 2};
-    case 3:
-        return {"#bash", "Running it. ", 1, "reject"};
-    case 4:
-        return {"#question", "You have answered.", 2};
-    case 5:
-        return {"#todo", "Noted.", 2};
-    case 6:
-        return {"#task", "The helper is done.", 2};
-    case 7:
-        return {"#big:200000", std::string(200000, 'x'), 1};
-    case 8:
-        return {"#cutonce:" + key, "whole.", 2, "once", true};
-    case 9:
-        return {"#silent:" + std::to_string(random() % 4000), hello, 1};
+    case 0: return {"#plain", hello, 1};
+    case 1: return {"#reason", "I have thought.", 1};
+    case 2: return {"#bash", "Tool said hi.", 2};
+    case 3: return {"#bash", "Running it. ", 1, "reject"};
+    case 4: return {"#question", "You have answered.", 2};
+    case 5: return {"#todo", "Noted.", 2};
+    case 6: return {"#task", "The helper is done.", 2};
+    case 7: return {"#big:200000", std::string(200000, 'x'), 1};
+    case 8: return {"#cutonce:" + key, "whole.", 2, "once", true};
+    case 9: return {"#silent:" + std::to_string(random() % 4000), hello, 1};
     default: {
         const auto count = 10 + random() % 60;
         return {"#slow:" + std::to_string(count) + ":" + std::to_string(10 + random() % 50), words(count), 1};

@@ -252,7 +252,7 @@ net::awaitable<void> meter::run() {
     }
 }
 
-double meter::most_in_a_second(double sample::*what) const {
+double meter::most_in_a_second(double sample::* what) const {
     double most = 0;
     std::size_t first = 0;
     for (const auto& each : samples_) {

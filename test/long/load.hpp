@@ -109,7 +109,7 @@ private:
         double log_lines = 0;
         double late_ms = 0;
     };
-    [[nodiscard]] double most_in_a_second(double sample::*what) const;
+    [[nodiscard]] double most_in_a_second(double sample::* what) const;
 
     runtime& world_;
     std::vector<sample> samples_;

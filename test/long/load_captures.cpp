@@ -219,7 +219,9 @@ private:
     }
 
     net::awaitable<void> prompt_now_and_then() {
-        const auto name = [&] { return opencode::make_id("msg", others_.wall_now(), {}, others_); };
+        const auto name = [&] {
+            return opencode::make_id("msg", others_.wall_now(), {}, others_);
+        };
         for (std::size_t n = 0;; ++n) {
             co_await world_.sleep_for(seconds_of(1 / prompts_a_second));
             auto& at = *servers_[random_() % servers_.size()];

@@ -56,18 +56,12 @@ std::string words(unsigned count) {
 
 scenario draw_scenario(std::mt19937_64& random) {
     switch (random() % 8) {
-    case 0:
-        return {"#reason", "Answer is 42."};
-    case 1:
-        return {"#ask", "Tool said hi."};
-    case 2:
-        return {"#todo", "Todo made."};
-    case 3:
-        return {"#task", "Subagent finished."};
-    case 4:
-        return {"#big:20000", std::string(20000, 'x')};
-    case 5:
-        return {"#plain", "Hello from the simulated model."};
+    case 0: return {"#reason", "Answer is 42."};
+    case 1: return {"#ask", "Tool said hi."};
+    case 2: return {"#todo", "Todo made."};
+    case 3: return {"#task", "Subagent finished."};
+    case 4: return {"#big:20000", std::string(20000, 'x')};
+    case 5: return {"#plain", "Hello from the simulated model."};
     default: {
         const auto count = static_cast<unsigned>(20 + random() % 100);
         return {"#slow:" + std::to_string(count), words(count)};
@@ -176,9 +170,7 @@ void judge(const told_turn& told, const scenario& played, unsigned deaths_after,
             complain("its server lived");
         break;
     case outcome::rejected:
-    case outcome::detached:
-        complain("nobody did that");
-        break;
+    case outcome::detached: complain("nobody did that"); break;
     }
 }
 

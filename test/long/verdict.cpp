@@ -149,14 +149,10 @@ void judge_texts(const prompt_facts& facts, const told_facts& told, const std::v
 
 std::string_view to_string(offence what) noexcept {
     switch (what) {
-    case offence::wrong:
-        return "wrong";
-    case offence::doubled:
-        return "double";
-    case offence::hung:
-        return "hung";
-    case offence::lost_alive:
-        return "lost while the server lived";
+    case offence::wrong: return "wrong";
+    case offence::doubled: return "double";
+    case offence::hung: return "hung";
+    case offence::lost_alive: return "lost while the server lived";
     }
     return "?";
 }

@@ -172,11 +172,12 @@ BOOST_AUTO_TEST_CASE(a_turn_is_told_from_its_ids_to_its_settlement) {
     BOOST_TEST(text_of(rows.front(), "session").starts_with("ses_"));
     BOOST_TEST(text_of(rows.front(), "message").starts_with("msg_"));
     BOOST_TEST(joined_text(rows) == "Hello from the simulated model.");
-    BOOST_TEST(done.output.back() ==
-               R"({"settled":{"outcome":"completed","error":null,"text":"Hello from the simulated model.",)"
-               R"("why":{"rule":"message_finished","event":"session.status"},"safe_to_reprompt":"no",)"
-               R"("usage":{"steps":1,"tokens":{"input":11,"output":7,"reasoning":0,"cache_read":0,"cache_write":0},)"
-               R"("cost":0E0}}})");
+    BOOST_TEST(
+        done.output.back() ==
+        R"({"settled":{"outcome":"completed","error":null,"text":"Hello from the simulated model.",)"
+        R"("why":{"rule":"message_finished","event":"session.status"},"safe_to_reprompt":"no",)"
+        R"("usage":{"steps":1,"tokens":{"input":11,"output":7,"reasoning":0,"cache_read":0,"cache_write":0},)"
+        R"("cost":0E0}}})");
     BOOST_TEST(done.errors.empty());
     BOOST_TEST(done.code() == 0);
 }
@@ -682,8 +683,13 @@ public:
         reader_ = ::open(path_.c_str(), O_RDWR | O_NONBLOCK | O_CLOEXEC);
         BOOST_REQUIRE(reader_ >= 0);
         process::options what;
-        what.argv = {"/bin/bash", "-c", "exec \"$1\" run --server \"$2\" --format ndjson '#slow:100000' > \"$3\"",
-                     "bash", program_path("holdfast"), sim_.url(), path_};
+        what.argv = {"/bin/bash",
+                     "-c",
+                     "exec \"$1\" run --server \"$2\" --format ndjson '#slow:100000' > \"$3\"",
+                     "bash",
+                     program_path("holdfast"),
+                     sim_.url(),
+                     path_};
         what.environment = current_environment();
         child_.emplace(what);
         const auto start = std::chrono::steady_clock::now();
@@ -705,7 +711,8 @@ public:
         std::string held(static_cast<std::size_t>(bytes_held()), '\0');
         BOOST_REQUIRE(::read(reader_, held.data(), held.size()) == static_cast<ssize_t>(held.size()));
         const auto turn = parse_row(held.substr(0, held.find('\n')));
-        const auto answer = http_call(sim_.port(), "GET", "/session/" + text_of(turn, "session") + "/message");
+        const auto answer =
+            http_call(sim_.port(), "GET", "/session/" + text_of(turn, "session") + "/message");
         const auto messages = boost::json::parse(answer.body);
         const auto& info = messages.as_array().back().at("info").as_object();
         return info.contains("error") ? info.at("error").at("name") : boost::json::value();
@@ -788,7 +795,8 @@ BOOST_AUTO_TEST_CASE(connection_trouble_is_one_line_each_in_text_form_and_nothin
     sim_process sim({"--pace", "10", "--fault", "cut@4000"});
     const auto done = run_text(sim.url(), {"#slow:40", "--base-delay", "200ms"});
     BOOST_TEST(done.code() == 0);
-    BOOST_TEST(done.errors == lines{"holdfast: 1 step: 11 tokens in, 7 out"}, boost::test_tools::per_element());
+    BOOST_TEST(done.errors == lines{"holdfast: 1 step: 11 tokens in, 7 out"},
+               boost::test_tools::per_element());
     const auto told = std::count_if(done.output.begin(), done.output.end(),
                                     [](const auto& line) { return line.starts_with("~ "); });
     BOOST_TEST(told == 2, done.text());

@@ -327,7 +327,8 @@ BOOST_AUTO_TEST_CASE(a_person_reads_how_long_the_server_waits_for_the_models_pro
                of_a_day.text());
     const auto of_seconds = run_text(sim().url(), {"#throttle:2"});
     BOOST_TEST((some_line_has(of_seconds.output, "; the server tries again in 2 s, attempt 1") ||
-                some_line_has(of_seconds.output, "; the server tries again in 1 s, attempt 1")), // some of it has passed
+                some_line_has(of_seconds.output,
+                              "; the server tries again in 1 s, attempt 1")), // some of it has passed
                of_seconds.text());
 }
 

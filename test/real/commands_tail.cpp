@@ -115,8 +115,8 @@ BOOST_AUTO_TEST_CASE(a_stream_is_told_as_opened_events_and_interruptions_until_i
     const auto early = "the stream ended right after it began";
     raw_server server({event_stream("id: 5\nretry: 10\ndata: x\n\n"), event_stream(": no event\n\n")});
     const auto done = tail_rows(server.url("/"), {"--max-attempts", "2"});
-    check_rows(done, {opened(1), event("x", "5"), interrupted("ended", "the stream ended", "null", 1, 10), opened(1),
-                      interrupted("early_end", early, "null", 2, 10), opened(2),
+    check_rows(done, {opened(1), event("x", "5"), interrupted("ended", "the stream ended", "null", 1, 10),
+                      opened(1), interrupted("early_end", early, "null", 2, 10), opened(2),
                       interrupted("early_end", early, "null", 3, 20), opened(3),
                       gave_up("early_end", early, "null", "", 3)});
     BOOST_TEST(done.code() == 1);

@@ -28,7 +28,8 @@ struct tls_world {
     }
 
     static command_result tail(const tls_server& server, std::vector<std::string> more) {
-        more.insert(more.begin(), {"tail", server.url(), "--format", "ndjson", "--max-events", "1", "--max-attempts", "0"});
+        more.insert(more.begin(),
+                    {"tail", server.url(), "--format", "ndjson", "--max-events", "1", "--max-attempts", "0"});
         return run_command("holdfast", more);
     }
 
@@ -78,8 +79,8 @@ BOOST_FIXTURE_TEST_CASE(a_server_that_wants_to_know_its_clients_is_shown_a_certi
 BOOST_FIXTURE_TEST_CASE(an_end_without_close_notify_is_a_cut_and_no_end, tls_world) {
     setup.ends_orderly = false;
     tls_server server(setup);
-    const auto done = run_command("holdfast", {"tail", server.url(), "--format", "ndjson", "--max-attempts", "0",
-                                               "--cacert", authority.file()});
+    const auto done = run_command("holdfast", {"tail", server.url(), "--format", "ndjson", "--max-attempts",
+                                               "0", "--cacert", authority.file()});
     const auto last = parse_rows(done.output).back();
     BOOST_TEST(text_of(last, "class") == "cut", done.text());
 }

@@ -129,8 +129,18 @@ private:
 };
 
 lines watch_arguments(const sim_process& server, unsigned short port, lines more = {}) {
-    lines all{"watch",         "--server",        server.url(), "--discover-every", "200ms", "--capture-every",
-              "200ms",         "--base-delay",    "100ms",      "--max-delay",      "1s",    "--listen",
+    lines all{"watch",
+              "--server",
+              server.url(),
+              "--discover-every",
+              "200ms",
+              "--capture-every",
+              "200ms",
+              "--base-delay",
+              "100ms",
+              "--max-delay",
+              "1s",
+              "--listen",
               "127.0.0.1:" + std::to_string(port)};
     all.insert(all.end(), more.begin(), more.end());
     return all;
@@ -165,8 +175,9 @@ BOOST_AUTO_TEST_CASE(a_pipe_that_nobody_reads_stops_no_approval_no_port_and_no_e
         sim_process server;
         const auto port = free_port();
         const auto session = make_session(server.port(), "asks");
-        unread w(watch_arguments(server, port,
-                                 {"--format", format, "--log-level", "debug", "--allow", "bash", "--abort-on-exit"}),
+        unread w(watch_arguments(
+                     server, port,
+                     {"--format", format, "--log-level", "debug", "--allow", "bash", "--abort-on-exit"}),
                  unread::where::pipes);
         BOOST_REQUIRE(is_ready(port));
         fill_output(server);

@@ -1,4 +1,5 @@
-// holdfast watch and servers that are odd: too many sessions, another password, another port, errors of no turn.
+// holdfast watch and servers that are odd: too many sessions, another password, another port, errors of no
+// turn.
 #define BOOST_TEST_MODULE commands_watch_servers
 #include <boost/test/unit_test.hpp>
 
@@ -72,10 +73,12 @@ public:
 
 private:
     static process::options options_of(lines more) {
-        more.insert(more.begin(), {"watch", "--discover-every", "200ms", "--capture-every", "200ms", "--base-delay",
-                                   "100ms", "--max-delay", "1s", "--listen", "127.0.0.1:0", "--format", "ndjson"});
+        more.insert(more.begin(),
+                    {"watch", "--discover-every", "200ms", "--capture-every", "200ms", "--base-delay",
+                     "100ms", "--max-delay", "1s", "--listen", "127.0.0.1:0", "--format", "ndjson"});
         auto what = command_of("holdfast", more);
-        std::erase_if(what.environment, [](const std::string& each) { return each.starts_with("OPENCODE_SERVER_"); });
+        std::erase_if(what.environment,
+                      [](const std::string& each) { return each.starts_with("OPENCODE_SERVER_"); });
         return what;
     }
 
@@ -147,7 +150,8 @@ BOOST_AUTO_TEST_CASE(a_server_restarted_with_another_password_is_told_as_that_ev
     auto server = std::make_unique<sim_process>(lines{}, with_password("one"));
     const auto port = server->port();
     const auto url = "http://opencode:one@" + at_port(port);
-    const auto auth = "Authorization: Basic b3BlbmNvZGU6b25l\r\nContent-Type: application/json\r\n"; // opencode:one
+    const auto auth =
+        "Authorization: Basic b3BlbmNvZGU6b25l\r\nContent-Type: application/json\r\n"; // opencode:one
     const auto made = http_call(port, "POST", "/session", R"({"title":"the parser"})", auth);
     const auto session = std::string(json::parse(made.body).at("id").as_string());
     watcher w({"--server", url});
@@ -164,7 +168,8 @@ BOOST_AUTO_TEST_CASE(a_server_restarted_with_another_password_is_told_as_that_ev
     BOOST_TEST(ready.status == 503);
     BOOST_TEST(ready.body.find("authentication failed") != std::string::npos, ready.body);
     const auto status = w.status();
-    BOOST_TEST(status.at("servers").at(0).at("trouble").at("message").as_string().starts_with("authentication failed"));
+    BOOST_TEST(status.at("servers").at(0).at("trouble").at("message").as_string().starts_with(
+        "authentication failed"));
     BOOST_TEST(status.at("totals").at("working").to_number<int>() == 0);
     BOOST_TEST(w.end_by(SIGTERM) == 143);
 }
@@ -172,7 +177,9 @@ BOOST_AUTO_TEST_CASE(a_server_restarted_with_another_password_is_told_as_that_ev
 // --- another port
 
 BOOST_AUTO_TEST_CASE(the_same_sessions_on_another_port_are_one_server_only_while_the_old_port_is_silent) {
-    const auto same = [](const heard& asked) { return crowd(asked, 1); };
+    const auto same = [](const heard& asked) {
+        return crowd(asked, 1);
+    };
     auto one = std::make_unique<raw_server>(same);
     raw_server other(same);
     watcher w({"--server", "http://" + at_port(one->port()), "--server", "http://" + at_port(other.port())});
@@ -202,29 +209,31 @@ BOOST_AUTO_TEST_CASE(a_wake_up_signal_tries_at_once) {
 // --- files
 
 BOOST_AUTO_TEST_CASE(odd_tokens_are_refused_and_open_files_warned_of) {
-    const auto file = std::filesystem::temp_directory_path() / ("holdfast-token-" + std::to_string(::getpid()));
+    const auto file =
+        std::filesystem::temp_directory_path() / ("holdfast-token-" + std::to_string(::getpid()));
     const auto run = [&](const std::string& token, mode_t mode) {
         std::ofstream(file, std::ios::binary) << token;
         ::chmod(file.c_str(), mode);
-        return run_command("holdfast", {"watch", "--server", "http://127.0.0.1:1", "--listen", "127.0.0.1:0", "--for",
-                                        "100ms", "--token-file", file.string()});
+        return run_command("holdfast", {"watch", "--server", "http://127.0.0.1:1", "--listen", "127.0.0.1:0",
+                                        "--for", "100ms", "--token-file", file.string()});
     };
-    for (const auto& [token, why] : std::vector<std::pair<std::string, std::string>>{
-             {"", "holds no token"},
-             {"\n", "holds no token"},
-             {"two\nlines", "control characters"},
-             {std::string("a\0b", 3), "control characters"},
-             {"two words", "printable ASCII"},
-             {"\xef\xbb\xbfwith-mark", "printable ASCII"},
-             {std::string(5000, 'x'), "at most 4096"},
-             {std::string(100'000, 'x'), "larger than 8 KiB"}}) {
+    for (const auto& [token, why] :
+         std::vector<std::pair<std::string, std::string>>{{"", "holds no token"},
+                                                          {"\n", "holds no token"},
+                                                          {"two\nlines", "control characters"},
+                                                          {std::string("a\0b", 3), "control characters"},
+                                                          {"two words", "printable ASCII"},
+                                                          {"\xef\xbb\xbfwith-mark", "printable ASCII"},
+                                                          {std::string(5000, 'x'), "at most 4096"},
+                                                          {std::string(100'000, 'x'), "larger than 8 KiB"}}) {
         const auto result = run(token, 0600);
         BOOST_TEST(result.code() == 2, result.text());
         BOOST_TEST(std::any_of(result.errors.begin(), result.errors.end(), with(why)), result.text());
     }
     const auto open = run("s3cret\n", 0644);
     BOOST_TEST(open.code() == 0, open.text());
-    BOOST_TEST(std::any_of(open.errors.begin(), open.errors.end(), with("readable by every user")), open.text());
+    BOOST_TEST(std::any_of(open.errors.begin(), open.errors.end(), with("readable by every user")),
+               open.text());
     const auto closed = run("s3cret\n", 0600);
     BOOST_TEST(std::none_of(closed.errors.begin(), closed.errors.end(), with("readable")), closed.text());
     std::filesystem::remove(file);

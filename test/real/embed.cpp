@@ -111,8 +111,8 @@ public:
     }
 
 private:
-    /// What comes before `mark`, mark excluded; nothing at the end of the stream. Throws after silence, which is
-    /// longest where there is no server: the default policy tries for a minute.
+    /// What comes before `mark`, mark excluded; nothing at the end of the stream. Throws after silence, which
+    /// is longest where there is no server: the default policy tries for a minute.
     std::optional<std::string> read_until(std::string_view mark) {
         std::array<char, 4096> block{};
         for (;;) {

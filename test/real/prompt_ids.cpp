@@ -1,5 +1,5 @@
-// A real server answers prompts by the order of their ids: each of ours runs the model once, however wrong our clock is
-// and however soon it follows the turn before.
+// A real server answers prompts by the order of their ids: each of ours runs the model once, however wrong
+// our clock is and however soon it follows the turn before.
 #define BOOST_TEST_MODULE prompt_ids
 #include <boost/test/unit_test.hpp>
 
@@ -50,7 +50,8 @@ net::awaitable<opencode::outcome> run_turn(opencode::session session, std::strin
 }
 
 /// A session taken up anew for each prompt, as by a command that is run again and again.
-net::awaitable<void> prompt_again_and_again(runtime& world, std::string key, std::string url, std::string directory) {
+net::awaitable<void> prompt_again_and_again(runtime& world, std::string key, std::string url,
+                                            std::string directory) {
     std::vector<std::unique_ptr<opencode::server>> servers;
     task_scope tasks(world, [](std::exception_ptr e) { std::rethrow_exception(e); });
     opencode::client client(world, http::parse_url(url).value());
@@ -95,7 +96,8 @@ void prompt_with_a_clock_off_by(std::chrono::seconds off) {
 
 net::awaitable<void> prompt_in(runtime& world, std::string url, std::string directory) {
     opencode::server_config config; // a directory's first request is slow on a busy machine
-    config.rest.transport.deadlines.header = config.rest.transport.deadlines.exchange = std::chrono::minutes(2);
+    config.rest.transport.deadlines.header = config.rest.transport.deadlines.exchange =
+        std::chrono::minutes(2);
     opencode::server server(world, url, config);
     task_scope tasks(world, [](std::exception_ptr e) { std::rethrow_exception(e); });
     tasks.spawn(server.run());

@@ -32,7 +32,8 @@ using net::ip::tcp;
 class tunnel_proxy {
 public:
     tunnel_proxy(net::io_context& io, std::uint16_t origin)
-        : acceptor_(io, {net::ip::address_v4::loopback(), 0}), origin_(net::ip::address_v4::loopback(), origin) {
+        : acceptor_(io, {net::ip::address_v4::loopback(), 0}),
+          origin_(net::ip::address_v4::loopback(), origin) {
         net::co_spawn(io, serve(), net::detached);
     }
 
@@ -108,7 +109,9 @@ struct proxied_world : in_the_real_world {
         return setup;
     }
 
-    static std::uint16_t port_of(const tls_server& server) { return http::parse_url(server.url())->where.port; }
+    static std::uint16_t port_of(const tls_server& server) {
+        return http::parse_url(server.url())->where.port;
+    }
 
     result<http::response> fetch(const char* url) {
         const auto where = http::parse_url(url).value();
@@ -132,7 +135,8 @@ BOOST_FIXTURE_TEST_CASE(a_tunnel_carries_tls_to_an_origin_that_only_the_proxy_ca
 
     BOOST_TEST_REQUIRE(proxy.heads.size() == 1u);
     BOOST_TEST(proxy.heads.front() == "CONNECT origin.invalid:443 HTTP/1.1\r\nHost: origin.invalid:443\r\n"
-                                      "Proxy-Authorization: " + http::basic_authorization("me", "pr0xy") + "\r\n\r\n");
+                                      "Proxy-Authorization: " +
+                                          http::basic_authorization("me", "pr0xy") + "\r\n\r\n");
     BOOST_TEST(!contains(proxy.passed, "s3cret"), "the tunnel is closed to the proxy");
     BOOST_TEST_REQUIRE(origin.requests().size() == 1u);
     BOOST_TEST(origin.requests().front().starts_with("GET /path HTTP/1.1\r\nHost: origin.invalid\r\n"));
@@ -175,7 +179,8 @@ BOOST_FIXTURE_TEST_CASE(a_stream_goes_on_through_a_tunnel_and_its_cut_is_a_cut, 
 }
 
 BOOST_FIXTURE_TEST_CASE(a_plain_request_is_passed_on_by_the_proxy, proxied_world) {
-    raw_server proxy([](const heard& request) { return answer(200, "text/plain", "for " + request.target()); });
+    raw_server proxy(
+        [](const heard& request) { return answer(200, "text/plain", "for " + request.target()); });
     transport.proxies.for_http = http::parse_proxy("127.0.0.1:" + std::to_string(proxy.port())).value();
     const auto got = fetch("http://origin.invalid:8080/path?x");
     BOOST_TEST_REQUIRE(got.has_value(), got.error().message);
@@ -190,6 +195,7 @@ BOOST_FIXTURE_TEST_CASE(a_proxy_that_refuses_is_named, proxied_world) {
     BOOST_TEST_REQUIRE(got.has_error());
     BOOST_TEST(got.error().status == 407);
     BOOST_TEST(got.error().body == "who are you?");
-    BOOST_TEST(got.error().message == "the proxy http://" + place +
-                                          " answered CONNECT with status 407: it wants another user and password");
+    BOOST_TEST(got.error().message ==
+               "the proxy http://" + place +
+                   " answered CONNECT with status 407: it wants another user and password");
 }

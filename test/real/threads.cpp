@@ -33,7 +33,9 @@ struct threads {
     net::io_context io;
     net::executor_work_guard<net::io_context::executor_type> work{io.get_executor()};
     std::atomic<unsigned> logged{0};
-    runtime first{net::make_strand(io), [this](const log_record&) { ++logged; }};
+    runtime first{net::make_strand(io), [this](const log_record&) {
+                      ++logged;
+                  }};
     std::vector<std::thread> running;
 
     threads() {
@@ -54,7 +56,8 @@ struct strand {
     opencode::server server;
 
     strand(threads& all, const std::string& url, opencode::server_config config)
-        : executor(net::make_strand(all.io)), world(all.first, executor), server(world, url, std::move(config)) {}
+        : executor(net::make_strand(all.io)), world(all.first, executor),
+          server(world, url, std::move(config)) {}
 };
 
 net::awaitable<std::string> one_turn(opencode::session session, std::string prompt) {
@@ -121,7 +124,8 @@ BOOST_FIXTURE_TEST_CASE(a_gate_is_shared_by_strands_and_woken_from_any_thread, t
     std::vector<std::future<void>> ends;
     for (int i = 0; i < 4; ++i) {
         strands.push_back(std::make_unique<strand>(*this, dead_url(), config));
-        ends.push_back(net::co_spawn(strands.back()->executor, strands.back()->server.run(), net::use_future));
+        ends.push_back(
+            net::co_spawn(strands.back()->executor, strands.back()->server.run(), net::use_future));
     }
     const auto hold = [&](strand& each) -> net::awaitable<bool> {
         const auto pass = co_await each.world.pass_gate(url.where, retry::gate::kind::stream,
@@ -139,7 +143,8 @@ BOOST_FIXTURE_TEST_CASE(a_gate_is_shared_by_strands_and_woken_from_any_thread, t
     for (auto& each : strands)
         held.push_back(net::co_spawn(each->executor, hold(*each), net::use_future));
     const auto start = std::chrono::steady_clock::now();
-    while (first.gate_of(url.where)->waiting < strands.size() && std::chrono::steady_clock::now() - start < 20s)
+    while (first.gate_of(url.where)->waiting < strands.size() &&
+           std::chrono::steady_clock::now() - start < 20s)
         std::this_thread::yield();
     BOOST_TEST(first.gate_of(url.where)->waiting == strands.size());
     first.wake(url.where); // from this thread

@@ -1,4 +1,5 @@
-// https:// as exchanges and streams see it: OpenSSL's server over real sockets, with certificates of the test's own.
+// https:// as exchanges and streams see it: OpenSSL's server over real sockets, with certificates of the
+// test's own.
 #define BOOST_TEST_MODULE tls
 #include <boost/test/unit_test.hpp>
 
@@ -87,7 +88,8 @@ struct tls_world : in_the_real_world {
         BOOST_TEST_REQUIRE(got.has_error());
         BOOST_TEST((got.error().cls == failure_class::tls), got.error().message);
         BOOST_TEST(got.error().message.find(why) != std::string::npos, got.error().message);
-        BOOST_TEST(got.error().message.find(to_string(where.where)) != std::string::npos, got.error().message);
+        BOOST_TEST(got.error().message.find(to_string(where.where)) != std::string::npos,
+                   got.error().message);
         BOOST_TEST(!got.error().connected);
         BOOST_TEST(server.requests().empty(), "a server that is not trusted is asked nothing");
     }

@@ -1,5 +1,5 @@
-// The read-only port of `holdfast watch`: no refusal lets bytes of a body be read as a request, and whoever fills the
-// port with connections keeps nobody from the health checks.
+// The read-only port of `holdfast watch`: no refusal lets bytes of a body be read as a request, and whoever
+// fills the port with connections keeps nobody from the health checks.
 #define BOOST_TEST_MODULE watch_refusals
 #include <boost/test/unit_test.hpp>
 
@@ -50,7 +50,8 @@ std::vector<std::unique_ptr<talker>> readers_who_do_not(watched_port& port, std:
     port.filler = 1u << 20;
     std::vector<std::unique_ptr<talker>> all;
     for (std::size_t i = 0; i < n; ++i)
-        all.push_back(std::make_unique<talker>(port.number(), "GET /status HTTP/1.1\r\nHost: localhost\r\n\r\n", 4096));
+        all.push_back(
+            std::make_unique<talker>(port.number(), "GET /status HTTP/1.1\r\nHost: localhost\r\n\r\n", 4096));
     for (const auto& each : all)
         BOOST_TEST_REQUIRE(each->until("HTTP/1.1 200").has_value());
     return all;
@@ -58,8 +59,8 @@ std::vector<std::unique_ptr<talker>> readers_who_do_not(watched_port& port, std:
 
 } // namespace
 
-// A body is written by whoever may write a request through a proxy or a page, and not by the bearer of a token behind
-// it on the same connection.
+// A body is written by whoever may write a request through a proxy or a page, and not by the bearer of a
+// token behind it on the same connection.
 BOOST_AUTO_TEST_CASE(no_refusal_reads_a_body_as_the_next_request) {
     watched_port port(with_token());
     const std::string token = "Authorization: Bearer s3cret\r\n";
@@ -105,7 +106,8 @@ BOOST_AUTO_TEST_CASE(no_refusal_reads_a_body_as_the_next_request) {
 BOOST_AUTO_TEST_CASE(a_body_that_comes_later_is_not_read_as_a_request_either) {
     watched_port port(with_token());
     for (const std::string host : {"localhost", "evil.example"}) {
-        talker client(port.number(), "POST /status HTTP/1.1\r\nHost: " + host + "\r\nContent-Length: 300\r\n\r\n");
+        talker client(port.number(),
+                      "POST /status HTTP/1.1\r\nHost: " + host + "\r\nContent-Length: 300\r\n\r\n");
         BOOST_TEST(client.until("\r\n\r\n").has_value());
         client.say(livez);
         BOOST_TEST(answers_in(client.rest(3s)) == 0U);

@@ -37,7 +37,9 @@ std::string text_of(const agent_event& e) {
         static std::string answer(const std::optional<std::string>& reply) {
             return reply ? ", answered: " + *reply : std::string();
         }
-        std::string operator()(const opencode::text_event& e) const { return "text " + e.part + " " + quoted(e.delta); }
+        std::string operator()(const opencode::text_event& e) const {
+            return "text " + e.part + " " + quoted(e.delta);
+        }
         std::string operator()(const opencode::reasoning_event& e) const {
             return "reasoning " + e.part + " " + quoted(e.delta);
         }
@@ -66,9 +68,11 @@ std::string text_of(const agent_event& e) {
                    std::to_string(to_ms(e.lasted)) + " ms";
         }
         std::string operator()(const settlement& s) const {
-            return "SETTLED " + std::string(to_string(s.outcome)) + " by " + std::string(to_string(s.rule)) + " at \"" +
-                   s.event + "\", safe to reprompt: " + std::string(to_string(s.safe_to_reprompt)) +
-                   (s.error ? ", error " + s.error->cls + " " + s.error->name + " " + s.error->message : std::string()) +
+            return "SETTLED " + std::string(to_string(s.outcome)) + " by " + std::string(to_string(s.rule)) +
+                   " at \"" + s.event +
+                   "\", safe to reprompt: " + std::string(to_string(s.safe_to_reprompt)) +
+                   (s.error ? ", error " + s.error->cls + " " + s.error->name + " " + s.error->message
+                            : std::string()) +
                    (s.merged_into.empty() ? std::string() : ", merged into " + s.merged_into) + ", text " +
                    quoted(s.text);
         }
@@ -86,10 +90,8 @@ bool harms_calls(const trouble& t) {
     case kind::cut_streams:
     case kind::stall_streams:
     case kind::mute:
-    case kind::dispose:
-        return false;
-    default:
-        return true;
+    case kind::dispose: return false;
+    default: return true;
     }
 }
 
@@ -183,7 +185,8 @@ public:
 
     /// What can never go on cannot be taken apart in order either.
     [[nodiscard]] bool broken_down() const {
-        return broken_down_ || (result_.seen.left && (result_.seen.left->timers != 0 || result_.seen.left->handlers));
+        return broken_down_ ||
+               (result_.seen.left && (result_.seen.left->timers != 0 || result_.seen.left->handlers));
     }
     run_result take() { return std::move(result_); }
 
@@ -216,7 +219,8 @@ private:
     struct follower {
         follower(play& p, std::size_t n)
             : number(n), plan(p.plan_.followers[n]),
-              own(plan.own_runtime ? std::make_unique<runtime>(p.world_.rt(), p.world_.io().get_executor()) : nullptr),
+              own(plan.own_runtime ? std::make_unique<runtime>(p.world_.rt(), p.world_.io().get_executor())
+                                   : nullptr),
               server(own ? *own : p.world_.rt(), p.url_for(*this), p.config_of(*this)) {}
 
         std::size_t number;
@@ -310,8 +314,9 @@ private:
 
     void on_log(const log_record& r) {
         if (how_.timeline)
-            note("log", r.event + " " + r.endpoint + " " + r.session + " " + r.error_class + " " + r.error_message + " " +
-                            r.action + (r.retry_in_ms ? " in " + std::to_string(*r.retry_in_ms) + " ms" : ""));
+            note("log", r.event + " " + r.endpoint + " " + r.session + " " + r.error_class + " " +
+                            r.error_message + " " + r.action +
+                            (r.retry_in_ms ? " in " + std::to_string(*r.retry_in_ms) + " ms" : ""));
         auto* by = &result_.seen.decisions;
         auto* given_up = &result_.seen.give_ups;
         if (r.tag.starts_with(follower_tag)) {
@@ -343,8 +348,8 @@ private:
             if (!suspect || gate->since != probes.since)
                 probes = {};
             complaints found;
-            a_suspect_endpoint_is_probed_by_one_attempt_at_a_time({since(), to_string(where), suspect, probes.under_way},
-                                                                  found);
+            a_suspect_endpoint_is_probed_by_one_attempt_at_a_time(
+                {since(), to_string(where), suspect, probes.under_way}, found);
             complain_once(std::move(found));
             if (suspect) {
                 probes.since = gate->since;
@@ -397,7 +402,8 @@ private:
 
     void spawn(const std::string& name, net::awaitable<void> what) {
         const auto place = alive_.insert(name);
-        net::co_spawn(world_.io(), std::move(what), [this, place](std::exception_ptr e) { on_end(place, e); });
+        net::co_spawn(world_.io(), std::move(what),
+                      [this, place](std::exception_ptr e) { on_end(place, e); });
     }
     void spawn_cancellable(const std::string& name, net::awaitable<void> what, net::cancellation_signal& by) {
         const auto place = alive_.insert(name);
@@ -431,8 +437,12 @@ private:
         c.turns.quiet_after = s.plan.quiet_after;
         c.queue_items = s.plan.queue_items;
         if (s.plan.locates)
-            c.locate = [this, &s] { return locate(s); };
-        c.observe = [this](std::string_view) { on_callback(); };
+            c.locate = [this, &s] {
+                return locate(s);
+            };
+        c.observe = [this](std::string_view) {
+            on_callback();
+        };
         result_.seen.servers.resize(std::max(result_.seen.servers.size(), s.number + 1));
         result_.seen.servers[s.number].policy = s.plan.policy;
         result_.seen.servers[s.number].queue_items = s.plan.queue_items;
@@ -475,7 +485,9 @@ private:
 
     // --- followers
 
-    std::string name_of(const follower& f) const { return std::string(follower_tag) + std::to_string(f.number); }
+    std::string name_of(const follower& f) const {
+        return std::string(follower_tag) + std::to_string(f.number);
+    }
 
     /// Its user name tells its requests from those of others.
     http::url url_for(const follower& f) const {
@@ -553,9 +565,10 @@ private:
         r.session_id = result_.seen.sessions[plan.session].id;
         r.began = since();
         // To who comes later it is told as it is told to the first.
-        const bool is_first = std::none_of(result_.seen.feeds.begin(), result_.seen.feeds.end(), [&](const feed_record& o) {
-            return o.follower == f.number && o.session == plan.session && !o.ended && !o.let_go;
-        });
+        const bool is_first =
+            std::none_of(result_.seen.feeds.begin(), result_.seen.feeds.end(), [&](const feed_record& o) {
+                return o.follower == f.number && o.session == plan.session && !o.ended && !o.let_go;
+            });
         for (const auto& each : prompts_of(r))
             if (is_first && is_seen_to_be_over(each))
                 r.over_before.insert(each.message);
@@ -572,10 +585,11 @@ private:
         let_go_of(number);
     }
 
-    /// One without an answer, or that died with the server's process, looks as though it were still to be gone on with.
+    /// One without an answer, or that died with the server's process, looks as though it were still to be
+    /// gone on with.
     static bool is_seen_to_be_over(const truth& t) {
-        return t.outcome != opencode_sim::outcome::pending && t.outcome != opencode_sim::outcome::interrupted &&
-               !t.parts.empty();
+        return t.outcome != opencode_sim::outcome::pending &&
+               t.outcome != opencode_sim::outcome::interrupted && !t.parts.empty();
     }
 
     void let_go_of(std::size_t number) {
@@ -669,7 +683,8 @@ private:
                 for (const auto& message : awaited_by(i, false)) {
                     const auto from = over_since.emplace(std::pair(i, message), since()).first->second;
                     complaints found;
-                    every_followed_prompt_settles_in_bounded_time_once_all_is_well({message, i, since() - from}, found);
+                    every_followed_prompt_settles_in_bounded_time_once_all_is_well(
+                        {message, i, since() - from}, found);
                     complain_once(std::move(found));
                 }
             }
@@ -707,9 +722,11 @@ private:
                 if (view.trouble)
                     r.trouble = view.trouble->code;
                 const auto prompts = prompts_of(r);
-                in_order = in_order && !view.trouble && std::none_of(prompts.begin(), prompts.end(), [](const truth& t) {
-                    return t.outcome == opencode_sim::outcome::pending; // an ask that nobody answers
-                });
+                in_order =
+                    in_order && !view.trouble &&
+                    std::none_of(prompts.begin(), prompts.end(), [](const truth& t) {
+                        return t.outcome == opencode_sim::outcome::pending; // an ask that nobody answers
+                    });
                 if (!view.captured) {
                     streamed.insert(r.session_id);
                     continue;
@@ -843,7 +860,8 @@ private:
             const auto how = all_well_ ? reader::eager : record(number).plan.reader;
             if (how == reader::impatient) {
                 auto next = next_of(turn);
-                auto in_time = co_await with_deadline(world_.rt(), later(world_time(), pace), std::move(next));
+                auto in_time =
+                    co_await with_deadline(world_.rt(), later(world_time(), pace), std::move(next));
                 if (!in_time)
                     continue; // cancelled: nothing is lost
                 event = std::move(*in_time);
@@ -870,7 +888,9 @@ private:
     }
 
     // The end of the events is a value too.
-    net::awaitable<std::optional<agent_event>> next_of(opencode::turn turn) { co_return co_await turn.next(); }
+    net::awaitable<std::optional<agent_event>> next_of(opencode::turn turn) {
+        co_return co_await turn.next();
+    }
 
     net::awaitable<void> cancel_turn(std::size_t number) {
         const duration after = *record(number).plan.cancel_after;
@@ -882,7 +902,8 @@ private:
         players_[number].cancel->emit(net::cancellation_type::terminal);
     }
 
-    /// Of a prompt whose coroutine is cancelled before it has the turn: unless another's may be the one sent last.
+    /// Of a prompt whose coroutine is cancelled before it has the turn: unless another's may be the one sent
+    /// last.
     void learn_message(std::size_t number) {
         const auto& handle = sessions_[record(number).session].handle;
         if (!record(number).message.empty() || !handle)
@@ -962,7 +983,8 @@ private:
     }
 
     /// By hand: in whichever directory it was asked.
-    net::awaitable<result<void>> reject_with_message(std::size_t session, std::string id, std::string message) {
+    net::awaitable<result<void>> reject_with_message(std::size_t session, std::string id,
+                                                     std::string message) {
         const std::string reply = "reject";
         auto server = servers_[plan_.sessions[session].server]->server.rest();
         const auto directories = directories_of(session);
@@ -990,8 +1012,8 @@ private:
     void perform(const action& a) {
         using kind = action::kind;
         auto& s = *servers_[a.server];
-        const std::string who =
-            a.what >= kind::wake ? "server " + std::to_string(a.server) : "session " + std::to_string(a.session);
+        const std::string who = a.what >= kind::wake ? "server " + std::to_string(a.server)
+                                                     : "session " + std::to_string(a.session);
         note(who, describe(a));
         if (a.what == kind::prompt) {
             begin_turn(a.session, a.prompt);
@@ -1013,9 +1035,7 @@ private:
             return;
         const std::string id = result_.seen.sessions[a.session].id;
         switch (a.what) {
-        case kind::abort_session:
-            spawn(who + "'s aborter", abort_session(a.session));
-            break;
+        case kind::abort_session: spawn(who + "'s aborter", abort_session(a.session)); break;
         case kind::foreign_prompt:
             call(s, "POST", "/session/" + id + "/prompt_async",
                  "{\"parts\":[{\"type\":\"text\",\"text\":\"" + a.prompt.text + "\"}]}");
@@ -1024,9 +1044,7 @@ private:
             on_abort(a.session);
             call(s, "POST", "/session/" + id + "/abort", "");
             break;
-        case kind::foreign_shell:
-            call(s, "POST", "/session/" + id + "/shell", "{\"command\":\"ls\"}");
-            break;
+        case kind::foreign_shell: call(s, "POST", "/session/" + id + "/shell", "{\"command\":\"ls\"}"); break;
         case kind::delete_session:
             if (!result_.seen.sessions[a.session].deleted)
                 result_.seen.sessions[a.session].deleted = since();
@@ -1038,18 +1056,16 @@ private:
             s.host.pump();
             break;
         case kind::abort_unknown:
-            call(s, "POST", "/session/ses_of_nobody/abort?directory=" + plan_.sessions[a.session].directory, "");
+            call(s, "POST", "/session/ses_of_nobody/abort?directory=" + plan_.sessions[a.session].directory,
+                 "");
             break;
-        case kind::foreign_repost:
-            spawn(who + "'s reposter", repost(a.session));
-            break;
-        default:
-            break;
+        case kind::foreign_repost: spawn(who + "'s reposter", repost(a.session)); break;
+        default: break;
         }
     }
 
-    /// One that failed, was aborted or was never answered would run once more: only a completed one, or one that is at
-    /// work for long.
+    /// One that failed, was aborted or was never answered would run once more: only a completed one, or one
+    /// that is at work for long.
     net::awaitable<void> repost(std::size_t session) {
         auto& s = *servers_[plan_.sessions[session].server];
         const std::string id = result_.seen.sessions[session].id;
@@ -1069,7 +1085,8 @@ private:
         if (!known || known->parts.empty() || !now || now->message != last->message)
             co_return;
         const auto& words = known->parts.front();
-        const bool long_at_work = now->running && (words.text.starts_with("#slow") || words.text.starts_with("#silent"));
+        const bool long_at_work =
+            now->running && (words.text.starts_with("#slow") || words.text.starts_with("#silent"));
         if (now->outcome != testing::opencode_sim::outcome::completed && !long_at_work)
             co_return;
         opencode::prompt again;
@@ -1108,7 +1125,8 @@ private:
         auto& model = s.host.model();
         const auto id = model.accept(world_time());
         model.receive(id,
-                      method + " " + path + " HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: " +
+                      method + " " + path +
+                          " HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: " +
                           std::to_string(body.size()) + "\r\n\r\n" + body,
                       world_time());
         s.host.pump();
@@ -1132,35 +1150,21 @@ private:
         const auto now = world_time();
         note("server " + std::to_string(t.server), "TROUBLE: " + describe(t));
         const bool for_good = t.what == kind::gone && s.plan.gone_for_good;
-        const auto over = for_good      ? duration::max()
-                          : is_armed(t) ? plan_.troubles_end
-                                        : since() + t.lasts;
+        const auto over = for_good ? duration::max() : is_armed(t) ? plan_.troubles_end : since() + t.lasts;
         const bool mute =
             t.what == kind::mute || (t.what == kind::inject && t.fault.what == testing::fault::kind::mute);
         result_.seen.windows.push_back({t.server, since(), over, harms_calls(t), t.what == kind::gone, mute});
         switch (t.what) {
-        case kind::inject:
-            model.inject(t.fault);
-            break;
-        case kind::cut_streams:
-            model.cut_streams(now);
-            break;
-        case kind::stall_streams:
-            model.stall_streams();
-            break;
+        case kind::inject: model.inject(t.fault); break;
+        case kind::cut_streams: model.cut_streams(now); break;
+        case kind::stall_streams: model.stall_streams(); break;
         case kind::mute:
             model.set_mute(true);
             s.rows.muted(true);
             break;
-        case kind::freeze:
-            model.set_frozen(true, now);
-            break;
-        case kind::hang:
-            model.set_hang(true);
-            break;
-        case kind::refuse:
-            model.refuse(t.lasts, now);
-            break;
+        case kind::freeze: model.set_frozen(true, now); break;
+        case kind::hang: model.set_hang(true); break;
+        case kind::refuse: model.refuse(t.lasts, now); break;
         case kind::restart:
             s.rows.process_killed();
             model.restart(now);
@@ -1170,7 +1174,8 @@ private:
             model.kill(now);
             s.known_down = true;
             s.host.pump();
-            s.host.move_to(endpoint("http", "127.0.0.1", static_cast<std::uint16_t>(s.plan.at.port + ++s.moves)));
+            s.host.move_to(
+                endpoint("http", "127.0.0.1", static_cast<std::uint16_t>(s.plan.at.port + ++s.moves)));
             world_.net().listen(s.host.at(), s.asked);
             break;
         case kind::kill:
@@ -1185,22 +1190,14 @@ private:
         case kind::unreachable:
             world_.net().outage(s.host.at(), memory_network::behaviour::unreachable);
             break;
-        case kind::connect_hangs:
-            world_.net().outage(s.host.at(), memory_network::behaviour::hang);
-            break;
-        case kind::slow_network:
-            world_.net().latency(t.latency);
-            break;
+        case kind::connect_hangs: world_.net().outage(s.host.at(), memory_network::behaviour::hang); break;
+        case kind::slow_network: world_.net().latency(t.latency); break;
         case kind::harm_next:
             for (std::size_t i = 0; i < t.times; ++i)
                 world_.net().harm_next(s.host.at(), t.harm);
             break;
-        case kind::harm_open:
-            world_.net().harm_open(s.host.at(), t.harm);
-            break;
-        case kind::gone:
-            s.said_gone = true;
-            break;
+        case kind::harm_open: world_.net().harm_open(s.host.at(), t.harm); break;
+        case kind::gone: s.said_gone = true; break;
         }
         s.host.pump();
     }
@@ -1220,12 +1217,8 @@ private:
             model.set_mute(false);
             s.rows.muted(false);
             break;
-        case kind::freeze:
-            model.set_frozen(false, now);
-            break;
-        case kind::hang:
-            model.set_hang(false);
-            break;
+        case kind::freeze: model.set_frozen(false, now); break;
+        case kind::hang: model.set_hang(false); break;
         case kind::restart_elsewhere:
         case kind::kill:
             if (s.known_down)
@@ -1233,19 +1226,14 @@ private:
             s.known_down = false;
             break;
         case kind::unreachable:
-        case kind::connect_hangs:
-            world_.net().outage(s.host.at(), std::nullopt);
-            break;
-        case kind::slow_network:
-            world_.net().latency(plan_.latency);
-            break;
+        case kind::connect_hangs: world_.net().outage(s.host.at(), std::nullopt); break;
+        case kind::slow_network: world_.net().latency(plan_.latency); break;
         case kind::gone:
             if (s.plan.gone_for_good)
                 return;
             s.said_gone = false;
             break;
-        default:
-            return;
+        default: return;
         }
         note("server " + std::to_string(t.server), "is right again: " + describe(t));
         s.host.pump();
@@ -1258,8 +1246,9 @@ private:
         for (auto& s : servers_) {
             s->host.model().clear_faults();
             for (std::uint16_t i = 0; i <= s->moves; ++i)
-                world_.net().outage(endpoint("http", "127.0.0.1", static_cast<std::uint16_t>(s->plan.at.port + i)),
-                                    std::nullopt);
+                world_.net().outage(
+                    endpoint("http", "127.0.0.1", static_cast<std::uint16_t>(s->plan.at.port + i)),
+                    std::nullopt);
         }
         world_.net().forget_harm();
         all_well_ = true;
@@ -1291,10 +1280,13 @@ private:
                 s->cancel_run.emit(net::cancellation_type::terminal);
         }
         for (const auto& s : servers_)
-            for (int left = 100; left > 0 && !s->run_over && alive_.contains("run() of server " + std::to_string(s->number)); --left)
+            for (int left = 100;
+                 left > 0 && !s->run_over && alive_.contains("run() of server " + std::to_string(s->number));
+                 --left)
                 co_await sleep_for(milliseconds(100));
         for (const auto& f : followers_)
-            for (int left = 100; left > 0 && !f->run_over && alive_.contains("run() of " + name_of(*f)); --left)
+            for (int left = 100; left > 0 && !f->run_over && alive_.contains("run() of " + name_of(*f));
+                 --left)
                 co_await sleep_for(milliseconds(100));
         for (auto& each : listeners_)
             each.feed.reset();
@@ -1343,9 +1335,11 @@ private:
     }
 
     bool all_over() const {
-        return acted_ && std::all_of(players_.begin(), players_.end(), [](const player& p) { return p.over; }) &&
+        return acted_ &&
+               std::all_of(players_.begin(), players_.end(), [](const player& p) { return p.over; }) &&
                std::none_of(alive_.begin(), alive_.end(), [](const std::string& name) {
-                   return name.find("'s ") != std::string::npos && name.find("canceller") == std::string::npos;
+                   return name.find("'s ") != std::string::npos &&
+                          name.find("canceller") == std::string::npos;
                });
     }
 
@@ -1362,7 +1356,8 @@ private:
         leftovers left;
         for (const auto& each : metric_table)
             if (each.what == metric_info::kind::gauge && world_.rt().value(each.which) != 0)
-                left.gauges.push_back(std::string(each.name) + " is " + std::to_string(world_.rt().value(each.which)));
+                left.gauges.push_back(std::string(each.name) + " is " +
+                                      std::to_string(world_.rt().value(each.which)));
         left.coroutines.assign(alive_.begin(), alive_.end());
         left.timers = world_.time().pending();
         left.connections = world_.net().open_connections();

@@ -1,5 +1,5 @@
-// One run of a scenario: a world, its servers, the library, and users of the library's public API who do what the
-// scenario says and write down all that they are told.
+// One run of a scenario: a world, its servers, the library, and users of the library's public API who do what
+// the scenario says and write down all that they are told.
 #pragma once
 
 #include "invariants.hpp"

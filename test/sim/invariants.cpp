@@ -77,9 +77,8 @@ std::string words_of(const truth* t) {
 
 bool aborted_by_anybody(const observations& seen, const turn_record& t, duration by) {
     const auto& aborts = seen.sessions.at(t.session).aborts;
-    return std::any_of(aborts.begin(), aborts.end(), [&](duration at) {
-        return (t.adopted || at >= t.began) && at <= by;
-    });
+    return std::any_of(aborts.begin(), aborts.end(),
+                       [&](duration at) { return (t.adopted || at >= t.began) && at <= by; });
 }
 
 bool disposed(const observations& seen, const turn_record& t) {
@@ -141,7 +140,8 @@ bool another_failed(const observations& seen, const turn_record& t) {
 
 /// The same, or one that names an agent which nobody is: that one the server does not even keep.
 bool anybody_failed(const observations& seen, const turn_record& t) {
-    return another_failed(seen, t) || std::any_of(seen.turns.begin(), seen.turns.end(), [&](const turn_record& other) {
+    return another_failed(seen, t) ||
+           std::any_of(seen.turns.begin(), seen.turns.end(), [&](const turn_record& other) {
                return other.session == t.session && !other.plan.agent.empty();
            });
 }
@@ -159,7 +159,8 @@ std::vector<std::string_view> deltas_of(const turn_record& t, std::string_view p
     for (const auto& each : t.told) {
         if (const auto* text = std::get_if<opencode::text_event>(&each.event); text && text->part == part)
             all.push_back(text->delta);
-        if (const auto* text = std::get_if<opencode::reasoning_event>(&each.event); text && text->part == part)
+        if (const auto* text = std::get_if<opencode::reasoning_event>(&each.event);
+            text && text->part == part)
             all.push_back(text->delta);
     }
     return all;
@@ -202,7 +203,8 @@ std::string shortened(std::string_view text) {
 /// Its owner heard all of it: nobody stopped listening, nothing was held back on purpose.
 bool heard_out(const turn_record& t) {
     const auto* end = end_of(t);
-    return end && !t.abort_called && !t.let_go && end->outcome != outcome::lost && end->outcome != outcome::detached;
+    return end && !t.abort_called && !t.let_go && end->outcome != outcome::lost &&
+           end->outcome != outcome::detached;
 }
 
 template <class Each>
@@ -238,10 +240,12 @@ void every_open_turn_settles_in_bounded_time_once_all_is_well(const waiting_turn
                        seen.message + " is open for " + in_ms(seen.for_)});
 }
 
-void every_followed_prompt_settles_in_bounded_time_once_all_is_well(const waiting_feed& seen, complaints& out) {
+void every_followed_prompt_settles_in_bounded_time_once_all_is_well(const waiting_feed& seen,
+                                                                    complaints& out) {
     if (seen.for_ > follow_bound)
         out.push_back({"every followed prompt settles in bounded time once all is well",
-                       "feed " + std::to_string(seen.feed) + " waits for " + seen.message + " for " + in_ms(seen.for_)});
+                       "feed " + std::to_string(seen.feed) + " waits for " + seen.message + " for " +
+                           in_ms(seen.for_)});
 }
 
 // --- at the end
@@ -253,8 +257,8 @@ void every_prompt_settles_exactly_once(const observations& seen, complaints& out
         });
         const bool wants_one = t.had && !t.let_go;
         if (count > 1 || (wants_one && count != 1))
-            out.push_back({"every prompt settles exactly once", name_of(t) + " has " + std::to_string(count) +
-                                                                    " settlements"});
+            out.push_back({"every prompt settles exactly once",
+                           name_of(t) + " has " + std::to_string(count) + " settlements"});
         if (wants_one && count == 1 && !t.ended)
             out.push_back({"every prompt settles exactly once", name_of(t) + " is settled, and not ended"});
     }
@@ -271,29 +275,28 @@ void the_settlement_is_the_last_thing_told(const observations& seen, complaints&
 void an_outcome_is_what_the_server_knows_to_be_true(const observations& seen, complaints& out) {
     for_each_settled(seen, [&](const turn_record& t, const settlement& end) {
         const auto* then = truth_then(seen, t);
-        const auto is = [&](truth_outcome o) { return then && then->outcome == o; };
+        const auto is = [&](truth_outcome o) {
+            return then && then->outcome == o;
+        };
         const auto by = end_moment(t);
         bool right = true;
-        // A prompt that never had an answer stands before the model again when a later one is answered: it may be told
-        // as answered together with that, unless the stream showed how it had ended before.
-        const bool with_a_later = end.rule == rule::merged && then && then->parts.empty() &&
-                                  (is(truth_outcome::unanswered) || is(truth_outcome::interrupted) ||
-                                   is(truth_outcome::aborted) ||
-                                   (is(truth_outcome::failed) && (t.adopted || another_failed(seen, t) ||
-                                                                  in_trouble(seen, t, t.began, by, false))));
+        // A prompt that never had an answer stands before the model again when a later one is answered: it
+        // may be told as answered together with that, unless the stream showed how it had ended before.
+        const bool with_a_later =
+            end.rule == rule::merged && then && then->parts.empty() &&
+            (is(truth_outcome::unanswered) || is(truth_outcome::interrupted) || is(truth_outcome::aborted) ||
+             (is(truth_outcome::failed) &&
+              (t.adopted || another_failed(seen, t) || in_trouble(seen, t, t.began, by, false))));
         switch (end.outcome) {
-        case outcome::completed:
-            right = is(truth_outcome::completed) || with_a_later;
-            break;
-        case outcome::rejected:
-            right = is(truth_outcome::rejected) || with_a_later;
-            break;
+        case outcome::completed: right = is(truth_outcome::completed) || with_a_later; break;
+        case outcome::rejected: right = is(truth_outcome::rejected) || with_a_later; break;
         case outcome::failed:
             if (with_a_later)
                 break;
             // An error says not to which prompt it belongs: it may be to any that still waits for an answer.
             if (end.rule == rule::session_error && then && then->parts.empty() && anybody_failed(seen, t) &&
-                (is(truth_outcome::unanswered) || is(truth_outcome::interrupted) || is(truth_outcome::aborted)))
+                (is(truth_outcome::unanswered) || is(truth_outcome::interrupted) ||
+                 is(truth_outcome::aborted)))
                 break;
             // Or it was never there: it could not be posted, or nobody is that agent.
             right = is(truth_outcome::failed) ||
@@ -301,31 +304,32 @@ void an_outcome_is_what_the_server_knows_to_be_true(const observations& seen, co
                                (end.rule == rule::not_accepted && anybody_failed(seen, t))));
             break;
         case outcome::aborted: {
-            // Between an abort and its end the prompts that wait are as good as aborted; a process that was killed
-            // meanwhile has ended the turn too; and how one without an answer failed cannot be had once it was missed.
+            // Between an abort and its end the prompts that wait are as good as aborted; a process that was
+            // killed meanwhile has ended the turn too; and how one without an answer failed cannot be had
+            // once it was missed.
             const auto* last = truth_of(seen, t);
-            const bool as_good_as = is(truth_outcome::pending) && last && last->outcome == truth_outcome::aborted;
+            const bool as_good_as =
+                is(truth_outcome::pending) && last && last->outcome == truth_outcome::aborted;
             const bool missed = then && then->outcome != truth_outcome::pending && then->parts.empty() &&
                                 (t.adopted || moved(seen, t, by) || in_trouble(seen, t, t.began, by, false));
             right = is(truth_outcome::aborted) || with_a_later ||
-                    ((as_good_as || missed || is(truth_outcome::unanswered) || is(truth_outcome::interrupted) ||
-                      !then) &&
+                    ((as_good_as || missed || is(truth_outcome::unanswered) ||
+                      is(truth_outcome::interrupted) || !then) &&
                      (aborted_by_anybody(seen, t, by) || disposed(seen, t)));
             break;
         }
-        case outcome::detached:
-            right = t.let_go || was_stopped(seen, t);
-            break;
-        case outcome::lost:
-            break;
+        case outcome::detached: right = t.let_go || was_stopped(seen, t); break;
+        case outcome::lost: break;
         }
         if (!right)
             out.push_back({"an outcome is what the server knows to be true",
-                           name_of(t) + " is settled as " + words_of(end) + ", and the server knows: " + words_of(then)});
+                           name_of(t) + " is settled as " + words_of(end) +
+                               ", and the server knows: " + words_of(then)});
     });
 }
 
-/// The process was killed or the session deleted in mid-turn; nothing ever came of it; or the server was out of reach.
+/// The process was killed or the session deleted in mid-turn; nothing ever came of it; or the server was out
+/// of reach.
 void lost_is_said_only_where_the_truth_cannot_be_had(const observations& seen, complaints& out) {
     for_each_settled(seen, [&](const turn_record& t, const settlement& end) {
         if (end.outcome != outcome::lost)
@@ -335,11 +339,10 @@ void lost_is_said_only_where_the_truth_cannot_be_had(const observations& seen, c
         const bool open = !then || then->outcome == truth_outcome::pending;
         bool right = false;
         switch (end.rule) {
-        case rule::unfinished:
-            right = then && then->outcome == truth_outcome::interrupted;
-            break;
+        case rule::unfinished: right = then && then->outcome == truth_outcome::interrupted; break;
         case rule::merged:
-            right = then && (then->outcome == truth_outcome::interrupted || then->outcome == truth_outcome::unanswered ||
+            right = then && (then->outcome == truth_outcome::interrupted ||
+                             then->outcome == truth_outcome::unanswered ||
                              (then->parts.empty() && !open && in_trouble(seen, t, t.began, at, false)));
             break;
         case rule::never_answered:
@@ -350,22 +353,18 @@ void lost_is_said_only_where_the_truth_cannot_be_had(const observations& seen, c
                      (t.adopted || moved(seen, t, at) || was_mute(seen, t) ||
                       in_trouble(seen, t, t.began, at, false)));
             break;
-        case rule::session_deleted:
-            right = deleted(seen, t, at);
-            break;
+        case rule::session_deleted: right = deleted(seen, t, at); break;
         case rule::gave_up:
-            // Where it was over, only a server that cannot be asked either may keep us from knowing, or one of which
-            // its owner says that it is gone.
+            // Where it was over, only a server that cannot be asked either may keep us from knowing, or one
+            // of which its owner says that it is gone.
             right = in_trouble(seen, t, at - seconds(200), at, false) &&
-                    (open || then->outcome == truth_outcome::interrupted || ended_during_the_last_look(seen, t, at) ||
+                    (open || then->outcome == truth_outcome::interrupted ||
+                     ended_during_the_last_look(seen, t, at) ||
                      (then->parts.empty() && then->merged_into.empty()) || // how it ended is not stored
                      in_trouble(seen, t, at - seconds(45), at, true) || said_gone(seen, t, t.began, at));
             break;
-        case rule::server_gone:
-            right = said_gone(seen, t, at, at);
-            break;
-        default:
-            break;
+        case rule::server_gone: right = said_gone(seen, t, at, at); break;
+        default: break;
         }
         if (!right)
             out.push_back({"lost is said only where the truth cannot be had",
@@ -385,14 +384,14 @@ void nothing_is_safe_to_reprompt_that_runs_or_will_run(const observations& seen,
         const int runs_last = last ? last->model_runs : 0;
         if ((then && then->running) || (last && last->running) || runs_last > runs_then)
             out.push_back({"nothing is safe to reprompt that runs or will run",
-                           name_of(t) + ", " + words_of(end) + ": the model ran " + std::to_string(runs_then) +
-                               " times by then, " + std::to_string(runs_last) + " in all" +
-                               (then && then->running ? ", and was at it" : "")});
+                           name_of(t) + ", " + words_of(end) + ": the model ran " +
+                               std::to_string(runs_then) + " times by then, " + std::to_string(runs_last) +
+                               " in all" + (then && then->running ? ", and was at it" : "")});
     });
 }
 
-/// Part by part. A part that never ended (thrown away, or killed) may be told as far as it got; what was swallowed in
-/// the middle of one that nobody heard the end of, nobody can know.
+/// Part by part. A part that never ended (thrown away, or killed) may be told as far as it got; what was
+/// swallowed in the middle of one that nobody heard the end of, nobody can know.
 void text_is_told_with_no_hole_and_no_repeat(const observations& seen, complaints& out) {
     for (const auto& t : seen.turns) {
         const auto* known = truth_of(seen, t);
@@ -404,12 +403,14 @@ void text_is_told_with_no_hole_and_no_repeat(const observations& seen, complaint
             const auto pieces = deltas_of(t, part.id);
             const auto text = joined(pieces);
             const bool all_wanted = part.ended && heard_out(t);
-            // Who takes a turn up is told all that is known in one piece, with what was swallowed left out of it.
-            const bool right = told_missing(t) ? stand_in_order(pieces, part.text) ||
-                                                     (t.adopted && was_mute(seen, t) && left_out_of(text, part.text))
-                               : all_wanted    ? text == part.text
-                                               : part.text.starts_with(text) ||
-                                                     (was_mute(seen, t) && stand_in_order(pieces, part.text));
+            // Who takes a turn up is told all that is known in one piece, with what was swallowed left out of
+            // it.
+            const bool right =
+                told_missing(t) ? stand_in_order(pieces, part.text) ||
+                                      (t.adopted && was_mute(seen, t) && left_out_of(text, part.text))
+                : all_wanted
+                    ? text == part.text
+                    : part.text.starts_with(text) || (was_mute(seen, t) && stand_in_order(pieces, part.text));
             if (!right)
                 out.push_back({"text is told with no hole and no repeat",
                                name_of(t) + " is told " + shortened(text) + " of " + shortened(part.text)});
@@ -423,13 +424,15 @@ void what_a_gap_row_calls_missing_is_missing(const observations& seen, complaint
         if (!known || !told_missing(t) || !heard_out(t))
             continue;
         // How much there was of a part that never ended, nobody can know.
-        if (std::any_of(known->parts.begin(), known->parts.end(), [](const auto& part) { return !part.ended; }))
+        if (std::any_of(known->parts.begin(), known->parts.end(),
+                        [](const auto& part) { return !part.ended; }))
             continue;
         const bool all_told = std::all_of(known->parts.begin(), known->parts.end(), [&](const auto& part) {
             return part.what == part_kind::tool || joined(deltas_of(t, part.id)) == part.text;
         });
         if (all_told)
-            out.push_back({"what a gap row calls missing is missing", name_of(t) + " was told all of its text"});
+            out.push_back(
+                {"what a gap row calls missing is missing", name_of(t) + " was told all of its text"});
     }
 }
 
@@ -442,12 +445,14 @@ void the_settled_text_is_the_last_answers(const observations& seen, complaints& 
             return;
         const std::string expected = end.rule == rule::merged ? std::string() : known->text;
         if (end.text != expected)
-            out.push_back({"the settled text is the last answer's",
-                           name_of(t) + " ends with " + shortened(end.text) + " instead of " + shortened(expected)});
+            out.push_back(
+                {"the settled text is the last answer's",
+                 name_of(t) + " ends with " + shortened(end.text) + " instead of " + shortened(expected)});
     });
 }
 
-/// Parts are told in the order in which they began, and turns that were answered end in the order of their prompts.
+/// Parts are told in the order in which they began, and turns that were answered end in the order of their
+/// prompts.
 void order_holds_within_a_session(const observations& seen, complaints& out) {
     for (const auto& t : seen.turns) {
         const auto* known = truth_of(seen, t);
@@ -468,7 +473,8 @@ void order_holds_within_a_session(const observations& seen, complaints& out) {
                                known->parts.begin();
             // One that was swallowed whole is told when it is found.
             if (static_cast<std::size_t>(place) < last && !was_mute(seen, t))
-                out.push_back({"order holds within a session", name_of(t) + " is told part " + id + " too late"});
+                out.push_back(
+                    {"order holds within a session", name_of(t) + " is told part " + id + " too late"});
             last = static_cast<std::size_t>(place);
         }
     }
@@ -477,14 +483,16 @@ void order_holds_within_a_session(const observations& seen, complaints& out) {
         place.emplace(message, place.size());
     std::map<std::string, std::pair<std::size_t, duration>> latest; // by session: the last prompt that ended
     const auto answered = [](const settlement& s) {
-        return s.outcome == outcome::completed || s.outcome == outcome::failed || s.outcome == outcome::rejected;
+        return s.outcome == outcome::completed || s.outcome == outcome::failed ||
+               s.outcome == outcome::rejected;
     };
     std::vector<const turn_record*> ends;
     for_each_settled(seen, [&](const turn_record& t, const settlement& end) {
         // What was missed is found out when it is asked for.
         if (in_trouble(seen, t, t.began, end_moment(t), false))
             return;
-        if (answered(end) && !t.adopted && end.rule != rule::merged && place.contains(t.message) && !end.event.empty())
+        if (answered(end) && !t.adopted && end.rule != rule::merged && place.contains(t.message) &&
+            !end.event.empty())
             ends.push_back(&t);
     });
     std::sort(ends.begin(), ends.end(), [&](const turn_record* a, const turn_record* b) {
@@ -519,9 +527,11 @@ void nothing_of_one_session_reaches_another(const observations& seen, complaints
             out.push_back({"nothing of one session reaches another", name_of(t) + " is told of " + what});
         };
         for (const auto& each : t.told) {
-            if (const auto* e = std::get_if<opencode::text_event>(&each.event); e && !has_part(e->part, false))
+            if (const auto* e = std::get_if<opencode::text_event>(&each.event);
+                e && !has_part(e->part, false))
                 complain("text part " + e->part);
-            if (const auto* e = std::get_if<opencode::reasoning_event>(&each.event); e && !has_part(e->part, false))
+            if (const auto* e = std::get_if<opencode::reasoning_event>(&each.event);
+                e && !has_part(e->part, false))
                 complain("reasoning part " + e->part);
             if (const auto* e = std::get_if<opencode::tool_event>(&each.event); e && !has_part(e->id, true))
                 complain("tool call " + e->id);
@@ -578,8 +588,8 @@ void nothing_is_told_twice(const observations& seen, complaints& out) {
             if (const auto* e = std::get_if<opencode::gap_event>(&each.event); e && !e->missing)
                 ++repairs;
         }
-        // A queue that is full drops rows of interruptions, the last one of a give-up is not told, and who takes a turn up
-        // hears only of its repair.
+        // A queue that is full drops rows of interruptions, the last one of a give-up is not told, and who
+        // takes a turn up hears only of its repair.
         if (repairs > interruptions + 1 && t.longest_queue < 4 && !t.adopted)
             complain("a gap row without an interruption");
     }
@@ -596,28 +606,30 @@ void attempts_stay_within_the_policy(const observations& seen, complaints& out) 
             const bool counted = e->attempt >= 1 && (policy.max_attempts == retry::unlimited ||
                                                      e->attempt <= policy.max_attempts + 1);
             if (!counted || !longest) {
-                out.push_back({"attempts stay within the policy",
-                               name_of(t) + ": attempt " + std::to_string(e->attempt) + " at " + in_ms(each.at)});
+                out.push_back(
+                    {"attempts stay within the policy",
+                     name_of(t) + ": attempt " + std::to_string(e->attempt) + " at " + in_ms(each.at)});
                 continue;
             }
             const auto shortest = policy.jitter == retry::jitter::none    ? *longest
                                   : policy.jitter == retry::jitter::equal ? *longest / 2
                                                                           : duration::zero();
-            // The guard against hammering waits longer after a short life with progress, whose end is at most the first
-            // failure of a run.
+            // The guard against hammering waits longer after a short life with progress, whose end is at most
+            // the first failure of a run.
             const auto guarded = e->attempt <= 2 ? policy.max_delay : *longest;
-            const auto most = std::max({*longest, guarded, std::min(e->failure.retry_after.value_or(duration::zero()),
-                                                                    policy.max_retry_after)});
+            const auto most = std::max(
+                {*longest, guarded,
+                 std::min(e->failure.retry_after.value_or(duration::zero()), policy.max_retry_after)});
             if (e->retry_in < shortest || e->retry_in > most)
                 out.push_back({"attempts stay within the policy", name_of(t) + ": attempt " +
-                                                                      std::to_string(e->attempt) + " comes in " +
-                                                                      in_ms(e->retry_in)});
+                                                                      std::to_string(e->attempt) +
+                                                                      " comes in " + in_ms(e->retry_in)});
         }
     }
 }
 
-/// From the first connect that fails to the next one that succeeds: a few for everyone who wants something, and one a
-/// second for each.
+/// From the first connect that fails to the next one that succeeds: a few for everyone who wants something,
+/// and one a second for each.
 void a_dead_endpoint_is_not_hammered(const observations& seen, complaints& out) {
     struct outage {
         duration since{};
@@ -660,18 +672,19 @@ void a_queue_stays_within_its_bound(const observations& seen, complaints& out) {
                      !std::holds_alternative<opencode::interrupted_event>(each.event))
                 ++kept;
         }
-        const auto bound = seen.servers.at(seen.sessions.at(t.session).server).queue_items + kept + 2 * parts.size() + 1;
+        const auto bound =
+            seen.servers.at(seen.sessions.at(t.session).server).queue_items + kept + 2 * parts.size() + 1;
         if (t.longest_queue > bound)
-            out.push_back({"a queue stays within its bound", name_of(t) + " had " + std::to_string(t.longest_queue) +
-                                                                 " events waiting, of at most " +
-                                                                 std::to_string(bound)});
+            out.push_back({"a queue stays within its bound",
+                           name_of(t) + " had " + std::to_string(t.longest_queue) +
+                               " events waiting, of at most " + std::to_string(bound)});
     }
 }
 
 /// Until incidents are summed up: no more than some lines for each attempt, each turn and each call.
 void the_log_says_no_more_than_happened(const observations& seen, complaints& out) {
-    const auto lines = static_cast<std::size_t>(std::count_if(
-        seen.logs.begin(), seen.logs.end(), [](const log_record& r) {
+    const auto lines =
+        static_cast<std::size_t>(std::count_if(seen.logs.begin(), seen.logs.end(), [](const log_record& r) {
             return r.level != log_level::debug && !r.tag.starts_with(follower_tag);
         }));
     const auto most = 10 + seen.attempts.size() + 2 * seen.turns.size() + seen.calls;
@@ -681,7 +694,8 @@ void the_log_says_no_more_than_happened(const observations& seen, complaints& ou
     for (const auto& r : seen.logs)
         if (r.error_message == thrown_on_purpose)
             continue;
-        else if (r.event == "hub.handler_threw" || r.event == "server.task_failed" || r.event == "session.event_unreadable")
+        else if (r.event == "hub.handler_threw" || r.event == "server.task_failed" ||
+                 r.event == "session.event_unreadable")
             out.push_back({"the log says no more than happened", r.event + ": " + r.error_message});
 }
 
@@ -809,12 +823,14 @@ void what_a_feed_tells_is_as_its_owner_would_be_told(const observations& seen, c
     }
 }
 
-void nothing_is_told_of_turns_that_were_over_when_the_following_began(const observations& seen, complaints& out) {
+void nothing_is_told_of_turns_that_were_over_when_the_following_began(const observations& seen,
+                                                                      complaints& out) {
     for (const auto& f : seen.feeds)
         for (const auto& each : f.told)
             if (f.over_before.contains(each.event.message)) {
-                out.push_back({"nothing is told of turns that were over when the following began",
-                               name_of(seen, f) + " is told of " + each.event.message + " at " + in_ms(each.at)});
+                out.push_back(
+                    {"nothing is told of turns that were over when the following began",
+                     name_of(seen, f) + " is told of " + each.event.message + " at " + in_ms(each.at)});
                 break;
             }
 }
@@ -842,15 +858,16 @@ void a_feed_ends_when_its_session_or_its_server_does(const observations& seen, c
             return each.second.session == f.session_id && each.second.deleted;
         });
         if (f.quiet && was_deleted && !(f.trouble && *f.trouble == errc::another_server))
-            complain("goes on, and its session was deleted at " + in_ms(*deleted) + ", in trouble: " +
-                     (f.trouble ? f.trouble->message() : "no"));
+            complain("goes on, and its session was deleted at " + in_ms(*deleted) +
+                     ", in trouble: " + (f.trouble ? f.trouble->message() : "no"));
         if (f.quiet && !deleted && f.trouble)
             complain("is in trouble though all is well");
     }
 }
 
-/// All is over and well: what the sessions of a directory have in common is asked for once a tick (three requests), and
-/// each session that is captured for its last message. Where one is that has a stream is asked for once a minute.
+/// All is over and well: what the sessions of a directory have in common is asked for once a tick (three
+/// requests), and each session that is captured for its last message. Where one is that has a stream is asked
+/// for once a minute.
 void followers_do_not_hammer(const observations& seen, complaints& out) {
     for (std::size_t i = 0; i < seen.followers.size(); ++i) {
         const auto& by = seen.followers[i];
@@ -860,9 +877,9 @@ void followers_do_not_hammer(const observations& seen, complaints& out) {
         const auto most = looks * (3 * by.quiet->directories + by.quiet->sessions) + by.quiet->streamed;
         if (by.quiet->requests > most)
             out.push_back({"followers do not hammer", "follower " + std::to_string(i) + " makes " +
-                                                          std::to_string(by.quiet->requests) + " requests in " +
-                                                          in_ms(by.quiet->lasted) + ", of at most " +
-                                                          std::to_string(most)});
+                                                          std::to_string(by.quiet->requests) +
+                                                          " requests in " + in_ms(by.quiet->lasted) +
+                                                          ", of at most " + std::to_string(most)});
     }
 }
 

@@ -1,5 +1,5 @@
-// What must hold, whatever goes wrong: each as one function whose name is the sentence. They know what was seen and
-// what the servers knew, and nothing of the library's insides.
+// What must hold, whatever goes wrong: each as one function whose name is the sentence. They know what was
+// seen and what the servers knew, and nothing of the library's insides.
 #pragma once
 
 #include "observations.hpp"
@@ -21,12 +21,13 @@ void the_shared_stream_is_always_drained(const step_view& seen, complaints& out)
 void a_suspect_endpoint_is_probed_by_one_attempt_at_a_time(const attempt_view& seen, complaints& out);
 void every_open_turn_settles_in_bounded_time_once_all_is_well(const waiting_turn& seen, complaints& out);
 
-/// How long that may take: a stall (60 s), a backoff (30 s), two header deadlines (10 s each), a quiet check (30 s), a
-/// REST exchange (30 s) and a grace (5 s), and some for what comes together.
+/// How long that may take: a stall (60 s), a backoff (30 s), two header deadlines (10 s each), a quiet check
+/// (30 s), a REST exchange (30 s) and a grace (5 s), and some for what comes together.
 inline constexpr duration settle_bound = seconds(200);
 
 /// What is told to a feed. The longest wait of a look that failed (60 s) and some looks come on top.
-void every_followed_prompt_settles_in_bounded_time_once_all_is_well(const waiting_feed& seen, complaints& out);
+void every_followed_prompt_settles_in_bounded_time_once_all_is_well(const waiting_feed& seen,
+                                                                    complaints& out);
 inline constexpr duration follow_bound = settle_bound + seconds(60);
 
 /// What a callback says that a sweep makes throw.
@@ -57,7 +58,8 @@ void nothing_is_left_when_all_has_stopped(const observations& seen, complaints& 
 
 /// To each feed, what holds for the owner of a turn that took it up: see above.
 void what_a_feed_tells_is_as_its_owner_would_be_told(const observations& seen, complaints& out);
-void nothing_is_told_of_turns_that_were_over_when_the_following_began(const observations& seen, complaints& out);
+void nothing_is_told_of_turns_that_were_over_when_the_following_began(const observations& seen,
+                                                                      complaints& out);
 void a_feed_ends_when_its_session_or_its_server_does(const observations& seen, complaints& out);
 void followers_do_not_hammer(const observations& seen, complaints& out);
 

@@ -1,4 +1,5 @@
-// The invariants can fail: each is shown a good record, which it lets pass, and a bad one, of which it complains.
+// The invariants can fail: each is shown a good record, which it lets pass, and a bad one, of which it
+// complains.
 #define BOOST_TEST_MODULE sim_invariants
 #include <boost/test/unit_test.hpp>
 
@@ -171,8 +172,8 @@ BOOST_AUTO_TEST_CASE(a_word_after_the_settlement_is_noticed) {
 }
 
 BOOST_AUTO_TEST_CASE(a_false_outcome_is_noticed) {
-    for (const auto o : {truth_outcome::pending, truth_outcome::failed, truth_outcome::aborted, truth_outcome::rejected,
-                         truth_outcome::unanswered, truth_outcome::interrupted}) {
+    for (const auto o : {truth_outcome::pending, truth_outcome::failed, truth_outcome::aborted,
+                         truth_outcome::rejected, truth_outcome::unanswered, truth_outcome::interrupted}) {
         record r;
         r.settle_otherwise(end_of(outcome::completed, rule::message_finished), o);
         check_caught(an_outcome_is_what_the_server_knows_to_be_true, r);
@@ -188,8 +189,8 @@ BOOST_AUTO_TEST_CASE(a_false_outcome_is_noticed) {
 }
 
 BOOST_AUTO_TEST_CASE(a_loss_without_a_reason_is_noticed) {
-    for (const auto r : {rule::unfinished, rule::never_answered, rule::session_deleted, rule::gave_up, rule::merged,
-                         rule::server_gone}) {
+    for (const auto r : {rule::unfinished, rule::never_answered, rule::session_deleted, rule::gave_up,
+                         rule::merged, rule::server_gone}) {
         record lost;
         lost.settle_otherwise(end_of(outcome::lost, r), truth_outcome::completed);
         check_caught(lost_is_said_only_where_the_truth_cannot_be_had, lost);
@@ -260,7 +261,8 @@ BOOST_AUTO_TEST_CASE(a_settlement_with_another_text_is_noticed) {
 
 BOOST_AUTO_TEST_CASE(parts_and_turns_out_of_order_are_noticed) {
     record parts;
-    parts.truth_of("msg_1").parts.insert(parts.truth_of("msg_1").parts.begin(), {"prt_0", text, "First.", true});
+    parts.truth_of("msg_1").parts.insert(parts.truth_of("msg_1").parts.begin(),
+                                         {"prt_0", text, "First.", true});
     parts.before_the_end(opencode::text_event{"prt_0", "First."});
     check_caught(order_holds_within_a_session, parts);
     record turns;

@@ -111,7 +111,8 @@ tally run_seeds(const std::vector<std::uint64_t>& seeds, unsigned threads, bool 
 constexpr std::uint64_t first_by_default = 1;
 constexpr std::uint64_t last_by_default = 2000;
 
-/// Prints how many seeds showed each case. False when there is one that none shows, of seeds that are to show all.
+/// Prints how many seeds showed each case. False when there is one that none shows, of seeds that are to show
+/// all.
 bool print_rows(const std::map<test::row, std::size_t>& rows, std::uint64_t from, std::uint64_t to) {
     std::cout << test::row_table(rows);
     if (from > first_by_default || to < last_by_default)
@@ -162,12 +163,14 @@ int main(int argc, char** argv) {
     std::string kept = HOLDFAST_KEPT_SEEDS;
     app.add_option("--seeds", range, "FROM-TO: these seeds (else 1-2000, and the kept ones)");
     auto* one = app.add_option("--seed", seed, "this one alone");
-    app.add_flag("--verbose", verbose, "with --seed: print its timeline; with --sweeps: of the first that broke");
+    app.add_flag("--verbose", verbose,
+                 "with --seed: print its timeline; with --sweeps: of the first that broke");
     app.add_flag("--sweeps", sweeps, "fail, cancel and throw at the 1st, 2nd, ... occasion");
     app.add_flag("--with-kept", with_kept, "with --seeds: the kept ones too, first");
     app.add_flag("--brief", brief, "no timelines of seeds that broke");
-    app.add_flag("--rows", rows,
-                 "with --seeds: how many of them showed each case of the protocol; of 1-2000 each must be shown");
+    app.add_flag(
+        "--rows", rows,
+        "with --seeds: how many of them showed each case of the protocol; of 1-2000 each must be shown");
     app.add_option("--threads", threads, "with --seeds: so many worlds at a time")->check(CLI::Range(1, 64));
     app.add_option("--kept", kept, "the file of the kept seeds");
     CLI11_PARSE(app, argc, argv);

@@ -32,12 +32,13 @@ struct turn_record {
     bool had = false; ///< prompt() or adopt() gave a turn
     duration began{};
     std::optional<duration> abort_called; ///< through this turn: nothing but the settlement may follow
-    bool let_go = false;                  ///< its owner was cancelled, or detached it: nobody waits for its end
+    bool let_go = false; ///< its owner was cancelled, or detached it: nobody waits for its end
     std::vector<told_event> told;
     bool ended = false; ///< next() said that nothing follows
     bool told_after_end = false;
     std::size_t longest_queue = 0; ///< how many events were there at once
-    std::optional<truth> when_told; ///< what the server knew when the settlement was taken; nothing: not the prompt
+    std::optional<truth>
+        when_told; ///< what the server knew when the settlement was taken; nothing: not the prompt
 };
 
 /// The library said in its log how a turn ended: the moment of the decision.
@@ -59,8 +60,8 @@ struct feed_record {
     std::size_t follower = 0;
     std::size_t session = 0; ///< of the plan
     std::string session_id;
-    duration began{};               ///< follow() was called
-    std::optional<duration> known;  ///< the first look was taken: what was over by then is history
+    duration began{};                  ///< follow() was called
+    std::optional<duration> known;     ///< the first look was taken: what was over by then is history
     std::set<std::string> over_before; ///< prompts that were over when follow() was called
     std::set<std::string> over_when_known;
     struct told_event {
@@ -69,11 +70,11 @@ struct feed_record {
     };
     std::vector<told_event> told;
     std::map<std::string, truth> when_told; ///< by prompt: what the server knew when its settlement was taken
-    bool ended = false; ///< next() said that nothing follows
+    bool ended = false;                     ///< next() said that nothing follows
     duration ended_at{};
     bool told_after_end = false;
     std::optional<duration> let_go;
-    bool quiet = false; ///< it was still there when all was over
+    bool quiet = false;                ///< it was still there when all was over
     std::optional<error_code> trouble; ///< then
 };
 
@@ -170,7 +171,7 @@ struct step_view {
 struct attempt_view {
     duration at{};
     std::string where;
-    bool suspect = false;           ///< the endpoint's gate says so
+    bool suspect = false;             ///< the endpoint's gate says so
     std::size_t probes_under_way = 0; ///< begun while it was suspect, this one not counted
 };
 

@@ -12,15 +12,16 @@ constexpr const char* directories[] = {"/one", "/two", "/three"};
 
 // Without an ask: those can be left alone by their owner.
 constexpr const char* simple_tags[] = {
-    "#plain", "#slow:5", "#slow:20", "#slow:60", "#reason", "#tool", "#write", "#todo", "#task", "#task:slow:12",
-    "#big:20000", "#silent:8000", "#early", "#length", "#error:400", "#e500once", "#throttle:3", "#cutonce",
-    "#garbage", "#overflow", "#overflow-ok"};
+    "#plain",     "#slow:5",   "#slow:20",      "#slow:60",   "#reason",      "#tool",     "#write",
+    "#todo",      "#task",     "#task:slow:12", "#big:20000", "#silent:8000", "#early",    "#length",
+    "#error:400", "#e500once", "#throttle:3",   "#cutonce",   "#garbage",     "#overflow", "#overflow-ok"};
 constexpr const char* asking_tags[] = {"#ask", "#ask:500", "#question", "#task:ask", "#task:question"};
 constexpr const char* long_tags[] = {"#silent:45000", "#e500", "#errchunk", "#slow:400", "#throttle:40"};
 
 retry::policy draw_policy(dice& d) {
     retry::policy p;
-    p.jitter = d.pick(std::initializer_list<retry::jitter>{retry::jitter::none, retry::jitter::equal, retry::jitter::equal, retry::jitter::full});
+    p.jitter = d.pick(std::initializer_list<retry::jitter>{retry::jitter::none, retry::jitter::equal,
+                                                           retry::jitter::equal, retry::jitter::full});
     if (d.percent(30))
         p.base_delay = milliseconds(250);
     if (d.percent(35))
@@ -42,7 +43,8 @@ server_plan draw_server(dice& d, std::size_t number) {
         s.model.cold_start = d.ms(100, 3000);
     s.model.restart_down = d.ms(0, 3000);
     s.model.startup_hang = d.percent(70) ? d.ms(0, 900) : duration::zero();
-    s.model.epoch += seconds(static_cast<std::int64_t>(d.below(7200))) - seconds(3600); // its clock is not ours
+    s.model.epoch +=
+        seconds(static_cast<std::int64_t>(d.below(7200))) - seconds(3600); // its clock is not ours
     s.policy = draw_policy(d);
     s.global_stream = d.percent(25);
     s.locates = d.percent(60);
@@ -120,7 +122,8 @@ void draw_actions(dice& d, scenario& s) {
             add(action::kind::foreign_prompt).prompt.text = d.pick(simple_tags);
         // What a prompt that comes during a compaction does to it is not known well enough to be held to it.
         const auto prompted = [&](const action& a) {
-            return a.session == i && (a.what == action::kind::prompt || a.what == action::kind::foreign_prompt);
+            return a.session == i &&
+                   (a.what == action::kind::prompt || a.what == action::kind::foreign_prompt);
         };
         if (std::count_if(s.actions.begin(), s.actions.end(), prompted) > 1)
             for (auto& a : s.actions)
@@ -147,19 +150,21 @@ void draw_actions(dice& d, scenario& s) {
         if (d.percent(8))
             s.actions.push_back(a);
     }
-    std::stable_sort(s.actions.begin(), s.actions.end(), [](const auto& a, const auto& b) { return a.at < b.at; });
+    std::stable_sort(s.actions.begin(), s.actions.end(),
+                     [](const auto& a, const auto& b) { return a.at < b.at; });
 }
 
 fault draw_fault(dice& d) {
     using kind = fault::kind;
     fault f;
-    f.what = d.pick(std::initializer_list<kind>{kind::cut, kind::cut, kind::reset, kind::stall, kind::mute, kind::garbage, kind::refuse,
-                             kind::restart, kind::early_end, kind::status, kind::hang, kind::api_status,
-                             kind::drop_answer});
+    f.what = d.pick(std::initializer_list<kind>{
+        kind::cut, kind::cut, kind::reset, kind::stall, kind::mute, kind::garbage, kind::refuse,
+        kind::restart, kind::early_end, kind::status, kind::hang, kind::api_status, kind::drop_answer});
     f.after = d.below(d.percent(50) ? 3000 : 30'000);
     f.times = d.between(1, 4);
     f.for_ = d.ms(0, 20'000);
-    f.status = static_cast<unsigned>(d.pick(std::initializer_list<int>{500, 500, 502, 503, 503, 504, 429, 408}));
+    f.status =
+        static_cast<unsigned>(d.pick(std::initializer_list<int>{500, 500, 502, 503, 503, 504, 429, 408}));
     if (f.what == kind::status && d.percent(10))
         f.status = static_cast<unsigned>(d.pick(std::initializer_list<int>{401, 403, 404, 204}));
     return f;
@@ -168,11 +173,27 @@ fault draw_fault(dice& d) {
 trouble draw_trouble(dice& d, const scenario& s, std::uint64_t span) {
     using kind = trouble::kind;
     trouble t;
-    t.what = d.pick(std::initializer_list<kind>{
-        kind::inject, kind::inject, kind::inject, kind::inject, kind::cut_streams, kind::cut_streams,
-        kind::stall_streams, kind::mute, kind::freeze, kind::hang, kind::refuse, kind::restart,
-        kind::restart_elsewhere, kind::kill, kind::dispose, kind::unreachable, kind::connect_hangs,
-        kind::slow_network, kind::harm_next, kind::harm_next, kind::harm_open});
+    t.what = d.pick(std::initializer_list<kind>{kind::inject,
+                                                kind::inject,
+                                                kind::inject,
+                                                kind::inject,
+                                                kind::cut_streams,
+                                                kind::cut_streams,
+                                                kind::stall_streams,
+                                                kind::mute,
+                                                kind::freeze,
+                                                kind::hang,
+                                                kind::refuse,
+                                                kind::restart,
+                                                kind::restart_elsewhere,
+                                                kind::kill,
+                                                kind::dispose,
+                                                kind::unreachable,
+                                                kind::connect_hangs,
+                                                kind::slow_network,
+                                                kind::harm_next,
+                                                kind::harm_next,
+                                                kind::harm_open});
     t.at = d.ms(0, span);
     t.lasts = d.ms(0, d.percent(75) ? 4000 : 90'000);
     t.server = d.below(s.servers.size());
@@ -193,7 +214,8 @@ void draw_troubles(dice& d, scenario& s) {
     const auto span = d.percent(60) ? 8000u : 45'000u;
     for (std::uint64_t i = 0; i < count; ++i)
         s.troubles.push_back(draw_trouble(d, s, span));
-    std::stable_sort(s.troubles.begin(), s.troubles.end(), [](const auto& a, const auto& b) { return a.at < b.at; });
+    std::stable_sort(s.troubles.begin(), s.troubles.end(),
+                     [](const auto& a, const auto& b) { return a.at < b.at; });
     for (const auto& a : s.actions)
         s.troubles_end = std::max(s.troubles_end, a.at);
     for (const auto& t : s.troubles)
@@ -201,8 +223,8 @@ void draw_troubles(dice& d, scenario& s) {
     s.troubles_end += seconds(5);
 }
 
-// What follows was added later. It is drawn for some seeds only, and from a chance of its own, so that what the others
-// stand for stays the same.
+// What follows was added later. It is drawn for some seeds only, and from a chance of its own, so that what
+// the others stand for stays the same.
 
 template <class List>
 void in_order(List& all) {
@@ -376,7 +398,8 @@ following draw_following(dice& d, std::size_t session) {
     using opencode::follow_by;
     following f;
     f.session = session;
-    f.how = d.pick(std::initializer_list<follow_by>{follow_by::stream, follow_by::capture, follow_by::activity});
+    f.how =
+        d.pick(std::initializer_list<follow_by>{follow_by::stream, follow_by::capture, follow_by::activity});
     if (d.percent(55))
         f.from = d.ms(0, 20'000);
     if (d.percent(30))
@@ -395,7 +418,8 @@ follower_plan draw_follower(dice& d, const scenario& s) {
     f.policy.max_attempts = retry::unlimited;
     f.capture.tick = d.ms(500, 5000);
     f.capture.concurrent = d.between(1, 16);
-    f.capture.retry.jitter = d.pick(std::initializer_list<retry::jitter>{retry::jitter::none, retry::jitter::equal});
+    f.capture.retry.jitter =
+        d.pick(std::initializer_list<retry::jitter>{retry::jitter::none, retry::jitter::equal});
     if (d.percent(30))
         f.stall_timeout = d.ms(15'000, 30'000);
     if (s.servers[f.server].model.late_heartbeat > 0)
@@ -440,15 +464,16 @@ std::string in_percent(double chance) {
 std::string describe(const testing::opencode_sim::options& model) {
     if (model.late_events + model.plugin_error + model.late_heartbeat + model.late_idle == 0)
         return {};
-    return "\n    late: events " + in_percent(model.late_events) + " (by " + in_ms(model.lag) + "), heartbeats " +
-           in_percent(model.late_heartbeat) + ", idles " + in_percent(model.late_idle) + "; asks first " +
-           in_percent(model.ask_first) + ", errors of plugins " + in_percent(model.plugin_error);
+    return "\n    late: events " + in_percent(model.late_events) + " (by " + in_ms(model.lag) +
+           "), heartbeats " + in_percent(model.late_heartbeat) + ", idles " + in_percent(model.late_idle) +
+           "; asks first " + in_percent(model.ask_first) + ", errors of plugins " +
+           in_percent(model.plugin_error);
 }
 
 const char* name_of(fault::kind what) {
-    static constexpr const char* names[] = {"cut",     "reset",     "stall",  "mute", "garbage",    "refuse",
-                                            "restart", "early-end", "status", "hang", "api-status", "drop-answer",
-                                            "cut-answer", "bad-json", "odd-json", "web-page"};
+    static constexpr const char* names[] = {
+        "cut",    "reset", "stall",      "mute",        "garbage",    "refuse",   "restart",  "early-end",
+        "status", "hang",  "api-status", "drop-answer", "cut-answer", "bad-json", "odd-json", "web-page"};
     return names[static_cast<std::size_t>(what)];
 }
 
@@ -475,15 +500,17 @@ std::string describe(const prompt_plan& p) {
 }
 
 std::string describe(const follower_plan& f) {
-    std::string out = "server " + std::to_string(f.server) + (f.own_runtime ? ", with a runtime of its own" : "") +
-                      (f.global_stream ? ", one global stream" : "") + ", looks each " + in_ms(f.capture.tick) + ", " +
-                      std::to_string(f.capture.concurrent) + " at once, stall " + in_ms(f.stall_timeout) + ", quiet " +
-                      in_ms(f.quiet_after) + ", queue " + std::to_string(f.queue_items) +
-                      (f.stopped ? ", stopped at " + in_ms(*f.stopped) : "") + "\n";
+    std::string out =
+        "server " + std::to_string(f.server) + (f.own_runtime ? ", with a runtime of its own" : "") +
+        (f.global_stream ? ", one global stream" : "") + ", looks each " + in_ms(f.capture.tick) + ", " +
+        std::to_string(f.capture.concurrent) + " at once, stall " + in_ms(f.stall_timeout) + ", quiet " +
+        in_ms(f.quiet_after) + ", queue " + std::to_string(f.queue_items) +
+        (f.stopped ? ", stopped at " + in_ms(*f.stopped) : "") + "\n";
     static constexpr const char* ways[] = {"stream", "capture", "activity"};
     for (const auto& each : f.follows)
-        out += "    session " + std::to_string(each.session) + " by " + ways[static_cast<std::size_t>(each.how)] +
-               " from " + in_ms(each.from) + (each.let_go ? ", let go of after " + in_ms(*each.let_go) : "") +
+        out += "    session " + std::to_string(each.session) + " by " +
+               ways[static_cast<std::size_t>(each.how)] + " from " + in_ms(each.from) +
+               (each.let_go ? ", let go of after " + in_ms(*each.let_go) : "") +
                (each.pace ? ", read slowly (" + in_ms(*each.pace) + ")" : "") + "\n";
     return out;
 }
@@ -512,11 +539,19 @@ scenario make_scenario(std::uint64_t seed) {
 }
 
 std::string describe(const action& a) {
-    static constexpr const char* names[] = {"prompts",        "aborts the session",    "somebody prompts",
-                                            "somebody aborts", "somebody runs a shell", "somebody deletes the session",
-                                            "somebody moves the session", "prompts alone",
+    static constexpr const char* names[] = {"prompts",
+                                            "aborts the session",
+                                            "somebody prompts",
+                                            "somebody aborts",
+                                            "somebody runs a shell",
+                                            "somebody deletes the session",
+                                            "somebody moves the session",
+                                            "prompts alone",
                                             "somebody aborts a session that there is not",
-                                            "somebody sends its last prompt again", "wakes", "stops", "cancels run()"};
+                                            "somebody sends its last prompt again",
+                                            "wakes",
+                                            "stops",
+                                            "cancels run()"};
     std::string out = names[static_cast<std::size_t>(a.what)];
     if (a.what == action::kind::prompt || a.what == action::kind::prompt_alone)
         out += " " + describe(a.prompt);
@@ -528,17 +563,29 @@ std::string describe(const action& a) {
 }
 
 std::string describe(const trouble& t) {
-    static constexpr const char* names[] = {"fault",   "streams cut",  "streams stall", "mute",
-                                            "frozen",  "hangs",        "refuses",       "restarts",
-                                            "restarts elsewhere",      "killed",        "instance disposed",
-                                            "unreachable", "connects hang", "slow network",
-                                            "next connections harmed", "open connections harmed",
+    static constexpr const char* names[] = {"fault",
+                                            "streams cut",
+                                            "streams stall",
+                                            "mute",
+                                            "frozen",
+                                            "hangs",
+                                            "refuses",
+                                            "restarts",
+                                            "restarts elsewhere",
+                                            "killed",
+                                            "instance disposed",
+                                            "unreachable",
+                                            "connects hang",
+                                            "slow network",
+                                            "next connections harmed",
+                                            "open connections harmed",
                                             "is said to be gone"};
     static constexpr const char* harms[] = {"fin", "rst", "stall", "deaf"};
     std::string out = names[static_cast<std::size_t>(t.what)];
     if (t.what == trouble::kind::inject)
-        out += " " + std::string(name_of(t.fault.what)) + " after " + std::to_string(t.fault.after) + " bytes, " +
-               std::to_string(t.fault.times) + " times, status " + std::to_string(t.fault.status);
+        out += " " + std::string(name_of(t.fault.what)) + " after " + std::to_string(t.fault.after) +
+               " bytes, " + std::to_string(t.fault.times) + " times, status " +
+               std::to_string(t.fault.status);
     if (t.what == trouble::kind::harm_next || t.what == trouble::kind::harm_open)
         out += ": " + std::string(harms[static_cast<std::size_t>(t.harm.what)]) + " after " +
                std::to_string(t.harm.after) + " bytes, " + std::to_string(t.times) + " times";
@@ -550,8 +597,9 @@ std::string describe(const trouble& t) {
 }
 
 std::string describe(const scenario& s) {
-    std::string out = "seed " + std::to_string(s.seed) + ": latency " + in_ms(s.latency) + ", reads of " +
-                      (s.slice == 0 ? std::string("any size") : "at most " + std::to_string(s.slice) + " bytes") + "\n";
+    std::string out =
+        "seed " + std::to_string(s.seed) + ": latency " + in_ms(s.latency) + ", reads of " +
+        (s.slice == 0 ? std::string("any size") : "at most " + std::to_string(s.slice) + " bytes") + "\n";
     for (std::size_t i = 0; i < s.servers.size(); ++i) {
         const auto& v = s.servers[i];
         static constexpr const char* jitters[] = {"none", "equal", "full"};
@@ -568,8 +616,8 @@ std::string describe(const scenario& s) {
                std::to_string(v.queue_items) + "\n";
     }
     for (std::size_t i = 0; i < s.sessions.size(); ++i)
-        out += "  session " + std::to_string(i) + " on server " + std::to_string(s.sessions[i].server) + " in " +
-               s.sessions[i].directory + "\n";
+        out += "  session " + std::to_string(i) + " on server " + std::to_string(s.sessions[i].server) +
+               " in " + s.sessions[i].directory + "\n";
     for (std::size_t i = 0; i < s.followers.size(); ++i)
         out += "  follower " + std::to_string(i) + " of " + describe(s.followers[i]);
     for (const auto& a : s.actions)
@@ -578,7 +626,8 @@ std::string describe(const scenario& s) {
                                              : "session " + std::to_string(a.session)) +
                " " + describe(a) + "\n";
     for (const auto& t : s.troubles)
-        out += "  " + in_ms(t.at) + ": trouble at server " + std::to_string(t.server) + ": " + describe(t) + "\n";
+        out += "  " + in_ms(t.at) + ": trouble at server " + std::to_string(t.server) + ": " + describe(t) +
+               "\n";
     return out + "  " + in_ms(s.troubles_end) + ": all is well again\n";
 }
 

@@ -1,7 +1,8 @@
-// sim: the whole library in virtual time against simulated servers, thousands of outages a second, with what must
-// hold checked in each run.
+// sim: the whole library in virtual time against simulated servers, thousands of outages a second, with what
+// must hold checked in each run.
 //
-// This header: a scenario, which is what one seed stands for. It is a value: who does what and what goes wrong, when.
+// This header: a scenario, which is what one seed stands for. It is a value: who does what and what goes
+// wrong, when.
 #pragma once
 
 #include <holdfast/opencode/server.hpp>
@@ -43,8 +44,8 @@ struct server_plan {
     testing::opencode_sim::options model;
     retry::policy policy;
     bool global_stream = false;
-    bool locates = false;   ///< the library is given a locate() function
-    bool says_down = false; ///< locate() says `down` while the process is known to be killed
+    bool locates = false;       ///< the library is given a locate() function
+    bool says_down = false;     ///< locate() says `down` while the process is known to be killed
     bool gone_for_good = false; ///< once locate() says `gone`, it says so for ever
     duration stall_timeout = seconds(60);
     duration greeting_timeout = seconds(15);
@@ -66,13 +67,15 @@ struct prompt_plan {
     std::string agent;
     std::string model;
     sim::reader reader = sim::reader::eager;
-    duration pace{}; ///< slow: between two events; impatient: how long one next() may take before it is cancelled
+    duration
+        pace{}; ///< slow: between two events; impatient: how long one next() may take before it is cancelled
     std::optional<duration> abort_after;  ///< turn.abort(), after prompt() returned
     std::optional<duration> detach_after; ///< turn.detach()
-    std::optional<duration> cancel_after; ///< the owner's whole coroutine is cancelled, since prompt() was called
-    bool adopted_afterwards = false;      ///< once detached or cancelled, somebody takes the turn up again
-    std::string reply = "once";           ///< to permissions; questions are answered, or rejected by "reject"
-    std::string reply_message;            ///< goes with the "reject" of a permission: the turn goes on then
+    std::optional<duration>
+        cancel_after;                ///< the owner's whole coroutine is cancelled, since prompt() was called
+    bool adopted_afterwards = false; ///< once detached or cancelled, somebody takes the turn up again
+    std::string reply = "once";      ///< to permissions; questions are answered, or rejected by "reject"
+    std::string reply_message;       ///< goes with the "reject" of a permission: the turn goes on then
     duration reply_after{};
     bool reply_twice = false;
 };
@@ -89,7 +92,8 @@ struct action {
         move_session,   ///< by somebody else
         prompt_alone,   ///< as prompt, once the session's other turns are over
         abort_unknown,  ///< by somebody else, of a session that there is not; in the session's directory
-        foreign_repost, ///< by somebody else: the session's last prompt, with its ids, where that does no harm
+        foreign_repost, ///< by somebody else: the session's last prompt, with its ids, where that does no
+                        ///< harm
         wake,
         stop,       ///< server.stop()
         cancel_run, ///< server.run() is cancelled
@@ -138,9 +142,9 @@ struct trouble {
 struct following {
     std::size_t session = 0;
     opencode::follow_by how = opencode::follow_by::stream;
-    duration from{};                  ///< once the session was made
-    std::optional<duration> let_go;   ///< after so long, its feed is let go of
-    std::optional<duration> pace;     ///< of a slow reader, between two events
+    duration from{};                ///< once the session was made
+    std::optional<duration> let_go; ///< after so long, its feed is let go of
+    std::optional<duration> pace;   ///< of a slow reader, between two events
 };
 
 /// Somebody who follows sessions: an opencode::server of their own, for a server that others prompt.
@@ -164,7 +168,7 @@ struct scenario {
     std::vector<server_plan> servers;
     std::vector<session_plan> sessions;
     std::vector<follower_plan> followers;
-    std::vector<action> actions;  ///< by time
+    std::vector<action> actions;   ///< by time
     std::vector<trouble> troubles; ///< by time
     duration troubles_end{};       ///< all is well from here on
     bool last_prompts = true;      ///< when all has settled, every session is prompted once more

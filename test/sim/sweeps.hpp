@@ -1,6 +1,6 @@
-// n-th failure sweeps: in a few scenarios without any trouble of their own, the 1st, 2nd, ... network operation fails,
-// the reader is cancelled at the 1st, 2nd, ... step, the 1st, 2nd, ... callback of the user's throws, until a run
-// passes untouched. What must hold is what must hold always.
+// n-th failure sweeps: in a few scenarios without any trouble of their own, the 1st, 2nd, ... network
+// operation fails, the reader is cancelled at the 1st, 2nd, ... step, the 1st, 2nd, ... callback of the
+// user's throws, until a run passes untouched. What must hold is what must hold always.
 #pragma once
 
 #include "driver.hpp"

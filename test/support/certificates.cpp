@@ -45,8 +45,8 @@ void extend(X509* certificate, X509* issuer, int what, const std::string& value)
     X509_EXTENSION_free(extension);
 }
 
-certificate_ptr make_certificate(const certificate_request& what, EVP_PKEY* key, X509* issuer, EVP_PKEY* signer,
-                                 long serial) {
+certificate_ptr make_certificate(const certificate_request& what, EVP_PKEY* key, X509* issuer,
+                                 EVP_PKEY* signer, long serial) {
     certificate_ptr made(X509_new(), X509_free);
     X509_set_version(made.get(), 2);
     ASN1_INTEGER_set(X509_get_serialNumber(made.get()), serial);
@@ -103,7 +103,8 @@ struct certificate_authority::insides {
     long signed_so_far = 1;
 };
 
-certificate_authority::certificate_authority(const std::string& name) : insides_(std::make_unique<insides>(name)) {}
+certificate_authority::certificate_authority(const std::string& name)
+    : insides_(std::make_unique<insides>(name)) {}
 certificate_authority::~certificate_authority() = default;
 
 std::string certificate_authority::file() const {

@@ -10,7 +10,7 @@ namespace holdfast::test {
 
 /// What stands in a certificate.
 struct certificate_request {
-    std::string name = "server.test"; ///< its subject, and what it is called below
+    std::string name = "server.test";            ///< its subject, and what it is called below
     std::string alternative = "DNS:server.test"; ///< "DNS:name", "IP:address", with commas; empty: none
     std::chrono::hours valid_from{-1};           ///< from now
     std::chrono::hours valid_until{24};          ///< from now

@@ -1,4 +1,5 @@
-// Counts what `new` gives in the whole program. It defines the global operators: one file of a program has it.
+// Counts what `new` gives in the whole program. It defines the global operators: one file of a program has
+// it.
 #pragma once
 
 #include <atomic>

@@ -30,8 +30,8 @@ namespace holdfast::test {
 /// How long a test waits for anything that must come: long, as machines may be busy.
 inline constexpr std::chrono::seconds patience{60};
 
-/// A configuration for tests: short grace and backoff, and no giving up. With HOLDFAST_TEST_GLOBAL_STREAM in the
-/// environment, the server is held by its /global/event.
+/// A configuration for tests: short grace and backoff, and no giving up. With HOLDFAST_TEST_GLOBAL_STREAM in
+/// the environment, the server is held by its /global/event.
 [[nodiscard]] opencode::server_config quick_config();
 
 /// The same, but with a grace that covers the first prompt of a server: seconds on a busy machine.

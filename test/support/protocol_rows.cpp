@@ -451,9 +451,7 @@ private:
             return;
         }
         switch (s.now) {
-        case session::phase::working:
-            s.run.error = name;
-            break;
+        case session::phase::working: s.run.error = name; break;
         case session::phase::failing:
             add(row::error_after_idle);
             if (!s.run.answered) {
@@ -462,9 +460,7 @@ private:
                 s.done_with_all();
             }
             break;
-        case session::phase::settling:
-            add(row::error_after_idle);
-            break;
+        case session::phase::settling: add(row::error_after_idle); break;
         case session::phase::idle:
             s.errors_at_rest = now_ - s.last_error < a_cold_start ? s.errors_at_rest + 1 : 1;
             s.last_error = now_;
@@ -491,18 +487,10 @@ private:
 
     void idle(session& s) {
         switch (s.now) {
-        case session::phase::idle:
-            idle_at_rest(s);
-            break;
-        case session::phase::working:
-            idle_after_work(s);
-            break;
-        case session::phase::settling:
-            idle_while_settling(s);
-            break;
-        case session::phase::failing:
-            model_has_failed(s);
-            break;
+        case session::phase::idle: idle_at_rest(s); break;
+        case session::phase::working: idle_after_work(s); break;
+        case session::phase::settling: idle_while_settling(s); break;
+        case session::phase::failing: model_has_failed(s); break;
         }
     }
 

@@ -124,12 +124,9 @@ void scripted_server::advance(testing::wire_id wire) {
 
 void scripted_server::act(testing::wire_id wire, const step& what) {
     switch (what.what) {
-    case step::kind::send:
-        return world_.net().send(wire, what.bytes);
-    case step::kind::finish:
-        return world_.net().finish(wire);
-    case step::kind::reset:
-        return world_.net().reset(wire);
+    case step::kind::send: return world_.net().send(wire, what.bytes);
+    case step::kind::finish: return world_.net().finish(wire);
+    case step::kind::reset: return world_.net().reset(wire);
     }
 }
 

@@ -37,21 +37,15 @@ inline const endpoint elsewhere{"http", "b.test", 80};
 inline std::string to_line(const stream::item& what) {
     const auto cls = std::string(retry::to_string(what.failure.cls));
     switch (what.what) {
-    case stream::item::kind::opened:
-        return "opened " + std::to_string(what.attempt);
-    case stream::item::kind::event:
-        return "event " + std::string(what.event.data);
-    case stream::item::kind::comment:
-        return "comment " + std::string(what.event.data);
-    case stream::item::kind::skipped:
-        return "skipped " + what.failure.message;
-    case stream::item::kind::done:
-        return "done";
+    case stream::item::kind::opened: return "opened " + std::to_string(what.attempt);
+    case stream::item::kind::event: return "event " + std::string(what.event.data);
+    case stream::item::kind::comment: return "comment " + std::string(what.event.data);
+    case stream::item::kind::skipped: return "skipped " + what.failure.message;
+    case stream::item::kind::done: return "done";
     case stream::item::kind::interrupted:
         return "interrupted " + cls + " next " + std::to_string(what.attempt) + " in " +
                std::to_string(to_ms(what.retry_in));
-    case stream::item::kind::gave_up:
-        return "gave up " + cls + " after " + std::to_string(what.attempt);
+    case stream::item::kind::gave_up: return "gave up " + cls + " after " + std::to_string(what.attempt);
     }
     return "?";
 }

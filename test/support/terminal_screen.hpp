@@ -41,8 +41,7 @@ private:
             return bytes.size(); // cut off by the end
         const auto arguments = std::string(bytes.substr(2, end - 2));
         switch (bytes[end]) {
-        case 'm':
-            break;
+        case 'm': break;
         case 'H':
             row_ = arguments.empty() ? 0 : std::stoul(arguments) - 1;
             column_ = 0;
@@ -53,15 +52,10 @@ private:
             if (column_ == 0)
                 lines_.at(row_).clear();
             break;
-        case 'J':
-            lines_.assign(lines_.size(), {});
-            break;
+        case 'J': lines_.assign(lines_.size(), {}); break;
         case 'h':
-        case 'l':
-            mode(arguments, bytes[end] == 'h');
-            break;
-        default:
-            throw std::runtime_error("an unknown sequence: " + std::string(bytes.substr(1, end)));
+        case 'l': mode(arguments, bytes[end] == 'h'); break;
+        default: throw std::runtime_error("an unknown sequence: " + std::string(bytes.substr(1, end)));
         }
         return end + 1;
     }

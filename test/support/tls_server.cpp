@@ -17,10 +17,13 @@ namespace holdfast::test {
 
 class tls_server::machine {
 public:
-    explicit machine(options what) : what_(std::move(what)), context_(SSL_CTX_new(TLS_server_method()), SSL_CTX_free) {
+    explicit machine(options what)
+        : what_(std::move(what)), context_(SSL_CTX_new(TLS_server_method()), SSL_CTX_free) {
         std::signal(SIGPIPE, SIG_IGN); // OpenSSL writes without MSG_NOSIGNAL
-        check(SSL_CTX_use_certificate_chain_file(context_.get(), what_.shown.certificate.c_str()) == 1, "certificate");
-        check(SSL_CTX_use_PrivateKey_file(context_.get(), what_.shown.key.c_str(), SSL_FILETYPE_PEM) == 1, "key");
+        check(SSL_CTX_use_certificate_chain_file(context_.get(), what_.shown.certificate.c_str()) == 1,
+              "certificate");
+        check(SSL_CTX_use_PrivateKey_file(context_.get(), what_.shown.key.c_str(), SSL_FILETYPE_PEM) == 1,
+              "key");
         if (!what_.wants_clients_of.empty()) {
             SSL_CTX_set_verify(context_.get(), SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
             check(SSL_CTX_load_verify_file(context_.get(), what_.wants_clients_of.c_str()) == 1, "CA file");
@@ -54,7 +57,8 @@ private:
         at.sin_family = AF_INET;
         at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
         socklen_t size = sizeof at;
-        check(::bind(listener_, reinterpret_cast<sockaddr*>(&at), size) == 0 && ::listen(listener_, 16) == 0, "listen");
+        check(::bind(listener_, reinterpret_cast<sockaddr*>(&at), size) == 0 && ::listen(listener_, 16) == 0,
+              "listen");
         ::getsockname(listener_, reinterpret_cast<sockaddr*>(&at), &size);
         port = ntohs(at.sin_port);
     }
