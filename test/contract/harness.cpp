@@ -1,6 +1,5 @@
 // holdfast-contract-service, held to its protocol: this program is the stream's server and the callbacks'
 // receiver.
-#define BOOST_TEST_MODULE contract
 #include <boost/test/unit_test.hpp>
 
 #include "support/command.hpp"

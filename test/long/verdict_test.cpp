@@ -1,5 +1,4 @@
 // The judge of the campaign itself: it finds each kind of lie.
-#define BOOST_TEST_MODULE verdicts
 #include <boost/test/unit_test.hpp>
 
 #include "long/figures.hpp"

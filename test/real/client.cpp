@@ -1,5 +1,4 @@
 // The typed REST calls against a real server.
-#define BOOST_TEST_MODULE client
 #include <boost/test/unit_test.hpp>
 
 #include "support/eventually.hpp"

@@ -1,5 +1,4 @@
 // holdfast cat: its rows are a contract.
-#define BOOST_TEST_MODULE commands_cat
 #include <boost/test/unit_test.hpp>
 
 #include "support/command.hpp"

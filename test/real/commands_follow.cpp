@@ -1,5 +1,4 @@
 // holdfast follow: one session's events, whoever prompts it.
-#define BOOST_TEST_MODULE commands_follow
 #include <boost/test/unit_test.hpp>
 
 #include "support/command.hpp"

@@ -1,5 +1,4 @@
 // holdfast run: its rows, its answers to asks, its end by signals, and what a person sees.
-#define BOOST_TEST_MODULE commands_run
 #include <boost/test/unit_test.hpp>
 
 #include "support/command.hpp"

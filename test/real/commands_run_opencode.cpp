@@ -1,5 +1,4 @@
 // holdfast run: what its options come to at a real OpenCode server, and at the model behind it.
-#define BOOST_TEST_MODULE commands_run_opencode
 #include <boost/test/unit_test.hpp>
 
 #include "support/opencode_server.hpp"

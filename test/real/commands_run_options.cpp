@@ -1,6 +1,5 @@
 // holdfast run: what its options make of a prompt, of a session and of the limits of a turn; against the
 // simulated server.
-#define BOOST_TEST_MODULE commands_run_options
 #include <boost/test/unit_test.hpp>
 
 #include "support/command.hpp"

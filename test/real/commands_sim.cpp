@@ -1,6 +1,5 @@
 // holdfast sim as a command: its first line, its options, its end. What it serves has its tests with the
 // model.
-#define BOOST_TEST_MODULE commands_sim
 #include <boost/test/unit_test.hpp>
 
 #include "support/command.hpp"

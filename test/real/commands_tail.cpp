@@ -1,5 +1,4 @@
 // holdfast tail: its rows, its schedule, and how it ends.
-#define BOOST_TEST_MODULE commands_tail
 #include <boost/test/unit_test.hpp>
 
 #include "support/certificates.hpp"

@@ -1,5 +1,4 @@
 // holdfast tail: the options that say how a stream is reached, read and left, and what it may write where.
-#define BOOST_TEST_MODULE commands_tail_options
 #include <boost/test/unit_test.hpp>
 
 #include "support/command.hpp"

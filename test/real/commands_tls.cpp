@@ -1,5 +1,4 @@
 // holdfast tail over TLS, against a server of real sockets with certificates of the test's own.
-#define BOOST_TEST_MODULE commands_tls
 #include <boost/test/unit_test.hpp>
 
 #include "support/certificates.hpp"

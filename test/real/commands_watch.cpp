@@ -1,5 +1,4 @@
 // holdfast watch: what it tells of servers that live and fail, its table, its port, and its end.
-#define BOOST_TEST_MODULE commands_watch
 #include <boost/test/unit_test.hpp>
 
 #include "support/command.hpp"

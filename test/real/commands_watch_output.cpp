@@ -1,5 +1,4 @@
 // holdfast watch and follow before readers who do not read: nothing else waits for them.
-#define BOOST_TEST_MODULE commands_watch_output
 #include <boost/test/unit_test.hpp>
 
 #include "support/command.hpp"

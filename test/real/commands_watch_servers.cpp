@@ -1,6 +1,5 @@
 // holdfast watch and servers that are odd: too many sessions, another password, another port, errors of no
 // turn.
-#define BOOST_TEST_MODULE commands_watch_servers
 #include <boost/test/unit_test.hpp>
 
 #include "support/command.hpp"

@@ -1,5 +1,4 @@
 // holdfast-embed, and the README's example, against the simulated server.
-#define BOOST_TEST_MODULE embed
 #include <boost/test/unit_test.hpp>
 
 #include "support/command.hpp"

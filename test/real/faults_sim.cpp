@@ -1,5 +1,4 @@
 // Every fault of faults.hpp between the library and the simulated server.
-#define BOOST_TEST_MODULE faults_sim
 #include <boost/test/unit_test.hpp>
 
 #include "faults.hpp"

@@ -1,6 +1,5 @@
 // Models' answers as event streams: holdfast-llm against a scripted OpenAI-compatible endpoint, and named
 // events as Anthropic sends them through event_source.
-#define BOOST_TEST_MODULE llm
 #include <boost/test/unit_test.hpp>
 
 #include "support/command.hpp"

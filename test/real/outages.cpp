@@ -1,6 +1,5 @@
 // Turns through outages of the stream and of a real server: what is told has no hole and no repeat, and each
 // turn is settled once, truthfully.
-#define BOOST_TEST_MODULE outages
 #include <boost/test/unit_test.hpp>
 
 #include "support/eventually.hpp"

@@ -1,6 +1,5 @@
 // A real server answers prompts by the order of their ids: each of ours runs the model once, however wrong
 // our clock is and however soon it follows the turn before.
-#define BOOST_TEST_MODULE prompt_ids
 #include <boost/test/unit_test.hpp>
 
 #include "support/opencode_server.hpp"

@@ -1,5 +1,4 @@
 // Through an HTTP proxy of real sockets: tunnels with TLS inside, and plain requests.
-#define BOOST_TEST_MODULE proxy
 #include <boost/test/unit_test.hpp>
 
 #include "support/certificates.hpp"

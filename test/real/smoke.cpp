@@ -1,5 +1,4 @@
 // The tools of the real tests themselves: server, model and proxy work together as they promise.
-#define BOOST_TEST_MODULE smoke
 #include <boost/test/unit_test.hpp>
 
 #include "support/eventually.hpp"

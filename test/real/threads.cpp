@@ -1,5 +1,4 @@
 // Several servers on several threads, one strand each, one world: what they share is safe. Run with TSan too.
-#define BOOST_TEST_MODULE threads
 #include <boost/test/unit_test.hpp>
 
 #include "support/raw_server.hpp"

@@ -1,6 +1,5 @@
 // https:// as exchanges and streams see it: OpenSSL's server over real sockets, with certificates of the
 // test's own.
-#define BOOST_TEST_MODULE tls
 #include <boost/test/unit_test.hpp>
 
 #include "support/certificates.hpp"

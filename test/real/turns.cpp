@@ -1,6 +1,5 @@
 // Turns on a real server, as the library tells them: what each case ends as, by which rule, with which text,
 // and that the model ran exactly once.
-#define BOOST_TEST_MODULE turns
 #include <boost/test/unit_test.hpp>
 
 #include "support/eventually.hpp"

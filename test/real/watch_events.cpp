@@ -1,6 +1,5 @@
 // /events of the port of `holdfast watch`: what viewers are told, those who come back, those who are slow,
 // and holdfast's own event_source as one.
-#define BOOST_TEST_MODULE watch_events
 #include <boost/test/unit_test.hpp>
 
 #include "support/eventually.hpp"

@@ -1,5 +1,4 @@
 // /metrics as Prometheus' own tool judges it. Without promtool (see test/run.sh) it is skipped.
-#define BOOST_TEST_MODULE watch_metrics
 #include <boost/test/unit_test.hpp>
 
 #include "support/plain_http.hpp"

@@ -1,6 +1,5 @@
 // The read-only port of `holdfast watch`: who may ask, what is answered, what hostile clients can do. Its
 // events have their tests in watch_events.
-#define BOOST_TEST_MODULE watch_port
 #include <boost/test/unit_test.hpp>
 
 #include "support/eventually.hpp"

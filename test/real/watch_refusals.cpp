@@ -1,6 +1,5 @@
 // The read-only port of `holdfast watch`: no refusal lets bytes of a body be read as a request, and whoever
 // fills the port with connections keeps nobody from the health checks.
-#define BOOST_TEST_MODULE watch_refusals
 #include <boost/test/unit_test.hpp>
 
 #include "support/eventually.hpp"

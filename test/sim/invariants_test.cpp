@@ -1,6 +1,5 @@
 // The invariants can fail: each is shown a good record, which it lets pass, and a bad one, of which it
 // complains.
-#define BOOST_TEST_MODULE sim_invariants
 #include <boost/test/unit_test.hpp>
 
 #include "invariants.hpp"

@@ -1,5 +1,4 @@
 // What a turn tells: its words, and that two of them are the same only when all of their members are.
-#define BOOST_TEST_MODULE agent_event
 #include <boost/test/unit_test.hpp>
 
 #include <holdfast/opencode/agent_event.hpp>

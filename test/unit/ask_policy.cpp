@@ -1,5 +1,4 @@
 // Which permissions are answered for their owner.
-#define BOOST_TEST_MODULE ask_policy
 #include <boost/test/unit_test.hpp>
 
 #include <holdfast/opencode/ask_policy.hpp>

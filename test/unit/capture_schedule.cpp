@@ -1,5 +1,4 @@
 // The schedule of a captured run.
-#define BOOST_TEST_MODULE capture_schedule
 #include <boost/test/unit_test.hpp>
 
 #include <holdfast/opencode/capture_state.hpp>

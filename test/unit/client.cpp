@@ -1,5 +1,4 @@
 // What calls and streams say of who we are.
-#define BOOST_TEST_MODULE client
 #include <boost/test/unit_test.hpp>
 
 #include "support/coroutine.hpp"

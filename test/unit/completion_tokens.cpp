@@ -1,6 +1,5 @@
 // What returns an awaitable, with other completion tokens, through co_spawn: callbacks, futures, detached,
 // tuples; and the empty handles that this needs.
-#define BOOST_TEST_MODULE completion_tokens
 #include <boost/test/unit_test.hpp>
 
 #include "support/coroutine.hpp"

@@ -1,4 +1,3 @@
-#define BOOST_TEST_MODULE connect_limiter
 #include <boost/test/unit_test.hpp>
 
 #include <holdfast/retry/connect_limiter.hpp>

@@ -1,5 +1,4 @@
 // What a session said: the order of its messages, and what a user message is.
-#define BOOST_TEST_MODULE conversation
 #include <boost/test/unit_test.hpp>
 
 #include "support/told_story.hpp"

@@ -1,6 +1,5 @@
 // A day on which servers do not answer: how few lines are written and how few attempts are made for 1,000
 // runs, and how soon they are all seen again. In virtual time, with the whole library.
-#define BOOST_TEST_MODULE day_of_outage
 #include <boost/test/unit_test.hpp>
 
 #include "support/coroutine.hpp"

@@ -1,6 +1,5 @@
 // What a program that embeds the library may get wrong, or ask for late: each has an answer, and none is a
 // request to a server that is stopped, or a hammer on one that is dead. In virtual time.
-#define BOOST_TEST_MODULE embedding
 #include <boost/test/unit_test.hpp>
 
 #include "support/coroutine.hpp"

@@ -1,6 +1,5 @@
 // One stream for many: acknowledged, repaired, flushed, live; and nothing that a handler does harms the
 // stream.
-#define BOOST_TEST_MODULE event_hub
 #include <boost/test/unit_test.hpp>
 
 #include "support/streams.hpp"

@@ -1,4 +1,3 @@
-#define BOOST_TEST_MODULE event_peek
 #include <boost/test/unit_test.hpp>
 
 #include <holdfast/opencode/event.hpp>

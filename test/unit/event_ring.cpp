@@ -1,6 +1,5 @@
 // The ring of events behind /events: what a viewer is told, at which place, and what it is told of what it
 // missed.
-#define BOOST_TEST_MODULE event_ring
 #include <boost/test/unit_test.hpp>
 
 #include "event_ring.hpp"

@@ -1,5 +1,4 @@
 // One stream, held: subscribe, read, reconnect, give up, in virtual time.
-#define BOOST_TEST_MODULE event_source
 #include <boost/test/unit_test.hpp>
 
 #include "support/streams.hpp"

@@ -1,5 +1,4 @@
 // Which answers are the stream, however oddly they say so; in virtual time.
-#define BOOST_TEST_MODULE event_source_answers
 #include <boost/test/unit_test.hpp>
 
 #include "support/streams.hpp"

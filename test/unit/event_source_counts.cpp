@@ -1,5 +1,4 @@
 // What a stream counts in its runtime: each thing once, and what is open only while it is.
-#define BOOST_TEST_MODULE event_source_counts
 #include <boost/test/unit_test.hpp>
 
 #include "support/streams.hpp"

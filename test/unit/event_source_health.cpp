@@ -1,5 +1,4 @@
 // Health is progress: what servers of the field do, and how long a stream holds on to them. In virtual time.
-#define BOOST_TEST_MODULE event_source_health
 #include <boost/test/unit_test.hpp>
 
 #include "support/streams.hpp"

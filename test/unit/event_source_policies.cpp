@@ -1,6 +1,5 @@
 // What a stream does by policy: ends, limits, comments, who gives up when, and what is counted. In virtual
 // time.
-#define BOOST_TEST_MODULE event_source_policies
 #include <boost/test/unit_test.hpp>
 
 #include "support/streams.hpp"

@@ -1,5 +1,4 @@
 // What a stream asks for: fields, methods, hooks, redirects, and what is never asked twice. In virtual time.
-#define BOOST_TEST_MODULE event_source_requests
 #include <boost/test/unit_test.hpp>
 
 #include "support/streams.hpp"

@@ -1,4 +1,3 @@
-#define BOOST_TEST_MODULE failure
 #include <boost/test/unit_test.hpp>
 
 #include <holdfast/retry/failure.hpp>

@@ -1,6 +1,5 @@
 // What a server that lies, lists without end or sends more than anybody can hold does to us: it is refused,
 // or bounded, and the loop goes on.
-#define BOOST_TEST_MODULE hostile_server
 #include <boost/test/unit_test.hpp>
 
 #include "support/coroutine.hpp"

@@ -1,5 +1,4 @@
 // One request, one response: the parser at every cut, and the exchange in virtual time.
-#define BOOST_TEST_MODULE http_exchange
 #include <boost/test/unit_test.hpp>
 
 #include "support/coroutine.hpp"

@@ -1,4 +1,3 @@
-#define BOOST_TEST_MODULE http_fields
 #include <boost/test/unit_test.hpp>
 
 #include <holdfast/http/fields.hpp>

@@ -1,7 +1,6 @@
 // Answers that are written oddly: those that curl, Node and browsers all read, and those that a recipient may
 // read by RFC 9112, are read; those that can be read in two ways are refused, and the refusal says by which
 // rule.
-#define BOOST_TEST_MODULE http_odd_answers
 #include <boost/test/unit_test.hpp>
 
 #include <holdfast/http/response_parser.hpp>

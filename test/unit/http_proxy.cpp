@@ -1,5 +1,4 @@
 // Which proxy serves which origin, in tables; and exchanges through one, in virtual time.
-#define BOOST_TEST_MODULE http_proxy
 #include <boost/test/unit_test.hpp>
 
 #include "support/coroutine.hpp"

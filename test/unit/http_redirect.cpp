@@ -1,5 +1,4 @@
 // Redirects: where they lead, what goes along, and when they are not followed.
-#define BOOST_TEST_MODULE http_redirect
 #include <boost/test/unit_test.hpp>
 
 #include <holdfast/http/redirect.hpp>

@@ -1,4 +1,3 @@
-#define BOOST_TEST_MODULE http_request
 #include <boost/test/unit_test.hpp>
 
 #include <holdfast/http/request.hpp>

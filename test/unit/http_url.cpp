@@ -1,4 +1,3 @@
-#define BOOST_TEST_MODULE http_url
 #include <boost/test/unit_test.hpp>
 
 #include <holdfast/http/url.hpp>

@@ -1,4 +1,3 @@
-#define BOOST_TEST_MODULE incident_log
 #include <boost/test/unit_test.hpp>
 
 #include <holdfast/retry/incident_log.hpp>

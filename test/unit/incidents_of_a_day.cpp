@@ -1,6 +1,5 @@
 // A thousand streams whose servers are gone for a day, in virtual time: what the log says, how often they
 // ask, and how soon they are back.
-#define BOOST_TEST_MODULE incidents_of_a_day
 #include <boost/test/unit_test.hpp>
 
 #include "support/streams.hpp"

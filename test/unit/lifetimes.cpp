@@ -1,6 +1,5 @@
 // A runtime, its io_context and all that is made with them are destroyed in every order, while operations are
 // pending: in virtual time, and with real sockets and timers. What goes wrong here is for a sanitizer to see.
-#define BOOST_TEST_MODULE lifetimes
 #include <boost/test/unit_test.hpp>
 
 #include "support/raw_server.hpp"

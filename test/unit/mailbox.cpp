@@ -1,5 +1,4 @@
 // The mailbox: order, closing, and that a cancelled taker loses nothing.
-#define BOOST_TEST_MODULE mailbox
 #include <boost/test/unit_test.hpp>
 
 #include "support/coroutine.hpp"

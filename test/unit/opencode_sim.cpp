@@ -1,5 +1,4 @@
 // The simulated server: its HTTP side, its turns and their truth, its process and its faults.
-#define BOOST_TEST_MODULE opencode_sim
 #include <boost/test/unit_test.hpp>
 
 #include "support/protocol_rows.hpp"

@@ -1,4 +1,3 @@
-#define BOOST_TEST_MODULE opencode_types
 #include <boost/test/unit_test.hpp>
 
 #include <holdfast/opencode/types.hpp>

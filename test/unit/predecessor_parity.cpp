@@ -1,6 +1,5 @@
 // What holdfast's predecessors did, one case for each sentence that says so, and what they failed at, one
 // case for each failure: the part of it that a stream shows without knowing what its events mean.
-#define BOOST_TEST_MODULE predecessor_parity
 #include <boost/test/unit_test.hpp>
 
 #include "support/streams.hpp"

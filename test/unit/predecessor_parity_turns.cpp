@@ -1,6 +1,5 @@
 // The predecessor's rules about turns, and where it fails: a named case each. (The loop's own are in
 // predecessor_parity.cpp.)
-#define BOOST_TEST_MODULE predecessor_parity_turns
 #include <boost/test/unit_test.hpp>
 
 #include "support/told_story.hpp"

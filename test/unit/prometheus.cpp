@@ -1,5 +1,4 @@
 // The text that Prometheus reads. That its own tool takes it is shown in real/watch_metrics.
-#define BOOST_TEST_MODULE prometheus
 #include <boost/test/unit_test.hpp>
 
 #include "prometheus.hpp"

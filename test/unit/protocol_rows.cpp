@@ -1,6 +1,5 @@
 // The recogniser of the protocol's cases against the recordings of the real server, and the simulated server
 // against the recogniser: it can show every row.
-#define BOOST_TEST_MODULE protocol_rows
 #include <boost/test/unit_test.hpp>
 
 #include "support/protocol_rows.hpp"

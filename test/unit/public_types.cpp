@@ -1,6 +1,5 @@
 // The structs of the public headers: what a caller builds must be no aggregate with a destructor, whose
 // temporaries g++ 12 destroys twice beside a co_await. Each struct of those headers is listed here.
-#define BOOST_TEST_MODULE public_types
 #include <boost/test/unit_test.hpp>
 
 #include "support/coroutine.hpp"

@@ -1,4 +1,3 @@
-#define BOOST_TEST_MODULE recordings
 #include <boost/test/unit_test.hpp>
 
 #include <holdfast/opencode/recording.hpp>

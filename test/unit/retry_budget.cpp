@@ -1,4 +1,3 @@
-#define BOOST_TEST_MODULE retry_budget
 #include <boost/test/unit_test.hpp>
 
 #include <holdfast/retry/retry_budget.hpp>

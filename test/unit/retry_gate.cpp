@@ -1,4 +1,3 @@
-#define BOOST_TEST_MODULE retry_gate
 #include <boost/test/unit_test.hpp>
 
 #include <holdfast/retry/gate.hpp>

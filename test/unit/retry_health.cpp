@@ -1,5 +1,4 @@
 // What a life was worth: health, the guard against hammering, and what a server asks by retry:.
-#define BOOST_TEST_MODULE retry_health
 #include <boost/test/unit_test.hpp>
 
 #include <holdfast/retry/policy.hpp>

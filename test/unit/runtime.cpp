@@ -1,5 +1,4 @@
 // How the library lives in the world: waits, deadlines, scopes and requests to stop, all in virtual time.
-#define BOOST_TEST_MODULE runtime
 #include <boost/test/unit_test.hpp>
 
 #include "support/coroutine.hpp"

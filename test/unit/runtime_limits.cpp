@@ -1,6 +1,5 @@
 // What the runtimes of one world share beside the gates: the pace of connecting and retrying, and the
 // counters.
-#define BOOST_TEST_MODULE runtime_limits
 #include <boost/test/unit_test.hpp>
 
 #include "support/coroutine.hpp"

@@ -1,5 +1,4 @@
 // A process that is out of descriptors, for real: connecting pauses and goes on, and no server is blamed.
-#define BOOST_TEST_MODULE runtime_local_faults
 #include <boost/test/unit_test.hpp>
 
 #include "support/real_world.hpp"

@@ -1,5 +1,4 @@
 // What the runtimes of one world share beside the gates: the log and its incidents, in virtual time.
-#define BOOST_TEST_MODULE runtime_log
 #include <boost/test/unit_test.hpp>
 
 #include "support/coroutine.hpp"

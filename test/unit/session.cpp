@@ -1,5 +1,4 @@
 // Servers, sessions and turns in virtual time, against the simulated OpenCode server.
-#define BOOST_TEST_MODULE session
 #include <boost/test/unit_test.hpp>
 
 #include "support/coroutine.hpp"

@@ -1,6 +1,5 @@
 // What a session posts beside plain prompts: commands of the server's, and prompts without a reply. In
 // virtual time.
-#define BOOST_TEST_MODULE session_command
 #include <boost/test/unit_test.hpp>
 
 #include "support/coroutine.hpp"

@@ -1,6 +1,5 @@
 // Sessions followed, whoever prompts them: by their stream, by captures, by their activity; in virtual time,
 // against the simulated OpenCode server.
-#define BOOST_TEST_MODULE session_follow
 #include <boost/test/unit_test.hpp>
 
 #include "support/coroutine.hpp"

@@ -1,6 +1,5 @@
 // The simulated server against the recordings of the real one: for each that holds a turn, some seed gives
 // the same order of events in each session.
-#define BOOST_TEST_MODULE sim_recordings
 #include <boost/test/unit_test.hpp>
 
 #include "support/recordings.hpp"

@@ -1,6 +1,5 @@
 // Rules that hold over the project's own sources: coroutine patterns that g++ 12 miscompiles, and what the
 // library must not take from the world behind its runtime's back.
-#define BOOST_TEST_MODULE source_rules
 #include <boost/test/unit_test.hpp>
 
 #include "support/paths.hpp"

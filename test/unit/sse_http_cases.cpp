@@ -1,6 +1,5 @@
 // The published cases about HTTP, each driven through an event_source. Where a case speaks for browsers
 // alone, the policy by which we differ is named beside what we do.
-#define BOOST_TEST_MODULE sse_http_cases
 #include <boost/test/unit_test.hpp>
 
 #include "support/paths.hpp"

@@ -1,5 +1,4 @@
 // The event stream parser: the published cases at every cut, and what its contract promises beyond them.
-#define BOOST_TEST_MODULE sse_parser
 #include <boost/test/unit_test.hpp>
 
 #include "support/counted_allocations.hpp"

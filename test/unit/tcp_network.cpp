@@ -1,5 +1,4 @@
 // TCP as the library sees it, on loopback: real sockets, so every wait has a deadline, but none is slept.
-#define BOOST_TEST_MODULE tcp_network
 #include <boost/test/unit_test.hpp>
 
 #include "support/real_world.hpp"

@@ -1,5 +1,4 @@
 // The tests' own tools: processes, commands, and a proxy before the scripted model.
-#define BOOST_TEST_MODULE test_tools
 #include <boost/test/unit_test.hpp>
 
 #include "support/command.hpp"

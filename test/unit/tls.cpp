@@ -1,5 +1,4 @@
 // TLS over memory: the library's side against OpenSSL's server side, without a socket between them.
-#define BOOST_TEST_MODULE tls
 #include <boost/test/unit_test.hpp>
 
 #include "support/certificates.hpp"

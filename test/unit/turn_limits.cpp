@@ -1,5 +1,4 @@
 // When a turn has passed a limit of its own.
-#define BOOST_TEST_MODULE turn_limits
 #include <boost/test/unit_test.hpp>
 
 #include <holdfast/opencode/turn_limits.hpp>

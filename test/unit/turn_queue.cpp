@@ -1,5 +1,4 @@
 // The queue of one turn: bounded for a slow owner, and yet no text, ask or settlement is lost.
-#define BOOST_TEST_MODULE turn_queue
 #include <boost/test/unit_test.hpp>
 
 #include <holdfast/opencode/turn_queue.hpp>

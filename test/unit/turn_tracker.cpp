@@ -1,4 +1,3 @@
-#define BOOST_TEST_MODULE turn_tracker
 #include <boost/test/unit_test.hpp>
 
 #include "support/told_story.hpp"

@@ -1,5 +1,4 @@
 // Unix sockets as the library sees them: real sockets in a folder of their own, so every wait has a deadline.
-#define BOOST_TEST_MODULE unix_socket
 #include <boost/test/unit_test.hpp>
 
 #include "support/real_world.hpp"

@@ -1,5 +1,4 @@
 // UTF-8 as the Encoding Standard decodes it.
-#define BOOST_TEST_MODULE utf8
 #include <boost/test/unit_test.hpp>
 
 #include <holdfast/sse/utf8.hpp>

@@ -1,5 +1,4 @@
 // What holdfast watch knows of servers and runs: states, news, totals, and /status.
-#define BOOST_TEST_MODULE watch_board
 #include <boost/test/unit_test.hpp>
 
 #include "watch_board.hpp"

@@ -1,6 +1,5 @@
 // What holdfast watch tells of turns, errors and servers, where the field is odd: rows that pair, dates that
 // hold, and no number that is none.
-#define BOOST_TEST_MODULE watch_board_rows
 #include <boost/test/unit_test.hpp>
 
 #include "watch_board.hpp"

@@ -1,5 +1,4 @@
 // What holdfast watch is to do: flags and a file become one configuration, or a clear refusal.
-#define BOOST_TEST_MODULE watch_config
 #include <boost/test/unit_test.hpp>
 
 #include "watch_config.hpp"

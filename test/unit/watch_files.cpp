@@ -1,5 +1,4 @@
 // What holdfast watch reads from files: bounded, and odd tokens refused in words.
-#define BOOST_TEST_MODULE watch_files
 #include <boost/test/unit_test.hpp>
 
 #include "watch_config.hpp"

@@ -1,5 +1,4 @@
 // Output that waits for nobody: a reader who does not read costs pieces, and is told how many.
-#define BOOST_TEST_MODULE watch_output
 #include <boost/test/unit_test.hpp>
 
 #include "output_queue.hpp"

@@ -1,5 +1,4 @@
 // A request to the port of holdfast watch: what is read as one, and what is refused.
-#define BOOST_TEST_MODULE watch_request
 #include <boost/test/unit_test.hpp>
 
 #include "watch_request.hpp"

@@ -1,5 +1,4 @@
 // The table of holdfast watch: lines of exact width, and what they say.
-#define BOOST_TEST_MODULE watch_table
 #include <boost/test/unit_test.hpp>
 
 #include "text_width.hpp"

@@ -1,5 +1,4 @@
 // Untrusted text as the commands show it: what a person approves is what is shown.
-#define BOOST_TEST_MODULE watch_text
 #include <boost/test/unit_test.hpp>
 
 #include "output.hpp"
