@@ -54,12 +54,23 @@ need_fuzzer() {
   (need_packages clang-19 libclang-rt-19-dev) || say "clang 19: cannot be installed from this system's sources; nothing will be fuzzed"
 }
 
+need_formatter() {
+  if installed clang-format-19; then say "clang-format 19: there"; return; fi
+  (need_packages clang-format-19) || say "clang-format 19: cannot be installed from this system's sources; the form is not checked"
+}
+
 # shellcheck disable=SC2086
 need_packages $build_packages $test_packages gcovr python3
 need_fuzzer
+need_formatter
 need_promtool
 need_opencode
 [ "$setup_only" = no ] || { say "set up"; exit 0; }
+
+if command -v clang-format-19 >/dev/null 2>&1; then
+  say "check: the form of the sources"
+  find lib apps test \( -name '*.cpp' -o -name '*.hpp' \) -exec clang-format-19 --dry-run --Werror {} +
+fi
 
 # At -O0 with both sanitizers, this is the debug run too; of the simulation it runs a twentieth of the seeds. It counts which
 # lines of the library the unit tests run.
