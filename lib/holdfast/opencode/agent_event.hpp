@@ -157,6 +157,8 @@ struct settlement {
     std::string merged_into; ///< the later prompt's message id, for rule `merged`
     reprompt safe_to_reprompt = reprompt::unknown;
     turn_limit limit = turn_limit::none; ///< the limit of its own that it passed, and for which we aborted it
+    std::size_t text_dropped =
+        0;            ///< bytes that `text` lacks at its beginning, see tracker_options::followed_text
     turn_usage usage; ///< of the session's own messages; that of child sessions is not counted
     friend bool operator==(const settlement&, const settlement&) = default;
 };

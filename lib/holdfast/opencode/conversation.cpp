@@ -3,6 +3,7 @@
 #include <holdfast/opencode/wire.hpp>
 
 #include <algorithm>
+#include <functional>
 #include <iterator>
 #include <utility>
 
@@ -12,6 +13,68 @@ using user_kind = message_record::user_kind;
 
 bool message_record::is_summary() const noexcept {
     return info.summary || info.mode == wire::mode_compaction;
+}
+
+namespace {
+
+/// Bytes of a prompt that are kept, to know a copy of it by.
+constexpr std::size_t longest_beginning = 1024;
+
+bool is_space(char c) noexcept {
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+std::size_t ink_in(std::string_view text) noexcept {
+    return static_cast<std::size_t>(
+        std::count_if(text.begin(), text.end(), [](char c) { return !is_space(c); }));
+}
+
+} // namespace
+
+bool part_record::goes_on_in(std::string_view whole) const noexcept {
+    return whole.size() >= told &&
+           whole.substr(dropped, told_of_kept()) == std::string_view(text).substr(0, told_of_kept());
+}
+
+bool part_record::is_but_for_space(std::string_view whole) const noexcept {
+    auto from = whole.begin();
+    for (auto skip = dropped_ink; skip > 0; --skip) {
+        from = std::find_if_not(from, whole.end(), is_space);
+        if (from == whole.end())
+            return false;
+        ++from;
+    }
+    for (const char c : text) {
+        if (is_space(c))
+            continue;
+        from = std::find_if_not(from, whole.end(), is_space);
+        if (from == whole.end() || *from++ != c)
+            return false;
+    }
+    return std::all_of(from, whole.end(), is_space);
+}
+
+// Never in the middle of a character.
+void part_record::drop_told(std::size_t bytes) {
+    const auto most = told_of_kept();
+    bytes = std::min(bytes, most);
+    while (bytes < most && (static_cast<unsigned char>(text[bytes]) & 0xc0) == 0x80)
+        ++bytes;
+    dropped += bytes;
+    dropped_ink += ink_in(std::string_view(text).substr(0, bytes));
+    std::string(text, bytes).swap(text); // with its memory
+}
+
+void part_record::forget_untold() {
+    std::string(text, 0, told_of_kept()).swap(text);
+    live = ended = false;
+    withheld = true;
+}
+
+void part_record::forget_text() {
+    text = {};
+    dropped = dropped_ink = told = 0;
+    live = ended = lost = false;
 }
 
 part_record* message_record::find_part(std::string_view id) {
@@ -165,14 +228,18 @@ bool conversation::replays(const message_record& m, const std::string& owner) co
     const auto* prompt = find(owner);
     if (!prompt || !prompt->text_first || !m.text_first)
         return true;
-    return prompt->first_text == m.first_text;
+    return prompt->first_text == m.first_text && prompt->first_size == m.first_size &&
+           prompt->first_hash == m.first_hash;
 }
 
 void conversation::classify(message_record& m, const part& first) const {
     m.parted = true;
     m.text_first = first.type == wire::part::text;
-    if (m.text_first)
-        m.first_text = first.text;
+    if (m.text_first) {
+        m.first_text = first.text.substr(0, longest_beginning);
+        m.first_size = first.text.size();
+        m.first_hash = std::hash<std::string>()(first.text);
+    }
     if (m.kind != user_kind::unclassed)
         return;
     if (first.type == wire::part::compaction) {

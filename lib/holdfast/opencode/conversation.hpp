@@ -23,19 +23,36 @@ struct part_record {
     kind what = kind::unknown;
 
     // Of text and reasoning:
-    std::string text;       ///< what is known, from its beginning, without a hole
-    std::size_t told = 0;   ///< how much of it the owner of the turn has
-    bool live = false;      ///< nothing of it was missed so far: its next delta continues `text`
-    bool ended = false;     ///< `text` is final
-    bool withheld = false;  ///< a delta came that could not be placed
-    bool abandoned = false; ///< the server threw it away: its end never comes
-    bool lost = false;      ///< its end did not continue what was told; that is still to be told
+    std::string text;        ///< what is known, without a hole; from its beginning, but for what was dropped
+    std::size_t dropped = 0; ///< bytes of its beginning that are not kept any more: all of them told
+    std::size_t dropped_ink = 0; ///< of those, the ones that are no space
+    std::size_t told = 0;        ///< how much of it, `dropped` counted, the owner of the turn has
+    bool live = false;           ///< nothing of it was missed so far: its next delta continues `text`
+    bool ended = false;          ///< `text` is final
+    bool withheld = false;       ///< a delta came that could not be placed
+    bool abandoned = false;      ///< the server threw it away: its end never comes
+    bool lost = false;           ///< its end did not continue what was told; that is still to be told
 
     // Of a tool:
     tool_event tool;
     tool_event tool_told; ///< as it was last told; without a state: not yet
     std::string child_session;
     bool rejected = false; ///< it failed because its permission or question was rejected
+
+    /// All that is known, kept or not.
+    [[nodiscard]] std::size_t size() const noexcept { return dropped + text.size(); }
+    /// Of the text that is kept, what was told.
+    [[nodiscard]] std::size_t told_of_kept() const noexcept { return told - dropped; }
+    /// What the server says is the text goes on with what was told of it.
+    [[nodiscard]] bool goes_on_in(std::string_view whole) const noexcept;
+    /// The same text, but for its spaces, as far as it is kept.
+    [[nodiscard]] bool is_but_for_space(std::string_view whole) const noexcept;
+    /// Keeps no more than the end of what was told: at least so many bytes are dropped, or all of that.
+    void drop_told(std::size_t bytes);
+    /// What was not told is as though it had not been heard.
+    void forget_untold();
+    /// As though nothing of it had been heard or told.
+    void forget_text();
 
     /// Text may exist that nobody here has seen, and that may never come.
     [[nodiscard]] bool may_miss_text() const noexcept {
@@ -63,7 +80,10 @@ struct message_record {
     bool automatic = false; ///< of a compaction
     bool parted = false;    ///< of a user message: its first part came
     bool text_first = false;
-    std::string first_text; ///< of a user message: its first part's, if that is a text
+    std::string
+        first_text; ///< of a user message: its first part's, if that is a text; no more than its beginning
+    std::size_t first_size = 0; ///< bytes of all of that
+    std::size_t first_hash = 0; ///< of all of that
 
     std::vector<part_record> parts;
     bool usage_told = false;

@@ -19,6 +19,7 @@ struct turn {
     bool adopted = false; ///< it has a past that was told to nobody here
     bool silent =
         false; ///< somebody else's prompt, or one that we let go: followed only for the sake of others
+    bool followed = false; ///< told to who follows the session alone: somebody else's prompt
     bool posted = false;
 
     bool trusted = true;      ///< nothing was missed since its prompt
@@ -79,21 +80,6 @@ bool says_rejected(const part& p) {
                                             p.error.starts_with(wire::question_dismissed_text));
 }
 
-bool same_but_for_space(std::string_view a, std::string_view b) {
-    const auto is_space = [](char c) {
-        return c == ' ' || c == '\t' || c == '\r' || c == '\n';
-    };
-    auto from = b.begin();
-    for (const char c : a) {
-        if (is_space(c))
-            continue;
-        from = std::find_if_not(from, b.end(), is_space);
-        if (from == b.end() || *from++ != c)
-            return false;
-    }
-    return std::all_of(from, b.end(), is_space);
-}
-
 int progress_of(std::string_view tool_state) {
     if (tool_state == wire::tool::pending)
         return 1;
@@ -111,6 +97,44 @@ part_record::kind kind_of(std::string_view part_type) {
         return part_record::kind::tool;
     return part_record::kind::other;
 }
+
+/// What an event holds in memory, without what is small in any case.
+struct weight_of {
+    std::size_t operator()(const part_updated& e) const {
+        return e.part.text.size() + e.part.title.size() + e.part.error.size();
+    }
+    std::size_t operator()(const part_delta& e) const { return e.delta.size(); }
+    std::size_t operator()(const message_updated& e) const {
+        return e.info.error ? e.info.error->message.size() : 0;
+    }
+    std::size_t operator()(const session_error& e) const { return e.error.message.size(); }
+    std::size_t operator()(const status_changed& e) const { return e.status.message.size(); }
+    std::size_t operator()(const session_created& e) const {
+        return e.info.title.size() + e.info.directory.size();
+    }
+    std::size_t operator()(const session_updated& e) const {
+        return e.info.title.size() + e.info.directory.size();
+    }
+    std::size_t operator()(const permission_asked& e) const {
+        std::size_t all = 0;
+        for (const auto& each : e.request.patterns)
+            all += sizeof each + each.size();
+        return all;
+    }
+    std::size_t operator()(const question_asked& e) const {
+        std::size_t all = 0;
+        for (const auto& each : e.request.questions) {
+            all += sizeof each + each.text.size() + each.header.size();
+            for (const auto& option : each.options)
+                all += sizeof option + option.label.size() + option.description.size();
+        }
+        return all;
+    }
+    template <class Other>
+    std::size_t operator()(const Other&) const {
+        return 0;
+    }
+};
 
 std::string_view name_of(session_status::kind k) {
     switch (k) {
@@ -147,7 +171,10 @@ struct turn_tracker::state {
     std::set<std::string> left_unseen;     ///< prompts let go of before the server told of them
     std::optional<session_status> retry_told;
     std::vector<event> held; ///< of a stream whose gap is not repaired yet
+    std::size_t held_bytes = 0;
     delta_joiner joiner;
+    std::size_t text_kept = 0;  ///< of what is only followed, when it was counted last
+    std::size_t text_grown = 0; ///< at most so much came since
 
     bool attached = false;
     bool out_of_reach = false; ///< the server did not answer since it last told anything by a snapshot
@@ -265,10 +292,10 @@ struct turn_tracker::state {
         }
         if (std::exchange(p.lost, false))
             tell_missing(t);
-        if (p.told >= p.text.size())
+        if (p.told >= p.size())
             return;
-        auto delta = p.text.substr(p.told);
-        p.told = p.text.size();
+        auto delta = p.text.substr(p.told_of_kept());
+        p.told = p.size();
         if (p.what == part_record::kind::text)
             tell(t, text_event{p.id, std::move(delta)});
         if (p.what == part_record::kind::reasoning)
@@ -315,8 +342,10 @@ struct turn_tracker::state {
                 tell_again(a, all);
         return all;
     }
-    static void tell_again(const turn& t, const part_record& p, std::vector<output>& into) {
-        const auto text = p.text.substr(0, p.told);
+    void tell_again(const turn& t, const part_record& p, std::vector<output>& into) const {
+        const auto text = p.text.substr(0, p.told_of_kept());
+        if (p.dropped > 0)
+            into.push_back({t.id, gap_event{last_outage.cls, last_outage.lasted, true}});
         if (p.what == part_record::kind::tool && p.tool_told != tool_event())
             into.push_back({t.id, p.tool_told});
         if (p.what == part_record::kind::text && !text.empty())
@@ -433,14 +462,14 @@ struct turn_tracker::state {
 
     // --- the end of a turn
 
-    std::string final_text(const turn& t) const {
-        std::string text;
+    void add_final_text(const turn& t, settlement& to) const {
         if (const auto* m = said.last_own_answer(t.id))
             for (const auto& p : m->parts)
                 if (p.what == part_record::kind::text &&
-                    (p.ended || (p.live && !p.abandoned && m->info.error)))
-                    text += p.text;
-        return text;
+                    (p.ended || (p.live && !p.abandoned && m->info.error))) {
+                    to.text += p.text;
+                    to.text_dropped += p.dropped;
+                }
     }
 
     bool misses_text(const turn& t) const {
@@ -475,7 +504,7 @@ struct turn_tracker::state {
         s.rule = v.why;
         if (v.error)
             s.error = from_server(*v.error);
-        s.text = final_text(t);
+        add_final_text(t, s);
         s.event = trigger;
         s.safe_to_reprompt = safety(t, v.what, v.why);
         return s;
@@ -551,6 +580,7 @@ struct turn_tracker::state {
             }
             auto merged = end;
             merged.text.clear();
+            merged.text_dropped = 0;
             merged.rule = rule::merged;
             merged.merged_into = by;
             // The later one may be looked at first: who has an answer of its own ends by that.
@@ -613,11 +643,54 @@ struct turn_tracker::state {
         answered_asks.clear();
         left_unseen.clear();
         explained.clear();
-        held.clear();
+        drop_held();
         retry_told.reset();
         quiet_due = false;
         no_snapshot_before.reset();
         moved = false;
+    }
+
+    // --- what is kept of the text
+
+    /// Somebody prompted it here, and will be told all of its text at its end.
+    bool keeps_all_text(const message_record& m) const {
+        const auto* t = m.answers() ? find_turn(m.owner) : nullptr;
+        return t && !t->silent && !t->followed;
+    }
+
+    template <class Part>
+    void each_part_that_is_followed(Part take) {
+        for (const auto& m : said.in_order())
+            if (!m->parts.empty() && !keeps_all_text(*m))
+                for (auto& p : m->parts)
+                    take(p);
+    }
+
+    /// Drops the beginnings, the oldest first: what was told of them. Only where that is not enough, what was
+    /// not told either, which is then as though it were still to be heard. Down to less than the limit, so
+    /// that the parts are not counted for every piece that comes.
+    void bound_text() {
+        const auto most = options.followed_text;
+        if (most == 0 || text_kept + text_grown <= most)
+            return;
+        std::size_t total = 0;
+        each_part_that_is_followed([&](const part_record& p) { total += p.text.size(); });
+        auto excess = total > most ? total - most / 4 * 3 : 0;
+        const auto spare = [&](part_record& p, auto drop) {
+            const auto before = p.text.size();
+            if (excess == 0 || before == 0)
+                return;
+            drop(p);
+            const auto gone = before - p.text.size();
+            total -= gone;
+            excess -= std::min(excess, gone);
+        };
+        each_part_that_is_followed(
+            [&](part_record& p) { spare(p, [&](part_record& it) { it.drop_told(excess); }); });
+        each_part_that_is_followed(
+            [&](part_record& p) { spare(p, [](part_record& it) { it.forget_untold(); }); });
+        text_kept = total;
+        text_grown = 0;
     }
 
     // --- what decides
@@ -961,16 +1034,25 @@ struct turn_tracker::state {
         if (const auto* error = std::get_if<session_error>(&e); error && error->error.name != aborted_error)
             note_error(error->error, session == root);
         constexpr std::size_t enough = 8192;
-        if (held.size() == enough) {
+        const auto weight = sizeof e + std::visit(weight_of{}, e);
+        const bool is_too_much = options.held_bytes != 0 && held_bytes + weight > options.held_bytes;
+        if (held.size() == enough || (is_too_much && !held.empty())) {
             // As though the stream had broken here once more.
-            held.clear();
+            drop_held();
             ++seen.epoch;
         }
+        held_bytes += weight;
         held.push_back(e);
         progressed(now);
     }
 
+    void drop_held() {
+        held.clear();
+        held_bytes = 0;
+    }
+
     void take_held(time_point now) {
+        held_bytes = 0;
         for (const auto& e : std::exchange(held, {}))
             take(e, now);
     }
@@ -1054,6 +1136,11 @@ struct turn_tracker::state {
     }
 
     void take(const event& e, time_point now) {
+        dispatch(e, now);
+        bound_text();
+    }
+
+    void dispatch(const event& e, time_point now) {
         trigger = type_of(e);
         const auto session = session_of(e);
         if (session.empty()) {
@@ -1223,7 +1310,9 @@ struct turn_tracker::state {
             p.withheld = true;
             return;
         }
+        const auto before = p.text.size();
         p.text += joiner.join(e);
+        text_grown += p.text.size() - before;
         if (const auto* t = m->answers() && !m->is_summary() ? find_turn(m->owner) : nullptr)
             flush_part(*t, p);
     }
@@ -1399,7 +1488,7 @@ struct turn_tracker::state {
         m.kind = user_kind::prompt;
         const bool silent = !options.adopt_prompts && (!following || closed_messages.contains(m.info.id));
         auto& t = open(m.info.id, now, silent);
-        t.posted = true;
+        t.posted = t.followed = true;
         m.owner = t.id;
     }
 
@@ -1469,36 +1558,37 @@ struct turn_tracker::state {
         if (record.ended)
             return;
         // A snapshot's view of a running part is older than what was heard.
-        if (!from_stream && !p.ended && p.text.size() <= record.text.size())
+        if (!from_stream && !p.ended && p.text.size() <= record.size())
             return;
         if (p.text.empty() && !p.ended) {
             // Its beginning: from here on nothing of it is missed, if nothing was before.
-            if (from_stream && attached && record.text.empty() && !record.withheld)
+            if (from_stream && attached && record.size() == 0 && !record.withheld)
                 record.live = true;
             return;
         }
         if (p.ended)
             ++news;
         record.ended = p.ended;
-        const std::string_view told(record.text.data(), record.told);
-        if (p.text.starts_with(told)) {
-            record.text = p.text;
+        text_grown += p.text.size();
+        if (record.goes_on_in(p.text)) {
+            record.text.assign(p.text, record.dropped);
             record.live = from_stream && attached;
             record.withheld = false;
             return;
         }
         // Where all of it was heard, the server merely tidied its spaces. Else what is missing cannot be
         // placed.
-        record.lost = !record.live || !same_but_for_space(record.text, p.text);
+        record.lost = !record.live || !record.is_but_for_space(p.text);
         record.told = p.text.size();
         record.text = p.text;
+        record.dropped = record.dropped_ink = 0;
     }
 
     // --- the stream
 
     void break_stream() {
         attached = false;
-        held.clear();
+        drop_held();
         for (const auto& m : said.in_order())
             for (auto& p : m->parts)
                 if (!p.ended && !p.abandoned)
@@ -1568,6 +1658,12 @@ struct turn_tracker::state {
     // --- snapshots
 
     bool on_snapshot(const snapshot& s, const mark& taken, time_point now, bool by_capture) {
+        const bool merged = merge(s, taken, now, by_capture);
+        bound_text();
+        return merged;
+    }
+
+    bool merge(const snapshot& s, const mark& taken, time_point now, bool by_capture) {
         const bool says_idle = s.status.state == session_status::kind::idle;
         if (taken.busy_seen != seen.busy_seen && says_idle)
             return false;
@@ -1827,6 +1923,8 @@ struct turn_tracker::state {
                 continue;
             m->usage_told = false;
             for (auto& p : m->parts) {
+                if (p.dropped > 0)
+                    p.forget_text(); // a snapshot has it
                 p.told = 0;
                 p.tool_told = {};
                 p.lost = false;
@@ -1863,7 +1961,7 @@ struct turn_tracker::state {
         if (!t || t->silent)
             return;
         trigger.clear();
-        s.text = final_text(*t);
+        add_final_text(*t, s);
         tell_end(*t, s);
         // Its messages go on, and others may be answered together with it.
         if (prompt_seen(*t) || t->posted)

@@ -41,15 +41,23 @@ struct tracker_options {
     std::size_t max_asks =
         256; ///< permissions and questions that wait at once: others are told when these are answered
     std::size_t max_turns = 128; ///< of others' prompts at once: later ones are turns when those are over
-    bool adopt_prompts = false;  ///< open a turn for each prompt that appears on the stream (for recordings)
+    /// Bytes of text and reasoning that are kept of turns that are only followed, of one session together;
+    /// the rest is told as it comes, and then dropped from its beginning. What is kept at the end is
+    /// settlement::text. 0: all is kept. Of turns that are prompted or adopted here all is.
+    std::size_t followed_text = 16u << 20;
+    /// What is kept of a stream until the gap before it is repaired, in bytes; beyond it, as beyond 8,192
+    /// events, it is as though the stream had broken once more. 0: only their number is bounded.
+    std::size_t held_bytes = 8u << 20;
+    bool adopt_prompts = false; ///< open a turn for each prompt that appears on the stream (for recordings)
 };
 
 /// Follows one root session: the turns that its owner opened, what each says, and how each ends.
 ///
 /// Events and snapshots enter through the same door. An event that comes between attached() and the snapshot
-/// that repairs the gap before it is kept (at most 8,192 of them; beyond that it is as though the stream had
-/// broken once more) and taken after it, so it does not matter whether the owner buffers them too. What is
-/// known of closed turns is dropped, except the ids of the last 4,096 prompts.
+/// that repairs the gap before it is kept (at most 8,192 of them, see also tracker_options::held_bytes;
+/// beyond that it is as though the stream had broken once more) and taken after it, so it does not matter
+/// whether the owner buffers them too. What is known of closed turns is dropped, except the ids of the last
+/// 4,096 prompts.
 ///
 /// Every turn opened is settled exactly once, by a settlement that is the last output with its message id.
 ///
