@@ -124,6 +124,8 @@ struct to_row {
                                 {"message", e.error->message},
                                 {"status", or_null(e.error->status)}};
         settled["why"] = {{"rule", to_string(e.rule)}, {"event", e.event}};
+        if (e.text_dropped != 0)
+            settled["text_dropped"] = e.text_dropped;
         if (!e.merged_into.empty())
             settled["merged_into"] = e.merged_into;
         if (e.limit != opencode::turn_limit::none)

@@ -92,7 +92,8 @@ json::object json_of(const opencode::settlement& how) {
     json::object settled{{"outcome", to_string(how.outcome)},
                          {"rule", to_string(how.rule)},
                          {"limit", nullptr},
-                         {"error", nullptr}};
+                         {"error", nullptr},
+                         {"text_cut", how.text_dropped != 0}};
     if (how.limit != opencode::turn_limit::none)
         settled["limit"] = to_string(how.limit);
     if (how.error)
@@ -422,7 +423,8 @@ void watch_board::take(run& who, turn& at, const opencode::agent_event& event, t
             at.tail.clear();
         at.part = part;
         at.thinking = thinking;
-        at.tail += delta;
+        constexpr auto most = tail_bytes + 4; // keep_end() cuts between two characters
+        at.tail += delta.size() > most ? delta.substr(delta.size() - most) : delta;
         keep_end(at.tail);
         at.remark.clear();
         at.retrying = false;

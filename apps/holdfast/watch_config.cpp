@@ -392,6 +392,11 @@ const std::vector<setting>& settings() {
          [](watch_config& to, const given& v) {
              to.limits.cost = v.amount();
          }},
+        {{"turn_text", shape::one, "BYTES", "Keep so much of the text of a session's turns, its end; 0: all",
+          std::to_string(initial.turn_text)},
+         [](watch_config& to, const given& v) {
+             to.turn_text = static_cast<std::size_t>(v.count());
+         }},
         {{"capture_every", shape::one, "DURATION", "How often a session is looked at that no stream tells of",
           format_duration(initial.capture.tick)},
          [](watch_config& to, const given& v) {

@@ -36,7 +36,8 @@ struct watch_config {
     retry::policy policy; ///< of the streams; for daemons: it never gives up
     duration stall_timeout = seconds(60);
     opencode::capture_config capture;
-    opencode::turn_limits limits; ///< of every turn of every session, whoever prompted it
+    std::size_t turn_text = 64u << 10; ///< bytes of text kept of the turns of one session; 0: all
+    opencode::turn_limits limits;      ///< of every turn of every session, whoever prompted it
     std::vector<opencode::ask_rule> ask_rules;
     duration ask_timeout{};
     std::string ask_default = "reject";

@@ -79,6 +79,7 @@ watch_keeper::watch_keeper(runtime& world, const watch_config& config,
         settings.rest.bearer = each.bearer;
         settings.capture = config.capture;
         settings.limits_of_turns = config.limits;
+        settings.turns.followed_text = config.turn_text;
         settings.ask_rules = config.ask_rules;
         settings.ask_timeout = config.ask_timeout;
         settings.ask_default = config.ask_default;

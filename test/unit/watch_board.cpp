@@ -101,6 +101,35 @@ BOOST_AUTO_TEST_CASE(the_state_follows_the_turn) {
     BOOST_TEST(w.news() == "turn ask ask settled");
 }
 
+BOOST_AUTO_TEST_CASE(a_settlement_says_whether_the_text_of_its_turn_was_cut) {
+    for (const std::size_t dropped : {0, 5}) {
+        watched w;
+        auto end = ended(outcome::completed);
+        end.text_dropped = dropped;
+        w.hear(std::move(end));
+        const auto news = w.board.take_news();
+        BOOST_TEST_REQUIRE(!news.empty());
+        BOOST_TEST(news.back().name == "settled");
+        BOOST_TEST(news.back().what.at("text_cut").as_bool() == (dropped != 0));
+        BOOST_TEST(w.board.status(t0).at("sessions").at(0).at("last").at("text_cut").as_bool() ==
+                   (dropped != 0));
+    }
+}
+
+BOOST_AUTO_TEST_CASE(of_a_long_text_the_end_is_shown_however_it_comes) {
+    std::string all;
+    for (int i = 0; i < 1000; ++i)
+        all += "\xe2\x82\xac" + std::to_string(i);
+    watched whole;
+    whole.hear(text_event{"p", all});
+    watched in_pieces;
+    for (std::size_t at = 0; at < all.size(); at += 7)
+        in_pieces.hear(text_event{"p", all.substr(at, 7)});
+    BOOST_TEST(all.ends_with(whole.row().doing));
+    BOOST_TEST(whole.row().doing.size() > 230u);
+    BOOST_TEST(whole.row().doing == in_pieces.row().doing);
+}
+
 BOOST_AUTO_TEST_CASE(every_outcome_has_its_state) {
     const std::vector<std::pair<outcome, std::string>> rows{
         {outcome::completed, "done"},    {outcome::failed, "failed"}, {outcome::aborted, "aborted"},

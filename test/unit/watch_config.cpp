@@ -106,6 +106,12 @@ BOOST_AUTO_TEST_CASE(limits_of_turns_are_numbers) {
     BOOST_TEST((by_flag.limits == by_file.limits));
 }
 
+BOOST_AUTO_TEST_CASE(so_much_of_a_turns_text_is_kept_as_is_asked_for) {
+    BOOST_TEST(made("{}").turn_text == 65'536U);
+    BOOST_TEST(made(R"({"turn_text": 1000})").turn_text == 1000U);
+    BOOST_TEST(made("{}", {{"turn_text", "0"}}).turn_text == 0U);
+}
+
 BOOST_AUTO_TEST_CASE(rules_stand_in_the_order_in_which_they_were_given_and_after_the_general_one) {
     const auto config =
         made(R"({"rules": [{"permission": "edit", "pattern": "src/**", "depth": 1, "answer": "always"}]})",
