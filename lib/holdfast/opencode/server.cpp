@@ -28,6 +28,7 @@ namespace detail {
 namespace {
 
 constexpr unsigned first_minor_with_event_streams = 15;
+const std::string everywhere = "*"; // the key of the stream of all directories; none is called so
 constexpr std::size_t max_children_of_a_stream = 64u << 10;
 constexpr std::size_t large_at_once =
     2; // answers of megabytes, of one server: each takes several times its size
@@ -159,6 +160,18 @@ void server_core::move_to(const http::url& there) const {
 
 std::string server_core::stream_key(const std::string& directory) const {
     return config.global_stream ? std::string() : directory;
+}
+
+std::string server_core::stream_key(const session_core& session) const {
+    const bool is_over_there = !config.global_stream && hears_everywhere(session.info().id);
+    return is_over_there ? everywhere : stream_key(session.info().directory);
+}
+
+bool server_core::hears_everywhere(const std::string& session) const {
+    if (config.global_stream)
+        return true;
+    const auto found = streams_.find(everywhere);
+    return found != streams_.end() && found->second->hub->has(session);
 }
 
 // While it is down, calls go to where it was last, not to where it was first: another server may be there by
@@ -398,11 +411,13 @@ bool server_core::streams_probe() const {
 
 bool server_core::streams_to(const std::string& directory, const std::string& session) const {
     const auto found = streams_.find(stream_key(directory));
-    return found != streams_.end() && found->second->hub->has(session);
+    const bool is_there = found != streams_.end() && found->second->hub->has(session);
+    return is_there || (!config.global_stream && hears_everywhere(session));
 }
 
 bool server_core::has_room_for(const std::string& directory) const {
-    return streams_.contains(stream_key(directory)) || streams_.size() < config.max_streams;
+    const auto of_directories = streams_.size() - streams_.count(everywhere);
+    return config.global_stream || streams_.contains(directory) || of_directories < config.max_streams;
 }
 
 void server_core::release(const std::shared_ptr<session_core>& session) {
@@ -415,7 +430,7 @@ void server_core::release(const std::shared_ptr<session_core>& session) {
     record.endpoint = to_string(last_up_.where);
     record.session = session->info().id;
     world.left(record);
-    unfollow(session->info().directory, session->info().id);
+    unfollow(*session);
     if (!session->left().empty())
         unfollow(session->left(), session->info().id);
 }
@@ -423,27 +438,32 @@ void server_core::release(const std::shared_ptr<session_core>& session) {
 void server_core::follow(const std::string& directory, const std::shared_ptr<session_core>& who) {
     if (stop_.requested())
         return; // no stream is begun any more
-    auto stream = start_stream(directory);
-    if (!stream->hub->has(who->info().id))
-        stream->hub->subscribe(who->info().id, std::make_shared<session_link>(who, directory));
+    const auto& id = who->info().id;
+    const bool stays = !config.global_stream && hears_everywhere(id);
+    const auto key = stays || !has_room_for(directory) ? everywhere : stream_key(directory);
+    auto stream = start_stream(key);
+    if (!stream->hub->has(id))
+        stream->hub->subscribe(id, std::make_shared<session_link>(who, key));
 }
 
-std::shared_ptr<directory_stream> server_core::start_stream(const std::string& directory) {
-    auto& held = streams_[stream_key(directory)];
+std::shared_ptr<directory_stream> server_core::start_stream(const std::string& key) {
+    auto& held = streams_[key];
     if (held)
         return held;
     held = std::make_shared<directory_stream>();
-    held->key = stream_key(directory);
+    held->key = key;
+    const bool of_all = config.global_stream || key == everywhere;
     stream::hub_config hub;
-    hub.source.locate = [this] { // the hub runs in our scope
+    hub.source.locate = [this, of_all] { // the hub runs in our scope
         auto where = locate();
         const client server(world, std::move(where.url));
-        where.url = config.global_stream ? server.global_event_url() : server.event_url();
+        where.url = of_all ? server.global_event_url() : server.event_url();
         return where;
     };
     hub.source.headers = rest().credentials();
-    for (auto& each : directory_header(held->key))
-        hub.source.headers.push_back(std::move(each));
+    if (!of_all)
+        for (auto& each : directory_header(key))
+            hub.source.headers.push_back(std::move(each));
     hub.source.inspect = rejected_credentials;
     hub.source.policy = config.policy;
     hub.source.transport = config.rest.transport;
@@ -458,6 +478,11 @@ std::shared_ptr<directory_stream> server_core::start_stream(const std::string& d
         return to;
     };
     hub.observe = config.observe;
+    if (config.observe && key == everywhere)
+        hub.observe = [this](std::string_view data) { // a directory with a stream of its own has told it
+            if (!streams_.contains(peek(data).directory))
+                config.observe(data);
+        };
     held->hub = std::make_shared<stream::event_hub>(world, scope_, std::move(hub));
     scope_.spawn(hold_stream(held));
     return held;
@@ -485,13 +510,15 @@ net::awaitable<void> server_core::hold_stream(std::shared_ptr<directory_stream> 
 void server_core::on_stream_over(const std::shared_ptr<directory_stream>& stream) {
     if (world.ended())
         return;
+    std::vector<std::shared_ptr<session_core>> concerned;
+    for (const auto& [id, session] : sessions_)
+        if (stream_key(*session) == stream->key)
+            concerned.push_back(session);
     const auto found = streams_.find(stream->key);
     if (found != streams_.end() && found->second == stream)
         streams_.erase(found);
     const bool gone = locate().what == holdfast::stream::location::state::gone;
-    for (const auto& [id, session] : std::map(sessions_)) {
-        if (stream_key(session->info().directory) != stream->key)
-            continue;
+    for (const auto& session : concerned) {
         session->on_stream_over();
         if (gone)
             session->on_gone();
@@ -499,7 +526,16 @@ void server_core::on_stream_over(const std::shared_ptr<directory_stream>& stream
 }
 
 void server_core::unfollow(const std::string& directory, const std::string& session) {
-    const auto found = streams_.find(stream_key(directory));
+    leave(stream_key(directory), session);
+}
+
+void server_core::unfollow(const session_core& session) {
+    leave(stream_key(session.info().directory), session.info().id);
+    leave(everywhere, session.info().id);
+}
+
+void server_core::leave(const std::string& key, const std::string& session) {
+    const auto found = streams_.find(key);
     if (found == streams_.end())
         return;
     const auto stream = found->second;
@@ -513,8 +549,9 @@ void server_core::unfollow(const std::string& directory, const std::string& sess
 
 void server_core::learn_child(const std::string& directory, const std::string& child,
                               const std::string& root) {
-    if (const auto found = streams_.find(stream_key(directory)); found != streams_.end())
-        found->second->learn(child, root);
+    for (const auto& key : {stream_key(directory), everywhere})
+        if (const auto found = streams_.find(key); found != streams_.end() && found->second->hub->has(root))
+            found->second->learn(child, root);
 }
 
 void server_core::wake() {

@@ -64,8 +64,8 @@ struct server_config {
 
     // What keeps one server, whatever it lists and however slowly it answers, from using up what others need,
     // too.
-    /// Streams of directories, beyond which a session that is only followed gets none and is looked at
-    /// instead (see follow_by); a prompt always gets one.
+    /// Streams of directories. Beyond them a session that is only followed gets none and is looked at instead
+    /// (see follow_by); one that is held goes over to the one stream of all directories, and stays there.
     std::size_t max_streams = 64;
     std::size_t max_reads = 32; ///< calls at once that only ask; prompts, aborts and replies never wait
     std::size_t snapshot_bytes = 128u << 20; ///< of all answers to one look at a session together

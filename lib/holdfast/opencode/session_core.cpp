@@ -333,7 +333,7 @@ void session_core::move_to(const std::string& directory) {
     if (former_.size() > max_former_directories)
         former_.erase(former_.begin());
     const bool only_looked_at = is_followed() && !wants_stream() && !server_->streams_to(left, info_.id);
-    if (config().global_stream || only_looked_at)
+    if (server_->hears_everywhere(info_.id) || only_looked_at)
         return;
     if (is_only_followed() &&
         !server_->has_room_for(info_.directory)) { // a look takes it up where there is room
@@ -547,10 +547,10 @@ void session_core::on_interrupted(const stream::item& why) {
 net::awaitable<void> session_core::on_give_up(const stream::item& why) {
     const auto self = shared_from_this();
     const auto last = why.failure;
-    const auto directory = info_.directory;
+    const auto stream = server_->stream_key(*this);
     if (tracker_.has_open_turns())
         co_await take_snapshot();
-    if (!belongs_to(directory))
+    if (!belongs_to(stream))
         co_return; // elsewhere now, where the stream is another
     const auto error = as_settlement_error(last);
     for (const auto& [message, weak] : std::map(turns_)) {
@@ -586,10 +586,14 @@ void session_core::on_gone() {
     changed_.notify_all();
 }
 
+bool session_core::belongs_to(const std::string& stream) const {
+    return server_->stream_key(*this) == stream;
+}
+
 // --- session_link
 
 bool session_link::counts() const {
-    return to_->belongs_to(directory_);
+    return to_->belongs_to(stream_);
 }
 
 void session_link::on_attached() {
@@ -934,7 +938,7 @@ net::awaitable<result<void>> session_core::merge_snapshot(bool by_capture) {
             break;
         world().count(metric::snapshots);
         const auto seen = co_await fetch_snapshot();
-        if (info_.directory != directory && config().global_stream)
+        if (info_.directory != directory && server_->hears_everywhere(info_.id))
             continue;
         if (info_.directory != directory)
             break; // elsewhere now, and repaired there

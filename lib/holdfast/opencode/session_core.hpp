@@ -108,10 +108,8 @@ public:
     [[nodiscard]] client rest() const;
     [[nodiscard]] runtime& world() const noexcept;
     [[nodiscard]] const server_config& config() const noexcept;
-    /// Whether what is told of this directory, or asked there, is about the session where it is now.
-    [[nodiscard]] bool belongs_to(const std::string& directory) const {
-        return config().global_stream || info_.directory == directory;
-    }
+    /// Whether this stream, by its key, is the one that tells of the session where it is now.
+    [[nodiscard]] bool belongs_to(const std::string& stream) const;
 
     // Followed: see session_follow.cpp.
     [[nodiscard]] std::shared_ptr<feed_core> follow(follow_by how);
@@ -332,8 +330,8 @@ private:
 /// only that of its present directory counts.
 class session_link final : public stream::subscriber {
 public:
-    session_link(std::shared_ptr<session_core> to, std::string directory)
-        : to_(std::move(to)), directory_(std::move(directory)) {}
+    session_link(std::shared_ptr<session_core> to, std::string stream)
+        : to_(std::move(to)), stream_(std::move(stream)) {}
 
     void on_attached() override;
     net::awaitable<void> repair() override;
@@ -345,7 +343,7 @@ public:
 private:
     [[nodiscard]] bool counts() const;
     std::shared_ptr<session_core> to_;
-    std::string directory_;
+    std::string stream_; ///< its key
 };
 
 /// Of all that is asked for after the server was stopped.
@@ -355,7 +353,8 @@ private:
 
 /// One directory's stream, or the whole server's.
 struct directory_stream {
-    std::string key; ///< the directory; empty: /global/event
+    std::string
+        key; ///< the directory; of /global/event: empty, or "*" where directories have streams beside it
     std::shared_ptr<stream::event_hub> hub;
     std::map<std::string, std::string, std::less<>> roots; ///< child session -> root session
 
@@ -379,10 +378,11 @@ public:
     void wake();
 
     // What sessions need.
-    /// The directory's stream, started if none runs, with `who` subscribed to it.
+    /// The directory's stream, started if none runs, with `who` subscribed to it; or the one of all
+    /// directories, where there are max_streams already.
     void follow(const std::string& directory, const std::shared_ptr<session_core>& who);
     [[nodiscard]] bool streams_to(const std::string& directory, const std::string& session) const;
-    /// A session that is only followed may be told to this directory's stream.
+    /// There is a stream of this directory, or may be one more.
     [[nodiscard]] bool has_room_for(const std::string& directory) const;
     [[nodiscard]] feed follow(std::string id, follow_by how);
     /// A session is to be looked at, or sooner.
@@ -400,6 +400,12 @@ public:
         return config.locate && locate().what == stream::location::state::gone;
     }
     void unfollow(const std::string& directory, const std::string& session);
+    /// From all streams but that of a directory which it left.
+    void unfollow(const session_core& session);
+    /// Its stream tells of all directories.
+    [[nodiscard]] bool hears_everywhere(const std::string& session) const;
+    /// Of the stream that tells of the session, or would.
+    [[nodiscard]] std::string stream_key(const session_core& session) const;
     void learn_child(const std::string& directory, const std::string& child, const std::string& root);
     void release(const std::shared_ptr<session_core>& session);
     /// Runs until it ends, or run() does.
@@ -426,7 +432,8 @@ private:
     [[nodiscard]] net::awaitable<void> run_root();
     [[nodiscard]] net::awaitable<void> hold_stream(std::shared_ptr<directory_stream> stream);
     void on_stream_over(const std::shared_ptr<directory_stream>& stream);
-    [[nodiscard]] std::shared_ptr<directory_stream> start_stream(const std::string& directory);
+    [[nodiscard]] std::shared_ptr<directory_stream> start_stream(const std::string& key);
+    void leave(const std::string& key, const std::string& session);
 
     task_scope scope_;
     captures captures_;

@@ -110,7 +110,8 @@ time_point session_core::leave_stream_at() const {
 time_point session_core::next_place_check() const {
     if (!live_ || !is_followed())
         return time_point::max();
-    return later(config().global_stream ? std::max(located_at_, seen_.value_or(located_at_)) : located_at_,
+    return later(server_->hears_everywhere(info_.id) ? std::max(located_at_, seen_.value_or(located_at_))
+                                                     : located_at_,
                  place_check);
 }
 
@@ -126,7 +127,7 @@ net::awaitable<void> session_core::check_place() {
 }
 
 void session_core::leave_stream() {
-    server_->unfollow(info_.directory, info_.id);
+    server_->unfollow(*this);
     live_ = repairing_ = false;
     stream_trouble_.reset();
     server_->look_soon();
