@@ -432,6 +432,7 @@ private:
         opencode::server_config c;
         c.policy = s.plan.policy;
         c.global_stream = s.plan.global_stream;
+        c.max_streams = how_.max_streams.value_or(c.max_streams);
         c.stall_timeout = s.plan.stall_timeout;
         c.greeting_timeout = s.plan.greeting_timeout;
         c.turns.quiet_after = s.plan.quiet_after;
@@ -503,6 +504,7 @@ private:
         opencode::server_config c;
         c.policy = f.plan.policy;
         c.global_stream = f.plan.global_stream;
+        c.max_streams = how_.max_streams.value_or(c.max_streams);
         c.stall_timeout = f.plan.stall_timeout;
         c.turns.quiet_after = f.plan.quiet_after;
         c.queue_items = f.plan.queue_items;

@@ -26,7 +26,8 @@ struct sabotage {
 struct run_options {
     bool timeline = false;
     std::optional<sabotage> sabotaged;
-    bool rows = false; ///< which cases of the protocol came to pass is found out
+    std::optional<std::size_t> max_streams; ///< of each server; nothing: as by default
+    bool rows = false;                      ///< which cases of the protocol came to pass is found out
 };
 
 struct run_result {

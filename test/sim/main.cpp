@@ -48,11 +48,13 @@ void print_complaints(const sim::run_result& ran) {
         std::cout << "broken: " << each.broken << "\n        " << each.how << '\n';
 }
 
-void print_broken(std::uint64_t seed, const sim::run_result& ran, bool timeline) {
-    std::cout << "seed " << seed << " broke. Replay: holdfast-sim-test --seed " << seed << " --verbose\n";
+void print_broken(std::uint64_t seed, const sim::run_result& ran, const sim::run_options& how,
+                  bool timeline) {
+    std::cout << "seed " << seed << " broke. Replay: holdfast-sim-test --seed " << seed << " --verbose"
+              << (how.max_streams ? " --max-streams " + std::to_string(*how.max_streams) : "") << '\n';
     print_complaints(ran);
     if (timeline) {
-        sim::run_options verbose;
+        auto verbose = how;
         verbose.timeline = true;
         const auto what = sim::make_scenario(seed);
         print_timeline(what, sim::run(what, verbose));
@@ -60,8 +62,7 @@ void print_broken(std::uint64_t seed, const sim::run_result& ran, bool timeline)
     std::cout << std::flush;
 }
 
-int run_one(std::uint64_t seed, bool verbose) {
-    sim::run_options how;
+int run_one(std::uint64_t seed, bool verbose, sim::run_options how) {
     how.timeline = verbose;
     const auto what = sim::make_scenario(seed);
     const auto ran = sim::run(what, how);
@@ -79,13 +80,12 @@ struct tally {
 };
 
 /// Each world is alone on its thread: what is shared here is the list of seeds and the tally.
-tally run_seeds(const std::vector<std::uint64_t>& seeds, unsigned threads, bool rows, bool brief) {
+tally run_seeds(const std::vector<std::uint64_t>& seeds, unsigned threads, const sim::run_options& how,
+                bool brief) {
     tally all;
     std::mutex mutex;
     std::atomic<std::size_t> next{0};
     const auto work = [&] {
-        sim::run_options how;
-        how.rows = rows;
         for (std::size_t i; (i = next++) < seeds.size();) {
             const auto ran = sim::run(sim::make_scenario(seeds[i]), how);
             const std::lock_guard lock(mutex);
@@ -95,7 +95,7 @@ tally run_seeds(const std::vector<std::uint64_t>& seeds, unsigned threads, bool 
                 ++all.held;
                 continue;
             }
-            print_broken(seeds[i], ran, !brief && all.broke == 0);
+            print_broken(seeds[i], ran, how, !brief && all.broke == 0);
             ++all.broke;
         }
     };
@@ -173,9 +173,12 @@ int main(int argc, char** argv) {
         "with --seeds: how many of them showed each case of the protocol; of 1-2000 each must be shown");
     app.add_option("--threads", threads, "with --seeds: so many worlds at a time")->check(CLI::Range(1, 64));
     app.add_option("--kept", kept, "the file of the kept seeds");
+    sim::run_options how;
+    app.add_option("--max-streams", how.max_streams, "streams of directories that each server may have");
     CLI11_PARSE(app, argc, argv);
+    how.rows = rows;
     if (*one)
-        return run_one(seed, verbose);
+        return run_one(seed, verbose, how);
     if (sweeps)
         return run_sweeps(verbose);
 
@@ -190,7 +193,7 @@ int main(int argc, char** argv) {
         seeds = read_seeds(kept);
     for (auto s = from; s <= to; ++s)
         seeds.push_back(s);
-    const auto all = run_seeds(seeds, threads, rows, brief);
+    const auto all = run_seeds(seeds, threads, how, brief);
     const bool all_shown = !rows || print_rows(all.rows, from, to);
     std::cout << all.held << " seeds held, " << all.broke << " broke" << std::endl;
     return all.broke == 0 && all_shown ? 0 : 1;
