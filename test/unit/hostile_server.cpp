@@ -5,6 +5,7 @@
 #include "support/hostile_server.hpp"
 
 #include <algorithm>
+#include <ctime>
 #include <functional>
 #include <map>
 #include <string>
@@ -468,6 +469,75 @@ BOOST_AUTO_TEST_CASE(more_asks_than_can_be_told_at_once_are_told_when_others_are
     seen.permissions.erase(seen.permissions.begin());
     BOOST_TEST(tracker.on_snapshot(seen, tracker.begin_snapshot(), now));
     BOOST_TEST(asked() == "per_2 ");
+}
+
+// As many as a list may have, of a message with as many parts as a page may have: to compare each with each
+// takes a minute.
+BOOST_AUTO_TEST_CASE(very_many_asks_are_found_among_very_many_tools_without_a_search_for_each) {
+    opencode::turn_tracker tracker("ses_1");
+    time_point now{};
+    tracker.attached(now);
+    tracker.adopt("msg_u", now);
+    opencode::snapshot seen;
+    seen.status.state = opencode::session_status::kind::busy;
+    seen.messages.push_back(message_of("msg_u", {}, 1));
+    auto answer = message_of("msg_a", "msg_u", 2);
+    answer.info.completed_ms.reset();
+    answer.info.finish.clear();
+    const auto part = answer.parts.front();
+    for (int i = 0; i < 5000; ++i) {
+        auto tool = part;
+        tool.id = "prt_" + std::to_string(i);
+        tool.type = "tool";
+        tool.tool = "bash";
+        tool.call_id = "call_" + std::to_string(i);
+        tool.state = i == 4999 ? "running" : "completed";
+        answer.parts.push_back(std::move(tool));
+    }
+    seen.messages.push_back(std::move(answer));
+    for (int i = 0; i < 20'000; ++i) {
+        opencode::permission_request asks;
+        asks.id = "per_" + std::to_string(i);
+        asks.session_id = "ses_1";
+        asks.permission = "bash";
+        asks.call_id = "call_" + std::to_string(i);
+        seen.permissions.push_back(std::move(asks));
+    }
+    const auto begun = std::clock();
+    BOOST_TEST(tracker.on_snapshot(seen, tracker.begin_snapshot(), now));
+    const auto took = static_cast<double>(std::clock() - begun) / CLOCKS_PER_SEC;
+    std::string asked;
+    for (const auto& each : tracker.take_outputs())
+        if (const auto* ask = std::get_if<opencode::permission_event>(&each.event))
+            asked += ask->request.id + ' ';
+    BOOST_TEST(asked == "per_4999 ");
+    BOOST_TEST(took < 3, took << " s");
+}
+
+BOOST_AUTO_TEST_CASE(asks_are_withdrawn_in_the_order_in_which_they_were_told) {
+    opencode::turn_tracker tracker("ses_1");
+    time_point now{};
+    tracker.attached(now);
+    tracker.adopt("msg_u", now);
+    opencode::snapshot seen;
+    seen.status.state = opencode::session_status::kind::busy;
+    seen.messages.push_back(message_of("msg_u", {}, 1));
+    for (const std::string id : {"per_b", "per_c", "per_a"}) {
+        opencode::permission_request asks;
+        asks.id = id;
+        asks.session_id = "ses_1";
+        asks.permission = "bash";
+        seen.permissions.push_back(std::move(asks));
+    }
+    BOOST_TEST(tracker.on_snapshot(seen, tracker.begin_snapshot(), now));
+    static_cast<void>(tracker.take_outputs());
+    tracker.close("msg_u", opencode::outcome::detached, opencode::rule::detached, std::nullopt,
+                  opencode::reprompt::no, now);
+    std::string withdrawn;
+    for (const auto& each : tracker.take_outputs())
+        if (const auto* ask = std::get_if<opencode::permission_event>(&each.event))
+            withdrawn += ask->request.id + ':' + ask->reply.value_or("") + ' ';
+    BOOST_TEST(withdrawn == "per_b:withdrawn per_c:withdrawn per_a:withdrawn ");
 }
 
 BOOST_AUTO_TEST_CASE(parts_listed_twice_are_one_and_those_of_the_last_look_are_found_at_once) {

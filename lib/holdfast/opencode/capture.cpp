@@ -233,40 +233,48 @@ net::awaitable<result<std::shared_ptr<const directory_view>>> captures::fetch_vi
     auto permissions = co_await rest.permissions(directory);
     if (!permissions)
         co_return permissions.error();
-    view->permissions = std::move(*permissions);
     auto questions = co_await rest.questions(directory);
     if (!questions)
         co_return questions.error();
-    view->questions = std::move(*questions);
-    std::set<std::string> askers;
-    for (const auto& each : view->permissions)
-        askers.insert(each.session_id);
-    for (const auto& each : view->questions)
-        askers.insert(each.session_id);
+    std::map<std::string, std::string> roots; // of each that asks
+    for (const auto& each : *permissions)
+        roots[each.session_id];
+    for (const auto& each : *questions)
+        roots[each.session_id];
     unsigned lookups = 0;
-    for (const auto& asker : askers) {
-        step = co_await find_descent(asker, *view, lookups);
-        if (!step)
-            co_return step.error();
+    for (auto& [asker, root] : roots) {
+        auto descent = co_await find_descent(asker, lookups);
+        if (!descent)
+            co_return descent.error();
+        root = descent->empty() ? asker : descent->front().parent_id;
+        auto& children = view->asks[root].children;
+        children.insert(children.end(), descent->begin(), descent->end());
     }
+    for (auto& each : *permissions)
+        view->asks[roots[each.session_id]].permissions.push_back(std::move(each));
+    for (auto& each : *questions)
+        view->asks[roots[each.session_id]].questions.push_back(std::move(each));
     co_return std::shared_ptr<const directory_view>(view);
 }
 
-// What a session is below is told by itself alone. One that is not known any more asks nobody. Of very many,
-// the others are found at the next look.
-net::awaitable<result<void>> captures::find_descent(std::string session, directory_view& into,
-                                                    unsigned& lookups) {
+// The sessions above one, itself the last; none: it is a root, or it is not known. What a session is below is
+// told by itself alone. One that is not known any more asks nobody. Of very many, the others are found at the
+// next look.
+net::awaitable<result<std::vector<session_info>>> captures::find_descent(std::string session,
+                                                                         unsigned& lookups) {
     auto rest = server_.rest_for_looks();
     std::vector<session_info> descent;
-    std::string above = session;
+    std::string above = std::move(session);
     while (!above.empty() && descent.size() < max_depth) {
         auto found = known_.find(above);
         if (found == known_.end()) {
             if (strangers_.contains(above) || lookups++ >= max_lookups)
-                co_return result<void>();
+                co_return std::vector<session_info>();
             auto told = co_await rest.get_session(above);
-            if (!told && told.error().code == errc::not_found)
-                co_return remember_stranger(above);
+            if (!told && told.error().code == errc::not_found) {
+                remember_stranger(above);
+                co_return std::vector<session_info>();
+            }
             if (!told)
                 co_return told.error();
             if (known_.size() >= max_known_sessions)
@@ -278,16 +286,13 @@ net::awaitable<result<void>> captures::find_descent(std::string session, directo
         descent.insert(descent.begin(), found->second);
         above = found->second.parent_id;
     }
-    if (!descent.empty())
-        into.descents.emplace(std::move(session), std::move(descent));
-    co_return result<void>();
+    co_return descent;
 }
 
-result<void> captures::remember_stranger(const std::string& session) {
+void captures::remember_stranger(const std::string& session) {
     if (strangers_.size() >= max_known_sessions)
         strangers_.clear();
     strangers_.insert(session);
-    return {};
 }
 
 // Where nothing answered for a while, another server may answer now.

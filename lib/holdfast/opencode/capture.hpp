@@ -22,11 +22,15 @@ class session_core;
 
 /// What all sessions of a directory have in common: asked for once for all that are due.
 struct directory_view {
+    /// What waits for an answer in a root session, or below it.
+    struct asked {
+        std::vector<permission_request> permissions;
+        std::vector<question_request> questions;
+        std::vector<session_info> children; ///< those that ask, and those above them
+    };
+
     std::map<std::string, session_status> status; ///< of those that are not idle
-    std::vector<permission_request> permissions;
-    std::vector<question_request> questions;
-    /// Sessions that ask and are no roots: each with those above it, the root's child first.
-    std::map<std::string, std::vector<session_info>> descents;
+    std::map<std::string, asked> asks; ///< by root; of what it is not known what it is below: by itself
 };
 
 /// The captures of one server. Each session is looked at every `capture_config::tick`, all of them at about
@@ -78,9 +82,9 @@ private:
     [[nodiscard]] net::awaitable<void> view(std::string directory, std::shared_ptr<slot> mine);
     [[nodiscard]] net::awaitable<result<std::shared_ptr<const directory_view>>>
     fetch_view(std::string directory);
-    [[nodiscard]] net::awaitable<result<void>> find_descent(std::string session, directory_view& into,
-                                                            unsigned& lookups);
-    [[nodiscard]] result<void> remember_stranger(const std::string& session);
+    [[nodiscard]] net::awaitable<result<std::vector<session_info>>> find_descent(std::string session,
+                                                                                 unsigned& lookups);
+    void remember_stranger(const std::string& session);
     [[nodiscard]] net::awaitable<result<void>> check_who_answers();
     void on_failure(const sessions& looked_at, const failure& why);
     void on_answer();

@@ -640,7 +640,7 @@ net::awaitable<void> session_core::supervise() {
             co_await explain_endings();
             continue;
         }
-        if (next_overdue_ask() <= world().now()) {
+        if (asks_.next_due() <= world().now()) {
             co_await answer_overdue_asks();
             continue;
         }
@@ -668,7 +668,7 @@ net::awaitable<void> session_core::supervise() {
             continue;
         }
         armed_for_ = std::min({tracker_.next_deadline().value_or(time_point::max()),
-                               due ? not_before : time_point::max(), next_overdue_ask(), next_limit(),
+                               due ? not_before : time_point::max(), asks_.next_due(), next_limit(),
                                leave_stream_at(), next_place_check()});
         co_await changed_.wait(armed_for_);
     }
@@ -720,9 +720,9 @@ net::awaitable<result<void>> session_core::reply_permission(std::string id, std:
 
 net::awaitable<result<void>> session_core::reply_of_owner(std::shared_ptr<session_core> self, std::string id,
                                                           std::string reply) {
-    const auto found = self->asks_.find(id);
-    if (found != self->asks_.end() && found->second.by_rule && !self->is_stopped())
-        co_return retry::make_failure(errc::decided, found->second.answer);
+    const auto* found = self->asks_.find(id);
+    if (found && found->by_rule && !self->is_stopped())
+        co_return retry::make_failure(errc::decided, found->answer);
     co_return co_await self->answer_permission(std::move(id), std::move(reply));
 }
 
@@ -772,7 +772,7 @@ void session_core::note_waiting(const std::string& id, waiting_ask waits) {
     else if (config().ask_timeout > duration::zero())
         waits.due = later(world().now(), config().ask_timeout);
     changed_.notify_all();
-    if (!asks_.insert_or_assign(id, std::move(waits)).second)
+    if (!asks_.put(id, std::move(waits)))
         return;
     world().count(metric::asks);
     world().count(metric::asks_waiting);
@@ -782,29 +782,27 @@ void session_core::note_waiting(const std::string& id, waiting_ask waits) {
 // snapshot only shows that it waits no longer.
 bool session_core::note_answer(const std::string& id, const std::string& reply) {
     changed_.notify_all();
-    const auto found = asks_.extract(id);
-    if (found.empty())
+    const auto was = asks_.take(id);
+    if (!was)
         return true;
     world().uncount(metric::asks_waiting);
-    const auto& was = found.mapped();
-    return !was.by_rule || (reply != was.answer && !(was.answered && reply == "withdrawn"));
+    return !was->by_rule || (reply != was->answer && !(was->answered && reply == "withdrawn"));
 }
 
 void session_core::mark_decided(agent_event& event) const {
     auto* ask = std::get_if<permission_event>(&event);
-    const auto found = ask && !ask->reply ? asks_.find(ask->request.id) : asks_.end();
-    if (found == asks_.end() || !found->second.by_rule)
+    const auto* found = ask && !ask->reply ? asks_.find(ask->request.id) : nullptr;
+    if (!found || !found->by_rule)
         return;
-    ask->reply = found->second.answer;
+    ask->reply = found->answer;
     ask->by_rule = true;
 }
 
 // The server refuses what the rule says: it is the owner's after all.
 void session_core::leave_to_owner(const std::string& id) {
-    const auto found = asks_.find(id);
+    auto waits = *asks_.find(id);
     permission_event again;
-    again.request = found->second.request;
-    auto waits = std::move(found->second);
+    again.request = waits.request;
     waits.by_rule = false;
     waits.answer = config().ask_default;
     waits.due = time_point::max();
@@ -813,19 +811,11 @@ void session_core::leave_to_owner(const std::string& id) {
     deliver(std::move(out));
 }
 
-time_point session_core::next_overdue_ask() const {
-    auto first = time_point::max();
-    for (const auto& [id, ask] : asks_)
-        first = std::min(first, ask.due);
-    return first;
-}
-
 net::awaitable<void> session_core::answer_overdue_asks() {
     const auto self = shared_from_this();
-    const auto waiting = asks_;
-    for (const auto& [id, ask] : waiting) {
-        if (ask.due > world().now() || !asks_.contains(id))
-            continue;
+    while (asks_.next_due() <= world().now()) {
+        const auto id = asks_.first_due();
+        const auto ask = *asks_.find(id);
         log_record record;
         record.level = ask.by_rule ? log_level::info : log_level::warn;
         record.event = ask.by_rule ? "session.ask_answered" : "session.ask_timed_out";
@@ -836,18 +826,16 @@ net::awaitable<void> session_core::answer_overdue_asks() {
         world().count(ask.by_rule ? metric::asks_answered_by_rule : metric::asks_timed_out);
         auto answering = ask.question ? reject_question(id) : answer_permission(id, ask.answer);
         const auto done = co_await std::move(answering);
-        const auto still = asks_.find(id);
-        if (still == asks_.end())
+        if (!asks_.find(id))
             continue;
-        still->second.answered = done.has_value();
-        if (done || done.error().code == errc::not_found)
-            still->second.due = time_point::max(); // the server tells the rest
-        else if (!retry::is_final(done.error()))
-            still->second.due = later(world().now(), snapshot_pause);
-        else if (ask.by_rule)
+        asks_.answered(id, done.has_value());
+        const bool was_told = done || done.error().code == errc::not_found; // the server tells the rest
+        if (!was_told && !retry::is_final(done.error()))
+            asks_.due(id, later(world().now(), snapshot_pause));
+        else if (!was_told && ask.by_rule)
             leave_to_owner(id);
         else
-            still->second.due = time_point::max();
+            asks_.due(id, time_point::max());
     }
 }
 
@@ -1233,8 +1221,7 @@ void session_core::on_settled(const std::string& message, settlement& how) {
         world().uncount(metric::turns_open);
     }
     world().count(metric_of(how.outcome));
-    world().uncount(metric::asks_waiting,
-                    std::erase_if(asks_, [&](const auto& each) { return each.second.message == message; }));
+    world().uncount(metric::asks_waiting, asks_.forget_those_of(message));
     log_settlement(message, how);
 }
 

@@ -6,6 +6,7 @@
 #include <holdfast/opencode/server.hpp>
 #include <holdfast/opencode/turn_limits.hpp>
 #include <holdfast/opencode/turn_queue.hpp>
+#include <holdfast/opencode/waiting_asks.hpp>
 #include <holdfast/runtime/cancellation.hpp>
 #include <holdfast/runtime/condition_variable.hpp>
 #include <holdfast/runtime/mailbox.hpp>
@@ -164,17 +165,6 @@ public:
 private:
     struct open_turn;
 
-    /// An ask that waits for its answer.
-    struct waiting_ask {
-        std::string message; ///< of the turn that it was told to
-        bool question = false;
-        std::string answer; ///< what we say when it is due
-        bool by_rule = false;
-        bool answered = false;      ///< the server has accepted our answer
-        permission_request request; ///< of one that a rule decides
-        time_point due = time_point::max();
-    };
-
     void name(opencode::prompt& what) const;
     [[nodiscard]] net::awaitable<result<void>> name_in_line(std::shared_ptr<turn_core> core,
                                                             opencode::prompt& what);
@@ -233,7 +223,6 @@ private:
     void mark_decided(agent_event& event) const;
     void leave_to_owner(const std::string& id);
     void deliver(turn_tracker::output out);
-    [[nodiscard]] time_point next_overdue_ask() const;
     [[nodiscard]] net::awaitable<void> answer_overdue_asks();
     [[nodiscard]] time_point next_limit() const;
     void note_limit(const std::string& message, open_turn& turn);
@@ -286,7 +275,7 @@ private:
     std::shared_ptr<server_core> server_;
     session_info info_;
     std::string tag_;
-    std::map<std::string, waiting_ask> asks_;
+    waiting_asks asks_;
     std::string left_; ///< the directory whose stream it leaves once that of its new one is acknowledged
     std::vector<std::string> former_; ///< directories that it was moved from, the latest last
     turn_tracker tracker_;

@@ -235,20 +235,12 @@ bool session_core::reaches_back(const message_page& latest) const {
 }
 
 void session_core::add_asks(const directory_view& seen, snapshot& into) const {
-    const auto is_ours = [&](const std::string& session) {
-        const auto found = seen.descents.find(session);
-        return session == info_.id || tracker_.owns_session(session) ||
-               (found != seen.descents.end() && found->second.front().parent_id == info_.id);
-    };
-    for (const auto& [session, descent] : seen.descents)
-        if (is_ours(session))
-            into.children.insert(into.children.end(), descent.begin(), descent.end());
-    for (const auto& each : seen.permissions)
-        if (is_ours(each.session_id))
-            into.permissions.push_back(each);
-    for (const auto& each : seen.questions)
-        if (is_ours(each.session_id))
-            into.questions.push_back(each);
+    const auto ours = seen.asks.find(info_.id);
+    if (ours == seen.asks.end())
+        return;
+    into.children = ours->second.children;
+    into.permissions = ours->second.permissions;
+    into.questions = ours->second.questions;
 }
 
 void session_core::look_succeeded() {

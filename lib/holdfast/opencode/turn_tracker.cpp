@@ -56,10 +56,57 @@ struct turn {
     std::optional<settlement> deferred; ///< it ended with a later one before its own post was answered
 };
 
+constexpr unsigned max_child_depth = 64; ///< below that, nobody can tell what a session descends from
+
 struct ask {
     std::string turn;
     std::uint64_t number = 0;
     std::variant<permission_request, question_request> request;
+};
+
+const std::string& id_of(const ask& a) {
+    return std::visit([](const auto& r) -> const std::string& { return r.id; }, a.request);
+}
+
+/// Those that were told and wait for an answer: found by id, and kept in the order in which they were told.
+class ask_list {
+public:
+    [[nodiscard]] bool contains(std::string_view id) const { return numbers_.find(id) != numbers_.end(); }
+    [[nodiscard]] std::size_t size() const noexcept { return by_number_.size(); }
+    [[nodiscard]] const std::map<std::uint64_t, ask>& in_order() const noexcept { return by_number_; }
+
+    void add(ask a) {
+        numbers_.emplace(id_of(a), a.number);
+        by_number_.emplace(a.number, std::move(a));
+    }
+    std::optional<ask> take(std::string_view id) {
+        const auto found = numbers_.find(id);
+        if (found == numbers_.end())
+            return std::nullopt;
+        auto taken = std::move(by_number_.extract(found->second).mapped());
+        numbers_.erase(found);
+        return taken;
+    }
+    template <class Which, class Take>
+    void take_if(Which which, Take take) {
+        for (auto each = by_number_.begin(); each != by_number_.end();) {
+            if (!which(each->second)) {
+                ++each;
+                continue;
+            }
+            take(each->second);
+            numbers_.erase(id_of(each->second));
+            each = by_number_.erase(each);
+        }
+    }
+    void clear() {
+        by_number_.clear();
+        numbers_.clear();
+    }
+
+private:
+    std::map<std::uint64_t, ask> by_number_;
+    std::map<std::string, std::uint64_t, std::less<>> numbers_;
 };
 
 /// What a message decides about its turn, once the session is not busy.
@@ -145,10 +192,6 @@ std::string_view name_of(session_status::kind k) {
     return wire::status::idle;
 }
 
-const std::string& id_of(const ask& a) {
-    return std::visit([](const auto& r) -> const std::string& { return r.id; }, a.request);
-}
-
 } // namespace
 
 struct turn_tracker::state {
@@ -162,7 +205,7 @@ struct turn_tracker::state {
     std::vector<turn> turns; ///< the open ones, in the order in which they were opened
     conversation said;
     std::optional<session_status> status;  ///< empty: not known
-    std::vector<ask> asks;                 ///< told and not answered
+    ask_list asks;                         ///< told and not answered
     bool turns_left_out = false;           ///< there were more prompts of others than may be turns at once
     bool asks_left_out = false;            ///< there were more than may be told at once
     std::set<std::string> answered_asks;   ///< told and answered, while turns are open
@@ -337,7 +380,7 @@ struct turn_tracker::state {
             if (m->usage_told)
                 all.push_back({t->id, usage_event{m->info.id, m->info.tokens, m->info.cost}});
         }
-        for (const auto& a : asks)
+        for (const auto& [number, a] : asks.in_order())
             if (const auto* t = find_turn(a.turn); t && !t->silent)
                 tell_again(a, all);
         return all;
@@ -385,19 +428,13 @@ struct turn_tracker::state {
             tell_reply<question_event>(a, std::get<question_request>(a.request), reply);
     }
     void withdraw_asks_of(const turn& t) {
-        for (const auto& a : asks)
-            if (a.turn == t.id)
-                tell_reply(a, "withdrawn");
-        std::erase_if(asks, [&](const ask& a) { return a.turn == t.id; });
-    }
-
-    bool is_told(std::string_view request) const {
-        return std::any_of(asks.begin(), asks.end(), [&](const ask& a) { return id_of(a) == request; });
+        asks.take_if([&](const ask& a) { return a.turn == t.id; },
+                     [&](const ask& a) { tell_reply(a, "withdrawn"); });
     }
 
     template <class Event, class Request>
     void tell_ask(const Request& r) {
-        if (is_told(r.id) || answered_asks.contains(r.id))
+        if (asks.contains(r.id) || answered_asks.contains(r.id))
             return;
         if (asks.size() >= options.max_asks) {
             asks_left_out = true;
@@ -407,7 +444,7 @@ struct turn_tracker::state {
         if (!t)
             return;
         ++news;
-        asks.push_back({t->id, ++seen.asks_seen, r});
+        asks.add({t->id, ++seen.asks_seen, r});
         tell(*t, Event{r, std::nullopt});
     }
 
@@ -438,7 +475,7 @@ struct turn_tracker::state {
     /// The child of the root itself through which a session descends from it.
     std::string top_child(std::string_view session) const {
         std::string id(session);
-        for (std::size_t guard = 0; guard <= children.size(); ++guard) {
+        for (unsigned depth = 0; depth <= max_child_depth; ++depth) {
             const auto found = children.find(id);
             if (found == children.end() || found->second == root || found->second.empty())
                 break;
@@ -449,7 +486,7 @@ struct turn_tracker::state {
 
     std::optional<unsigned> depth_of(std::string_view session) const {
         std::string id(session);
-        for (unsigned depth = 0; depth <= children.size(); ++depth) {
+        for (unsigned depth = 0; depth <= max_child_depth; ++depth) {
             if (id == root)
                 return depth;
             const auto found = children.find(id);
@@ -1371,12 +1408,10 @@ struct turn_tracker::state {
     }
 
     void answered(std::string_view request, const std::string& reply, bool rejected) {
-        const auto found =
-            std::find_if(asks.begin(), asks.end(), [&](const ask& a) { return id_of(a) == request; });
-        if (found == asks.end())
+        const auto taken = asks.take(request);
+        if (!taken)
             return;
-        const ask a = std::move(*found);
-        asks.erase(found);
+        const auto& a = *taken;
         remember_answered(id_of(a));
         unseen = unseen || (std::exchange(asks_left_out, false) && attached); // a snapshot tells the others
         tell_reply(a, reply);
@@ -1791,31 +1826,45 @@ struct turn_tracker::state {
                });
     }
 
-    /// After an abort the server lists a request for ever: one whose tool does not wait for it is not told.
-    bool is_awaited(std::string_view session, std::string_view call) const {
-        if (!busy() || !owns(session))
-            return false;
-        if (session == root && call.empty())
-            return true;
-        const message_record* where = nullptr;
-        const auto* tool = waiting_tool(session, call, &where);
-        return tool && progress_of(tool->tool.state) <= 2 && find_turn(where->owner);
-    }
+    /// The calls that wait for an answer, and the children of the root in which something may.
+    struct waiting_tools {
+        std::set<std::string_view> calls;
+        std::set<std::string_view> children;
+    };
 
-    /// A turn that nobody here follows any more asks; whoever waits behind it must know, as somebody has to
-    /// answer.
-    bool waits_in(const snapshot& s, std::string_view session, std::string_view call) const {
-        if (!busy() || !owns(session))
-            return false;
-        const std::string child = session == root ? std::string() : top_child(session);
-        const auto waits = [&](const part& p) {
-            const bool it = child.empty() ? !call.empty() && p.call_id == call : p.child_session == child;
-            return it && p.type == wire::part::tool && progress_of(p.state) <= 2;
-        };
-        return std::any_of(s.messages.begin(), s.messages.end(), [&](const message& m) {
-            return m.info.assistant && !m.info.finished() &&
-                   std::any_of(m.parts.begin(), m.parts.end(), waits);
-        });
+    /// After an abort the server lists a request for ever: one whose tool does not wait for it is not told.
+    /// One of a turn that nobody here follows any more is: whoever waits behind it must know, as somebody has
+    /// to answer.
+    waiting_tools tools_that_wait(const snapshot& s) const {
+        waiting_tools all;
+        std::set<std::string_view> seen_calls;
+        std::set<std::string_view> seen_children;
+        for (const auto& m : said.in_order()) {
+            const bool is_turns = find_turn(m->owner) != nullptr;
+            for (const auto& p : m->parts) {
+                if (p.what != part_record::kind::tool)
+                    continue;
+                const bool waits = is_turns && progress_of(p.tool.state) <= 2;
+                // Of several that are called the same, the first counts.
+                if (seen_calls.insert(p.tool.id).second && waits)
+                    all.calls.insert(p.tool.id);
+                if (seen_children.insert(p.child_session).second && waits)
+                    all.children.insert(p.child_session);
+            }
+        }
+        for (const auto& m : s.messages) {
+            if (!m.info.assistant || m.info.finished())
+                continue;
+            for (const auto& p : m.parts) {
+                if (p.type != wire::part::tool || progress_of(p.state) > 2)
+                    continue;
+                all.calls.insert(p.call_id);
+                all.children.insert(p.child_session);
+            }
+        }
+        all.calls.erase(std::string_view());
+        all.children.erase(std::string_view());
+        return all;
     }
 
     void merge_asks(const snapshot& s, const mark& taken) {
@@ -1827,15 +1876,26 @@ struct turn_tracker::state {
         const auto is_gone = [&](const ask& a) {
             return a.number <= taken.asks_seen && !listed.contains(id_of(a));
         };
-        for (const auto& a : asks)
-            if (is_gone(a))
-                tell_reply(a, "withdrawn");
-        std::erase_if(asks, is_gone);
+        asks.take_if(is_gone, [&](const ask& a) { tell_reply(a, "withdrawn"); });
+        if (listed.empty() || !busy())
+            return;
+        const auto waiting = tools_that_wait(s);
+        std::map<std::string_view, std::string> tops;
+        const auto is_awaited = [&](std::string_view session, std::string_view call) {
+            if (session == root)
+                return call.empty() || waiting.calls.contains(call);
+            if (!owns(session))
+                return false;
+            auto& top = tops[session];
+            if (top.empty())
+                top = top_child(session);
+            return waiting.children.contains(top);
+        };
         for (const auto& r : s.permissions)
-            if (is_awaited(r.session_id, r.call_id) || waits_in(s, r.session_id, r.call_id))
+            if (is_awaited(r.session_id, r.call_id))
                 tell_ask<permission_event>(r);
         for (const auto& r : s.questions)
-            if (is_awaited(r.session_id, r.call_id) || waits_in(s, r.session_id, r.call_id))
+            if (is_awaited(r.session_id, r.call_id))
                 tell_ask<question_event>(r);
     }
 
