@@ -87,7 +87,9 @@ ctest --preset asan -j $((jobs + 1)) -LE unit # one more than cores: many of the
 say "build: the simulation, optimised"
 # Without precompiled headers, as a user builds it: an include that is missing shows.
 cmake --preset release -DHOLDFAST_WERROR=ON -DHOLDFAST_PRECOMPILE=OFF >/dev/null
-cmake --build --preset release -j "$jobs" --target holdfast-sim-test
+cmake --build --preset release -j "$jobs" --target holdfast-sim-test hardened-sample
+say "test: what the compiler adds to the command, by a sample that is compiled as it is"
+ctest --preset release -R '^consumer/hardened_'
 say "test: 2,000 seeds of the simulated world"
 build/release/bin/holdfast-sim-test --threads "$jobs" --rows
 say "test: 440 seeds more, with sessions that others follow"

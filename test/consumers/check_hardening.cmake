@@ -1,5 +1,5 @@
-# cmake -D READELF=... -D PROGRAM=... -D ARCHIVE=... -D COMPILED=ON|OFF -D CONTROL_FLOW=ON|OFF -P check_hardening.cmake
-# Whether a program, and the archive of its objects, are hardened as they were asked to be. COMPILED: with what the
+# cmake -D READELF=... -D PROGRAM=... -D OBJECTS=... -D COMPILED=ON|OFF -D CONTROL_FLOW=ON|OFF -P check_hardening.cmake
+# Whether a program, and its objects (an archive of them, or one), are hardened as they were asked to be. COMPILED: with what the
 # compiler adds, too.
 
 function(show into)
@@ -31,11 +31,14 @@ if(COMPILED)
 endif()
 if(COMPILED AND CONTROL_FLOW)
   # Of the objects: in the program the property is there only if the C library's start files have it too.
-  show(notes --wide --notes "${ARCHIVE}")
+  show(notes --wide --notes "${OBJECTS}")
   expect("control-flow protection" "${notes}" "IBT, SHSTK")
   string(REGEX MATCHALL "File: [^\n]+" members "${notes}")
   string(REGEX MATCHALL "IBT, SHSTK" marked "${notes}")
   list(LENGTH members count)
+  if(count EQUAL 0) # not an archive
+    set(count 1)
+  endif()
   list(LENGTH marked protected)
   if(NOT count EQUAL protected)
     message(SEND_ERROR "control-flow protection in ${protected} of ${count} objects")
