@@ -8,6 +8,7 @@
 #include <array>
 #include <cctype>
 #include <cstdint>
+#include <cstring>
 #include <type_traits>
 
 namespace holdfast::opencode {
@@ -134,6 +135,24 @@ bool is_name(raw_string key, std::string_view name) {
     return key.text.size() <= 6 * longest_name && unescape(key) == name;
 }
 
+/// The first byte that means something in a string, if any: a quote, a backslash, or one that may not be there.
+const char* skip_plain(const char* at, const char* end) {
+    constexpr std::uint64_t ones = 0x0101010101010101;
+    constexpr std::uint64_t tops = 0x8080808080808080;
+    const auto has_zero = [](std::uint64_t word) {
+        return (word - ones) & ~word & tops;
+    };
+    for (std::uint64_t word = 0; end - at >= 8; at += 8) { // eight at a time: most of a stream is text
+        std::memcpy(&word, at, sizeof word);
+        const auto below_space = (word - ones * 0x20) & ~word & tops;
+        if ((has_zero(word ^ (ones * '"')) | has_zero(word ^ (ones * '\\')) | below_space) != 0)
+            break;
+    }
+    while (at != end && *at != '"' && *at != '\\' && static_cast<unsigned char>(*at) >= 0x20)
+        ++at;
+    return at;
+}
+
 /// Reads JSON by its grammar (RFC 8259), forward only. Every function consumes what it names, or says false.
 class scanner {
 public:
@@ -159,23 +178,18 @@ public:
             return false;
         const char* begin = at_;
         out.escaped = false;
-        while (at_ != end_) {
-            const auto c = static_cast<unsigned char>(*at_);
-            if (c == '"') {
-                out.text = std::string_view(begin, static_cast<std::size_t>(at_ - begin));
-                ++at_;
+        for (;;) {
+            at_ = skip_plain(at_, end_);
+            if (at_ == end_ || static_cast<unsigned char>(*at_) < 0x20)
+                return false;
+            if (*at_++ == '"') {
+                out.text = std::string_view(begin, static_cast<std::size_t>(at_ - 1 - begin));
                 return true;
             }
-            if (c < 0x20)
+            out.escaped = true;
+            if (!escape())
                 return false;
-            ++at_;
-            if (c == '\\') {
-                out.escaped = true;
-                if (!escape())
-                    return false;
-            }
         }
-        return false;
     }
 
     /// Any value, however deep.
