@@ -54,15 +54,36 @@ bool part_record::is_but_for_space(std::string_view whole) const noexcept {
     return std::all_of(from, whole.end(), is_space);
 }
 
+namespace {
+
+bool continues_a_character(char c) noexcept {
+    return (static_cast<unsigned char>(c) & 0xc0) == 0x80;
+}
+
+} // namespace
+
 // Never in the middle of a character.
 void part_record::drop_told(std::size_t bytes) {
     const auto most = told_of_kept();
     bytes = std::min(bytes, most);
-    while (bytes < most && (static_cast<unsigned char>(text[bytes]) & 0xc0) == 0x80)
+    while (bytes < most && continues_a_character(text[bytes]))
         ++bytes;
     dropped += bytes;
-    dropped_ink += ink_in(std::string_view(text).substr(0, bytes));
+    if (!ended) // else it is compared with nothing any more
+        dropped_ink += ink_in(std::string_view(text).substr(0, bytes));
     std::string(text, bytes).swap(text); // with its memory
+}
+
+std::string part_record::take_all_but(std::size_t bytes) {
+    auto all = std::exchange(text, {});
+    auto cut = all.size() - std::min(bytes, all.size());
+    while (cut < all.size() && continues_a_character(all[cut]))
+        ++cut;
+    text.assign(all, cut);
+    dropped += cut;
+    if (!ended)
+        dropped_ink += ink_in(std::string_view(all).substr(0, cut));
+    return all;
 }
 
 void part_record::forget_untold() {

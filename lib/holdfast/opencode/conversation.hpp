@@ -49,6 +49,8 @@ struct part_record {
     [[nodiscard]] bool is_but_for_space(std::string_view whole) const noexcept;
     /// Keeps no more than the end of what was told: at least so many bytes are dropped, or all of that.
     void drop_told(std::size_t bytes);
+    /// All of what is kept, which was told; no more than its end stays, of about so many bytes.
+    [[nodiscard]] std::string take_all_but(std::size_t bytes);
     /// What was not told is as though it had not been heard.
     void forget_untold();
     /// As though nothing of it had been heard or told.

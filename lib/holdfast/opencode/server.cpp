@@ -67,7 +67,9 @@ stream::routing directory_stream::route(std::string_view data) {
     if (head.session_id.empty()) {
         const bool concerns_all =
             head.type == wire::type::session_error || head.type == wire::type::instance_disposed;
-        return {concerns_all ? target::everyone : target::observer, {}};
+        stream::routing to(concerns_all ? target::everyone : target::observer, {});
+        to.part = head.body;
+        return to;
     }
     if (head.type == wire::type::session_created) {
         const auto event = parse_event(head.body);
@@ -81,6 +83,7 @@ stream::routing directory_stream::route(std::string_view data) {
     }
     const auto root = roots.find(head.session_id);
     stream::routing to{target::subscriber, root == roots.end() ? head.session_id : root->second};
+    to.part = head.body;
     if (head.type == wire::type::session_deleted && root != roots.end())
         roots.erase(root);
     return to;

@@ -480,7 +480,7 @@ net::awaitable<void> session_core::repair() {
 }
 
 void session_core::on_event(std::string_view data) {
-    const auto event = parse_event(peek(data).body);
+    auto event = parse_event(data);
     seen_ = world().now();
     if (!event && std::exchange(unreadable_told_, true))
         return;
@@ -505,9 +505,11 @@ void session_core::on_event(std::string_view data) {
         log_stray(told->error);
     if (const auto* told = std::get_if<session_error>(&*event); told && told->session_id == info_.id)
         reported_ = told->error;
-    tracker_.on_event(*event, *seen_);
+    const auto* deleted = std::get_if<session_deleted>(&*event);
+    const bool is_gone = deleted && deleted->session_id == info_.id;
+    tracker_.on_event(std::move(*event), *seen_);
     pump();
-    if (const auto* gone = std::get_if<session_deleted>(&*event); gone && gone->session_id == info_.id)
+    if (is_gone)
         close_feeds();
     if (tracker_.wants_snapshot() || tracker_.next_deadline().value_or(time_point::max()) < armed_for_)
         changed_.notify_all();
@@ -925,7 +927,7 @@ net::awaitable<result<void>> session_core::merge_snapshot(bool by_capture) {
         else if (!co_await world().may_retry())
             break;
         world().count(metric::snapshots);
-        const auto seen = co_await fetch_snapshot();
+        auto seen = co_await fetch_snapshot();
         if (info_.directory != directory && server_->hears_everywhere(info_.id))
             continue;
         if (info_.directory != directory)
@@ -934,7 +936,7 @@ net::awaitable<result<void>> session_core::merge_snapshot(bool by_capture) {
             world().count(metric::snapshots_failed);
             co_return seen.error();
         }
-        if (merge(*seen, mark, by_capture))
+        if (merge(std::move(*seen), mark, by_capture))
             break;
     }
     if (stranger_ && is_only_followed())
@@ -942,7 +944,7 @@ net::awaitable<result<void>> session_core::merge_snapshot(bool by_capture) {
     co_return result<void>();
 }
 
-bool session_core::merge(const snapshot& seen, turn_tracker::mark taken, bool by_capture) {
+bool session_core::merge(snapshot seen, turn_tracker::mark taken, bool by_capture) {
     const auto now = world().now();
     if (seen.session_known)
         stranger_ = false;
@@ -950,22 +952,28 @@ bool session_core::merge(const snapshot& seen, turn_tracker::mark taken, bool by
         on_unknown();
         return true;
     }
+    const bool is_known = seen.session_known;
+    const bool is_busy = seen.status.state != session_status::kind::idle;
+    const auto latest = seen.messages.empty() ? std::string() : seen.messages.back().info.id;
+    auto newest = newest_;
+    for (const auto& each : seen.messages)
+        if (is_newer_id(each.info.id, newest))
+            newest = each.info.id;
     const bool knew_history = tracker_.knows_history();
-    const bool merged =
-        by_capture ? tracker_.on_capture(seen, taken, now) : tracker_.on_snapshot(seen, taken, now);
+    const bool merged = by_capture ? tracker_.on_capture(std::move(seen), taken, now)
+                                   : tracker_.on_snapshot(std::move(seen), taken, now);
     if (!merged)
         return false;
     seen_ = now;
-    if (seen.status.state != session_status::kind::idle || tracker_.has_open_turns())
+    if (is_busy || tracker_.has_open_turns())
         active_at_ = now;
     pump();
-    latest_ =
-        seen.messages.empty() || tracker_.left_turns_out() ? std::string() : seen.messages.back().info.id;
-    for (const auto& each : seen.messages)
-        note_newest(each.info);
+    latest_ = tracker_.left_turns_out() ? std::string() : latest;
+    if (is_newer_id(newest, newest_))
+        newest_ = newest;
     if (!knew_history && tracker_.knows_history())
         log_followed();
-    if (!seen.session_known)
+    if (!is_known)
         on_unknown();
     return true;
 }
@@ -1202,12 +1210,19 @@ void session_core::hand_on(turn_tracker::output out) {
         deliver(std::move(out));
 }
 
+// The last who is told gets the event itself: it may be large.
 void session_core::deliver(turn_tracker::output out) {
-    for (const auto& each : feeds_)
-        if (const auto feed = each.lock())
-            feed->events.put({info_.id, out.message, out.event});
     const auto found = turns_.find(out.message);
-    if (const auto core = found == turns_.end() ? nullptr : found->second.lock())
+    const auto core = found == turns_.end() ? nullptr : found->second.lock();
+    std::vector<std::shared_ptr<feed_core>> feeds;
+    for (const auto& each : feeds_)
+        if (auto feed = each.lock())
+            feeds.push_back(std::move(feed));
+    for (std::size_t i = 0; i < feeds.size(); ++i) {
+        const bool last = !core && i + 1 == feeds.size();
+        feeds[i]->events.put({info_.id, out.message, last ? std::move(out.event) : out.event});
+    }
+    if (core)
         core->push(std::move(out.event));
 }
 

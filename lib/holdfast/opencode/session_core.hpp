@@ -190,7 +190,7 @@ private:
     [[nodiscard]] net::awaitable<void> take_snapshot();
     /// Fetches and merges one; the failure for which it could not be had.
     [[nodiscard]] net::awaitable<result<void>> merge_snapshot(bool by_capture);
-    [[nodiscard]] bool merge(const snapshot& seen, turn_tracker::mark taken, bool by_capture);
+    [[nodiscard]] bool merge(snapshot seen, turn_tracker::mark taken, bool by_capture);
     [[nodiscard]] net::awaitable<result<void>> look_at_work(std::shared_ptr<const directory_view> seen);
     [[nodiscard]] net::awaitable<result<void>> look_for_news();
     void add_asks(const directory_view& seen, snapshot& into) const;

@@ -202,7 +202,7 @@ net::awaitable<result<void>> session_core::look_at_work(std::shared_ptr<const di
     if (!latest)
         co_return latest.error();
     now_seen.messages = std::move(latest->messages);
-    if (!merge(now_seen, taken, true))
+    if (!merge(std::move(now_seen), taken, true))
         co_return co_await merge_snapshot(true);
     pump();
     co_return result<void>();
@@ -219,7 +219,7 @@ net::awaitable<result<void>> session_core::look_for_news() {
         co_return co_await merge_snapshot(true);
     snapshot quiet;
     quiet.messages = std::move(latest->messages);
-    if (!merge(quiet, taken, true))
+    if (!merge(std::move(quiet), taken, true))
         co_return co_await merge_snapshot(true);
     co_return result<void>();
 }

@@ -337,12 +337,21 @@ struct turn_tracker::state {
             tell_missing(t);
         if (p.told >= p.size())
             return;
-        auto delta = p.text.substr(p.told_of_kept());
-        p.told = p.size();
+        auto delta = take_untold(t, p);
         if (p.what == part_record::kind::text)
             tell(t, text_event{p.id, std::move(delta)});
         if (p.what == part_record::kind::reasoning)
             tell(t, reasoning_event{p.id, std::move(delta)});
+    }
+
+    std::string take_untold(const turn& t, part_record& p) const {
+        const auto from = p.told_of_kept();
+        p.told = p.size();
+        // More than is kept, and nothing of it told: what is told need not be copied.
+        const auto most = options.followed_text;
+        if (from == 0 && t.followed && most != 0 && p.text.size() > most)
+            return p.take_all_but(kept_of_full());
+        return p.text.substr(from);
     }
 
     void flush_usage(const turn& t, message_record& m) {
@@ -703,16 +712,18 @@ struct turn_tracker::state {
                     take(p);
     }
 
-    /// Drops the beginnings, the oldest first: what was told of them. Only where that is not enough, what was
-    /// not told either, which is then as though it were still to be heard. Down to less than the limit, so
-    /// that the parts are not counted for every piece that comes.
+    /// Where there was too much, so much is left: else the parts would be counted for every piece that comes.
+    std::size_t kept_of_full() const { return options.followed_text / 4 * 3; }
+
+    /// Drops the beginnings, the oldest first: what was told of them. Only where that is not enough, what was not
+    /// told either, which is then as though it were still to be heard.
     void bound_text() {
         const auto most = options.followed_text;
         if (most == 0 || text_kept + text_grown <= most)
             return;
         std::size_t total = 0;
         each_part_that_is_followed([&](const part_record& p) { total += p.text.size(); });
-        auto excess = total > most ? total - most / 4 * 3 : 0;
+        auto excess = total > most ? total - kept_of_full() : 0;
         const auto spare = [&](part_record& p, auto drop) {
             const auto before = p.text.size();
             if (excess == 0 || before == 0)
@@ -1039,7 +1050,7 @@ struct turn_tracker::state {
         return id != root && children.size() < options.max_children && children.emplace(id, parent).second;
     }
 
-    void on_event(const event& e, time_point now) {
+    void on_event(event& e, time_point now) {
         if (const auto* created = std::get_if<session_created>(&e))
             adopt_child(created->info);
         if (const auto* updated = std::get_if<session_updated>(&e))
@@ -1057,7 +1068,7 @@ struct turn_tracker::state {
     }
 
     /// Keeps an event until the snapshot has told what came before it.
-    void hold(const event& e, time_point now) {
+    void hold(event& e, time_point now) {
         const auto session = session_of(e);
         if (!session.empty() && !owns(session))
             return;
@@ -1079,7 +1090,7 @@ struct turn_tracker::state {
             ++seen.epoch;
         }
         held_bytes += weight;
-        held.push_back(e);
+        held.push_back(std::move(e));
         progressed(now);
     }
 
@@ -1090,7 +1101,7 @@ struct turn_tracker::state {
 
     void take_held(time_point now) {
         held_bytes = 0;
-        for (const auto& e : std::exchange(held, {}))
+        for (auto& e : std::exchange(held, {}))
             take(e, now);
     }
 
@@ -1172,19 +1183,19 @@ struct turn_tracker::state {
                 forget_error(t);
     }
 
-    void take(const event& e, time_point now) {
+    void take(event& e, time_point now) {
         dispatch(e, now);
         bound_text();
     }
 
-    void dispatch(const event& e, time_point now) {
+    void dispatch(event& e, time_point now) {
         trigger = type_of(e);
         const auto session = session_of(e);
         if (session.empty()) {
             on_common_event(e, now);
         } else if (session == root) {
             restart_grace(now);
-            std::visit([&](const auto& each) { on_own(each, now); }, e);
+            std::visit([&](auto& each) { on_own(each, now); }, e);
         } else if (owns(session)) {
             std::visit([&](const auto& each) { on_childs(each, now); }, e);
         }
@@ -1319,7 +1330,7 @@ struct turn_tracker::state {
         evaluate(now);
     }
 
-    void on_own(const part_updated& e, time_point now) {
+    void on_own(part_updated& e, time_point now) {
         if (!follows())
             return;
         progressed(now);
@@ -1527,7 +1538,8 @@ struct turn_tracker::state {
         m.owner = t.id;
     }
 
-    void merge_part(message_record& m, const part& p, time_point now, bool from_stream) {
+    /// Its text is taken out of it.
+    void merge_part(message_record& m, part& p, time_point now, bool from_stream) {
         if (m.known && !m.info.assistant) {
             if (m.parted)
                 return;
@@ -1589,7 +1601,7 @@ struct turn_tracker::state {
         record.rejected = record.rejected || says_rejected(p);
     }
 
-    void merge_text(part_record& record, const part& p, bool from_stream) {
+    void merge_text(part_record& record, part& p, bool from_stream) {
         if (record.ended)
             return;
         // A snapshot's view of a running part is older than what was heard.
@@ -1606,7 +1618,10 @@ struct turn_tracker::state {
         record.ended = p.ended;
         text_grown += p.text.size();
         if (record.goes_on_in(p.text)) {
-            record.text.assign(p.text, record.dropped);
+            if (record.dropped == 0)
+                record.text = std::move(p.text);
+            else
+                record.text.assign(p.text, record.dropped);
             record.live = from_stream && attached;
             record.withheld = false;
             return;
@@ -1615,7 +1630,7 @@ struct turn_tracker::state {
         // placed.
         record.lost = !record.live || !record.is_but_for_space(p.text);
         record.told = p.text.size();
-        record.text = p.text;
+        record.text = std::move(p.text);
         record.dropped = record.dropped_ink = 0;
     }
 
@@ -1692,13 +1707,13 @@ struct turn_tracker::state {
 
     // --- snapshots
 
-    bool on_snapshot(const snapshot& s, const mark& taken, time_point now, bool by_capture) {
+    bool on_snapshot(snapshot& s, const mark& taken, time_point now, bool by_capture) {
         const bool merged = merge(s, taken, now, by_capture);
         bound_text();
         return merged;
     }
 
-    bool merge(const snapshot& s, const mark& taken, time_point now, bool by_capture) {
+    bool merge(snapshot& s, const mark& taken, time_point now, bool by_capture) {
         const bool says_idle = s.status.state == session_status::kind::idle;
         if (taken.busy_seen != seen.busy_seen && says_idle)
             return false;
@@ -1740,9 +1755,9 @@ struct turn_tracker::state {
     }
 
     /// The messages from the first that concerns an open turn on: what is older is history.
-    void merge_messages(const snapshot& s, time_point now) {
-        std::vector<const message*> sorted;
-        for (const auto& m : s.messages)
+    void merge_messages(snapshot& s, time_point now) {
+        std::vector<message*> sorted;
+        for (auto& m : s.messages)
             if (m.info.session_id == root)
                 sorted.push_back(&m);
         std::stable_sort(sorted.begin(), sorted.end(), [](const message* a, const message* b) {
@@ -1775,7 +1790,7 @@ struct turn_tracker::state {
     }
 
     /// Every message before the prompt that is at work, or still to be answered.
-    void remember_history(const std::vector<const message*>& sorted, const session_status& status) {
+    void remember_history(const std::vector<message*>& sorted, const session_status& status) {
         auto present = sorted.end();
         const auto last =
             std::find_if(sorted.rbegin(), sorted.rend(), [](const message* m) { return m->info.assistant; });
@@ -1798,7 +1813,7 @@ struct turn_tracker::state {
             remember_closed((*m)->info.id);
     }
 
-    void merge_message(const message& m, time_point now) {
+    void merge_message(message& m, time_point now) {
         auto& record = said.place(m.info.id, m.info.created_ms);
         merging = true;
         merge_info(record, m.info, now, true);
@@ -1807,7 +1822,7 @@ struct turn_tracker::state {
             know_answer(record, now); // its prompt may be known by now
         if (record.answers() && !is_foreign(record))
             record.arrange_as(m.parts);
-        for (const auto& p : m.parts)
+        for (auto& p : m.parts)
             merge_part(record, p, now, false);
         if (may_answer_an_earlier(record))
             become_prompt(record, now);
@@ -2127,7 +2142,7 @@ void turn_tracker::broken_off(const retry::failure& why, time_point now) {
     state_->on_broken_off(why, now);
 }
 
-void turn_tracker::on_event(const event& e, time_point now) {
+void turn_tracker::on_event(event e, time_point now) {
     state_->on_event(e, now);
 }
 
@@ -2135,11 +2150,11 @@ turn_tracker::mark turn_tracker::begin_snapshot() const noexcept {
     return state_->seen;
 }
 
-bool turn_tracker::on_snapshot(const snapshot& s, mark taken, time_point now) {
+bool turn_tracker::on_snapshot(snapshot s, mark taken, time_point now) {
     return state_->on_snapshot(s, taken, now, false);
 }
 
-bool turn_tracker::on_capture(const snapshot& s, mark taken, time_point now) {
+bool turn_tracker::on_capture(snapshot s, mark taken, time_point now) {
     return state_->on_snapshot(s, taken, now, true);
 }
 

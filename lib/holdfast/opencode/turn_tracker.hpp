@@ -104,7 +104,7 @@ public:
     void interrupted(const retry::failure& why, unsigned next_attempt, duration retry_in, time_point now);
     /// The same, when no further attempt is made: the settlements tell it.
     void broken_off(const retry::failure& why, time_point now);
-    void on_event(const event& e, time_point now); ///< of the root session, of a child, or without a session
+    void on_event(event e, time_point now); ///< of the root session, of a child, or without a session
     /// Merges a snapshot, taken after attached(). `taken` is what begin_snapshot() returned before the first
     /// request. False: the session became busy meanwhile, nothing was merged, take another.
     struct mark {
@@ -116,9 +116,9 @@ public:
         std::uint64_t doubts = 0;      ///< endings inferred so far that are still to be confirmed
     };
     [[nodiscard]] mark begin_snapshot() const noexcept;
-    bool on_snapshot(const snapshot& s, mark taken, time_point now);
+    bool on_snapshot(snapshot s, mark taken, time_point now);
     /// The same where no stream is had: what the snapshot shows is told at once.
-    bool on_capture(const snapshot& s, mark taken, time_point now);
+    bool on_capture(snapshot s, mark taken, time_point now);
     /// The snapshot that was due could not be had.
     void snapshot_failed(const retry::failure& why, time_point now);
     /// Lets time pass: grace periods and quiet checks.

@@ -52,17 +52,18 @@ void event_hub::dispatch(const item& what) {
 void event_hub::dispatch_event(std::string_view data) {
     routing where;
     contained("route", [&] { where = config_.route(data); });
+    const auto told = where.part.data() == nullptr ? data : where.part;
     switch (where.to) {
     case routing::target::nobody: return;
     case routing::target::acknowledge: return acknowledge();
     case routing::target::subscriber:
         source_.note_progress();
         if (const auto to = members_.find(where.key); to != members_.end())
-            return tell(to->second, data);
+            return tell(to->second, told);
         break;
     case routing::target::everyone:
         for (const auto& each : everyone())
-            tell(each, data);
+            tell(each, told);
         break;
     case routing::target::observer: break;
     }

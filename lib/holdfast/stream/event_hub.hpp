@@ -31,6 +31,8 @@ struct routing {
 
     target to = target::observer;
     std::string key;
+    /// What of the data subscribers are told: a part of it. Null: all of it.
+    std::string_view part;
 };
 
 /// Who holds a part of the stream. Called on the runtime's executor. What a call throws is logged and
