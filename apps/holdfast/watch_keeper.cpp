@@ -16,7 +16,8 @@ constexpr duration tending = seconds(1);
 constexpr duration between_looks =
     milliseconds(250); // at one server, however often it tells of something new
 constexpr duration before_following_again = seconds(30);
-constexpr std::size_t sessions_at_once = 50; // taken in one go, before others get their turn
+constexpr std::size_t longest_observed = 1u << 20; // bytes of an event: what is longer cannot be shown
+constexpr std::size_t sessions_at_once = 50;       // taken in one go, before others get their turn
 
 std::string short_name(const watched_server& server) {
     if (!server.tag.empty())
@@ -123,6 +124,8 @@ time_point watch_keeper::now() {
 }
 
 void watch_keeper::observe(held& where, std::string_view data) {
+    if (data.size() > longest_observed)
+        return;
     if (data.find("session.created") != std::string_view::npos) {
         where.look_again = true;
         where.something_new.notify_all();

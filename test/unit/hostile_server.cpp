@@ -4,6 +4,8 @@
 
 #include "support/hostile_server.hpp"
 
+#include <holdfast/opencode/event.hpp>
+
 #include <algorithm>
 #include <ctime>
 #include <functional>
@@ -143,6 +145,43 @@ CO_TEST_CASE(an_error_whose_body_never_ends_is_told_by_its_status, a_hostile_ser
     BOOST_TEST(got.error().status == 500);
     BOOST_TEST((got.error().code == errc::bad_status), got.error().message);
     BOOST_TEST((world.time().now() - begin == duration::zero()));
+}
+
+BOOST_AUTO_TEST_CASE(of_the_text_of_an_error_no_more_is_kept_than_a_person_reads) {
+    const auto endless = std::string(200'000, 'x') + "\xe2\x82\xac";
+    const auto kept_of = [](std::string_view type, const std::string& properties) {
+        const auto event =
+            opencode::parse_event(R"({"type":)" + quoted(type) + R"(,"properties":)" + properties + '}');
+        BOOST_TEST_REQUIRE(event.has_value());
+        if (const auto* error = std::get_if<opencode::session_error>(&*event))
+            return error->error.message;
+        if (const auto* status = std::get_if<opencode::status_changed>(&*event))
+            return status->status.message;
+        return std::get<opencode::part_updated>(*event).part.error;
+    };
+    const auto most = opencode::max_error_text;
+    for (const auto& told :
+         {R"({"error":{"name":"x","data":{"message":)" + quoted(endless) + "}}}",
+          R"({"error":)" + quoted(endless) + '}', R"({"error":[)" + quoted(endless) + "]}"})
+        BOOST_TEST(kept_of("session.error", told).size() == most);
+    BOOST_TEST(kept_of("session.status",
+                       R"({"sessionID":"ses_1","status":{"type":"retry","message":)" + quoted(endless) + "}}")
+                   .size() == most);
+    BOOST_TEST(
+        kept_of(
+            "message.part.updated",
+            R"({"part":{"id":"p","messageID":"m","sessionID":"s","type":"tool","tool":"bash","state":{"status":"error","error":)" +
+                quoted(endless) + "}}}")
+            .size() == most);
+    // Between two characters.
+    const auto euros = kept_of("session.error", R"({"error":)" + quoted([] {
+                                                    std::string all;
+                                                    for (int i = 0; i < 40'000; ++i)
+                                                        all += "\xe2\x82\xac";
+                                                    return all;
+                                                }()) +
+                                                    '}');
+    BOOST_TEST(euros.size() == most / 3 * 3);
 }
 
 CO_TEST_CASE(all_answers_to_one_look_have_a_limit_together, a_hostile_server) {

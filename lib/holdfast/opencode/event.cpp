@@ -135,7 +135,8 @@ bool is_name(raw_string key, std::string_view name) {
     return key.text.size() <= 6 * longest_name && unescape(key) == name;
 }
 
-/// The first byte that means something in a string, if any: a quote, a backslash, or one that may not be there.
+/// The first byte that means something in a string, if any: a quote, a backslash, or one that may not be
+/// there.
 const char* skip_plain(const char* at, const char* end) {
     constexpr std::uint64_t ones = 0x0101010101010101;
     constexpr std::uint64_t tops = 0x8080808080808080;
@@ -480,6 +481,8 @@ parsed_event as(result<T> parsed) {
     return event(E{std::move(*parsed)});
 }
 
+constexpr std::size_t longest_directory = 4096; // as of any system
+
 std::string first_of(const json_reader& in, std::string_view name, std::string_view older_name) {
     auto s = in.string(name);
     return s.empty() ? in.string(older_name) : s;
@@ -649,7 +652,11 @@ result<event> parse_event(std::string_view text) {
     const auto parsed = parse_json(text);
     if (!parsed)
         return parsed.error();
-    json_reader head(*parsed, {});
+    return parse_event(*parsed, text);
+}
+
+result<event> parse_event(const json::value& whole, std::string_view text) {
+    json_reader head(whole, {});
     const auto type = head.required_string(field::type);
     if (!head.ok())
         return head.error();
@@ -662,7 +669,7 @@ result<event> parse_event(std::string_view text) {
     if (type == wire::type::server_heartbeat)
         return event(server_heartbeat{});
     if (type == wire::type::instance_disposed)
-        return event(instance_disposed{in.string(field::directory)});
+        return event(instance_disposed{in.string(field::directory).substr(0, longest_directory)});
     if (is_message_event(type))
         return parse_message_event(type, in, text);
     if (is_ask_event(type))

@@ -3,6 +3,8 @@
 
 #include <holdfast/opencode/types.hpp>
 
+#include <boost/json/fwd.hpp>
+
 #include <map>
 #include <optional>
 #include <string>
@@ -127,6 +129,8 @@ using event =
 /// understood: a message.part.updated with a `delta` beside the part gives the part (its text is whole
 /// there).
 [[nodiscard]] result<event> parse_event(std::string_view json);
+/// The same, of an object that parse_json() or the like has made of `text`.
+[[nodiscard]] result<event> parse_event(const boost::json::value& whole, std::string_view text);
 
 /// The type of an event as the server names it today ("message.updated").
 [[nodiscard]] std::string_view type_of(const event& e) noexcept;

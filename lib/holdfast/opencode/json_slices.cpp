@@ -41,17 +41,37 @@ net::awaitable<void> breather::pause() {
     co_await net::post(world_.executor(), net::use_awaitable);
 }
 
-net::awaitable<result<document_ptr>> parse_json_in_slices(runtime& world, std::string text) {
-    const auto held = std::make_shared<const std::string>(std::move(text));
+namespace {
+
+net::awaitable<result<document_ptr>> parse(runtime& world, std::shared_ptr<const std::string> text) {
     error_code ec;
-    auto done = co_await parse_once(world, held, false, ec);
+    auto done = co_await parse_once(world, text, false, ec);
     if (ec == boost::json::error::exponent_overflow) {
         ec.clear();
-        done = co_await parse_once(world, held, true, ec);
+        done = co_await parse_once(world, text, true, ec);
     }
     if (ec)
         co_return json_failure(ec);
     co_return done;
+}
+
+} // namespace
+
+net::awaitable<result<document_ptr>> parse_json_in_slices(runtime& world, std::string text) {
+    const auto held = std::make_shared<const std::string>(std::move(text));
+    co_return co_await parse(world, held);
+}
+
+net::awaitable<result<event>> parse_event_in_slices(runtime& world, std::string text) {
+    const auto held = std::make_shared<const std::string>(std::move(text));
+    const auto whole = co_await parse(world, held);
+    if (!whole)
+        co_return whole.error();
+    breather breath(world);
+    co_await breath.pause();
+    auto parsed = parse_event((*whole)->root(), *held);
+    co_await breath.pause();
+    co_return parsed;
 }
 
 } // namespace holdfast::opencode

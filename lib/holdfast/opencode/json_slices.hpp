@@ -2,6 +2,7 @@
 // between. Used by the .cpp files of this room only.
 #pragma once
 
+#include <holdfast/opencode/event.hpp>
 #include <holdfast/retry/failure.hpp>
 #include <holdfast/runtime/runtime.hpp>
 
@@ -53,6 +54,9 @@ private:
     boost::json::monotonic_resource memory_;
     boost::json::value root_ = boost::json::value(boost::json::storage_ptr(&memory_));
 };
+
+/// As parse_event(). Cancellation (terminal): operation_aborted.
+[[nodiscard]] net::awaitable<result<event>> parse_event_in_slices(runtime& world, std::string text);
 
 /// As parse_json(). Cancellation (terminal): operation_aborted.
 [[nodiscard]] net::awaitable<result<std::shared_ptr<const json_document>>>

@@ -1,5 +1,6 @@
 #include <holdfast/opencode/server.hpp>
 
+#include <holdfast/opencode/json_slices.hpp>
 #include <holdfast/opencode/session_core.hpp>
 #include <holdfast/opencode/wire.hpp>
 #include <holdfast/runtime/cancellation.hpp>
@@ -30,6 +31,7 @@ namespace {
 constexpr unsigned first_minor_with_event_streams = 15;
 const std::string everywhere = "*"; // the key of the stream of all directories; none is called so
 constexpr std::size_t max_children_of_a_stream = 64u << 10;
+constexpr std::size_t longest_creation = 64u << 10; // bytes of the event; of a longer one snapshots tell
 constexpr std::size_t large_at_once =
     2; // answers of megabytes, of one server: each takes several times its size
 
@@ -71,7 +73,7 @@ stream::routing directory_stream::route(std::string_view data) {
         to.part = head.body;
         return to;
     }
-    if (head.type == wire::type::session_created) {
+    if (head.type == wire::type::session_created && head.body.size() <= longest_creation) {
         const auto event = parse_event(head.body);
         const auto* created = event ? std::get_if<session_created>(&*event) : nullptr;
         if (created && !created->info.parent_id.empty()) {
@@ -474,11 +476,11 @@ std::shared_ptr<directory_stream> server_core::start_stream(const std::string& k
     hub.source.greeting_timeout = config.greeting_timeout;
     hub.source.limits = config.limits;
     hub.source.tag = config.tag;
-    hub.route = [this, raw = held.get()](std::string_view data) {
-        auto to = raw->route(data);
-        if (to.to == stream::routing::target::everyone)
-            note_error(data);
-        return to;
+    hub.route = [raw = held.get()](std::string_view data) {
+        return raw->route(data);
+    };
+    hub.prepare = [this](std::string data) {
+        return prepare_event(std::move(data));
     };
     hub.observe = config.observe;
     if (config.observe && key == everywhere)
@@ -491,12 +493,15 @@ std::shared_ptr<directory_stream> server_core::start_stream(const std::string& k
     return held;
 }
 
-// One that names no session, as a plugin's: it ends no turn by itself.
-void server_core::note_error(std::string_view data) {
-    const auto event = parse_event(peek(data).body);
-    const auto* told = event ? std::get_if<session_error>(&*event) : nullptr;
-    if (told && told->error.name != aborted_error)
+net::awaitable<std::shared_ptr<void>> server_core::prepare_event(std::string data) {
+    const auto self = shared_from_this();
+    auto parsed = co_await parse_event_in_slices(world, std::move(data));
+    const auto event = std::make_shared<result<opencode::event>>(std::move(parsed));
+    // One that names no session, as a plugin's: it ends no turn by itself.
+    const auto* told = *event ? std::get_if<session_error>(&**event) : nullptr;
+    if (told && told->session_id.empty() && told->error.name != aborted_error)
         log_stray({}, config.tag, told->error);
+    co_return event;
 }
 
 net::awaitable<void> server_core::hold_stream(std::shared_ptr<directory_stream> stream) {

@@ -479,8 +479,7 @@ net::awaitable<void> session_core::repair() {
         co_await take_snapshot();
 }
 
-void session_core::on_event(std::string_view data) {
-    auto event = parse_event(data);
+void session_core::on_event(result<opencode::event> event) {
     seen_ = world().now();
     if (!event && std::exchange(unreadable_told_, true))
         return;
@@ -611,7 +610,17 @@ net::awaitable<void> session_link::repair() {
 
 void session_link::on_event(std::string_view data) {
     if (counts())
-        to_->on_event(data);
+        to_->on_event(parse_event(data));
+}
+
+void session_link::on_prepared(std::string_view, std::shared_ptr<void> prepared) {
+    const auto event = std::static_pointer_cast<result<opencode::event>>(std::move(prepared));
+    if (!counts())
+        return;
+    if (event.use_count() == 1)
+        to_->on_event(std::move(*event));
+    else
+        to_->on_event(*event);
 }
 
 void session_link::on_live() {

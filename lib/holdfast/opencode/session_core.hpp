@@ -153,7 +153,7 @@ public:
     // What the stream of its directory tells, through a session_link.
     void on_attached();
     [[nodiscard]] net::awaitable<void> repair();
-    void on_event(std::string_view data);
+    void on_event(result<event> told);
     void on_live();
     void on_interrupted(const stream::item& why);
     [[nodiscard]] net::awaitable<void> on_give_up(const stream::item& why);
@@ -325,6 +325,7 @@ public:
     void on_attached() override;
     net::awaitable<void> repair() override;
     void on_event(std::string_view data) override;
+    void on_prepared(std::string_view data, std::shared_ptr<void> prepared) override;
     void on_live() override;
     void on_interrupted(const stream::item& why) override;
     net::awaitable<void> on_give_up(const stream::item& why) override;
@@ -414,7 +415,7 @@ private:
     [[nodiscard]] net::awaitable<result<void>> can_hold();
     [[nodiscard]] stream::location locate() const;
     void move_to(const http::url& there) const;
-    void note_error(std::string_view data);
+    [[nodiscard]] net::awaitable<std::shared_ptr<void>> prepare_event(std::string data);
     void log_elsewhere(const session_info& made, const std::string& asked) const;
     [[nodiscard]] std::string stream_key(const std::string& directory) const;
     [[nodiscard]] std::shared_ptr<session_core> hold(session_info info);

@@ -3,7 +3,7 @@
 #include <holdfast/opencode/json_reader.hpp>
 #include <holdfast/opencode/wire.hpp>
 
-#include <boost/json/serialize.hpp>
+#include <boost/json/serializer.hpp>
 
 #include <algorithm>
 
@@ -19,6 +19,21 @@ constexpr std::size_t max_answers = 1000;
 
 std::string too_many(std::string_view name) {
     return std::string(name) + ", of which it has more than " + std::to_string(max_answers);
+}
+
+std::string beginning_of(std::string_view text) {
+    if (text.size() <= max_error_text)
+        return std::string(text);
+    auto end = max_error_text;
+    while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80)
+        --end;
+    return std::string(text.substr(0, end));
+}
+
+std::string beginning_of(const json_reader& in, std::string_view name) {
+    const auto* v = in.find(name);
+    const auto* text = v ? v->if_string() : nullptr;
+    return text ? beginning_of(std::string_view(text->data(), text->size())) : std::string();
 }
 
 std::vector<std::string> strings_of(const json::value* v) {
@@ -53,7 +68,7 @@ void parse_tool_state(json_reader& in, part& p) {
     if (p.state.empty())
         in.missing("state.status");
     p.title = state.string(field::title);
-    p.error = state.string(field::error);
+    p.error = beginning_of(state, field::error);
     p.child_session = state.nested("metadata").string("sessionId");
 }
 
@@ -77,8 +92,17 @@ std::string indexed(std::string_view path, std::size_t i) {
     return std::string(path) + '[' + std::to_string(i) + ']';
 }
 
+/// As it would be written, no more of it than is kept.
+std::string beginning_of_json(const json::value& v) {
+    std::string text(max_error_text, ' ');
+    json::serializer writer;
+    writer.reset(&v);
+    text.resize(writer.read(text.data(), text.size()).size());
+    return text;
+}
+
 api_error unreadable(std::string_view text) {
-    return {std::string(wire::unknown_error), std::string(text), 0};
+    return {std::string(wire::unknown_error), beginning_of(text), 0};
 }
 
 } // namespace
@@ -108,7 +132,7 @@ result<session_status> parse_status(const json::value& v, std::string_view path)
                                             : session_status::kind::busy;
     if (s.state == session_status::kind::retry) {
         s.attempt = static_cast<unsigned>(std::min<std::uint64_t>(in.count("attempt"), 1u << 30));
-        s.message = in.string(field::message);
+        s.message = beginning_of(in, field::message);
         s.next_ms = in.integer("next").value_or(0);
     }
     return in.finish(std::move(s));
@@ -245,14 +269,14 @@ api_error parse_api_error(const json::value& v) {
     const json_reader in(*inner, {});
     const auto data = in.nested(field::data);
     api_error e;
-    e.name = in.string(field::name);
+    e.name = beginning_of(in, field::name);
     if (e.name.empty())
-        e.name = in.string(field::tag);
-    e.message = data.string(field::message);
+        e.name = beginning_of(in, field::tag);
+    e.message = beginning_of(data, field::message);
     if (e.message.empty())
-        e.message = in.string(field::message);
+        e.message = beginning_of(in, field::message);
     if (e.name.empty() && e.message.empty())
-        return unreadable(json::serialize(v));
+        return unreadable(beginning_of_json(v));
     if (e.name.empty())
         e.name = in.string(field::type);
     if (e.name.empty())
@@ -269,8 +293,8 @@ api_error parse_error_body(std::string_view body) {
         return unreadable(body);
     auto e = parse_api_error(*parsed);
     // The body as it came, rather than as it would be written again.
-    if (parsed->is_object() && e == unreadable(json::serialize(*parsed)))
-        e.message = body;
+    if (parsed->is_object() && e == unreadable(beginning_of_json(*parsed)))
+        e.message = beginning_of(body);
     return e;
 }
 

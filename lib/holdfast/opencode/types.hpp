@@ -25,10 +25,13 @@ inline constexpr std::size_t max_id_size = 256;
     return !id.empty() && id.size() <= max_id_size && id != "." && id != "..";
 }
 
+/// Bytes that are kept of the text of an error.
+inline constexpr std::size_t max_error_text = 64u << 10;
+
 /// An error as a message, an event or an error body carries it.
 struct api_error {
     std::string name;    ///< "MessageAbortedError", "ContextOverflowError", "APIError", ...
-    std::string message; ///< untrusted text
+    std::string message; ///< untrusted text, at most max_error_text bytes of it
     int status = 0;      ///< the model provider's HTTP status where one is told, else 0
 
     friend bool operator==(const api_error&, const api_error&) = default;

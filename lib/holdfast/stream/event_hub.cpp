@@ -7,6 +7,13 @@
 #include <utility>
 
 namespace holdfast::stream {
+namespace {
+
+std::string_view told_of(const routing& where, std::string_view data) {
+    return where.part.data() == nullptr ? data : where.part;
+}
+
+} // namespace
 
 event_hub::event_hub(const runtime& world, task_scope& scope, hub_config config)
     : world_(world), scope_(scope), config_(std::move(config)), source_(world, config_.source) {
@@ -33,8 +40,44 @@ net::awaitable<void> event_hub::run() {
             co_await give_up(std::move(*item));
             co_return;
         }
-        dispatch(*item);
+        if (item->what != item::kind::event) {
+            dispatch(*item);
+            continue;
+        }
+        const auto data = item->event.data;
+        const auto where = route(data);
+        std::shared_ptr<void> prepared;
+        if (is_to_be_prepared(where, data))
+            prepared = co_await prepare(told_of(where, data));
+        if (!closed_)
+            dispatch_event(where, data, std::move(prepared));
     }
+}
+
+bool event_hub::is_to_be_prepared(const routing& where, std::string_view data) const {
+    if (!config_.prepare || where.to == routing::target::observer)
+        return false;
+    if (where.to == routing::target::everyone)
+        return true;
+    const auto to = members_.find(where.key);
+    return where.to == routing::target::subscriber && data.size() > config_.large && to != members_.end() &&
+           to->second->live;
+}
+
+// A copy: the stream may be closed meanwhile.
+net::awaitable<std::shared_ptr<void>> event_hub::prepare(std::string_view told) {
+    std::string copy(told);
+    std::shared_ptr<void> prepared;
+    std::exception_ptr thrown;
+    try {
+        prepared = co_await config_.prepare(std::move(copy));
+    } catch (...) {
+        thrown = std::current_exception();
+    }
+    co_await throw_if_cancelled();
+    if (thrown)
+        report("prepare", thrown);
+    co_return prepared;
 }
 
 void event_hub::dispatch(const item& what) {
@@ -45,25 +88,29 @@ void event_hub::dispatch(const item& what) {
     case item::kind::done:
     case item::kind::gave_up: return;
     case item::kind::interrupted: return interrupt(what);
-    case item::kind::event: return dispatch_event(what.event.data);
+    case item::kind::event: return; // see run()
     }
 }
 
-void event_hub::dispatch_event(std::string_view data) {
+routing event_hub::route(std::string_view data) {
     routing where;
     contained("route", [&] { where = config_.route(data); });
-    const auto told = where.part.data() == nullptr ? data : where.part;
+    return where;
+}
+
+void event_hub::dispatch_event(const routing& where, std::string_view data, std::shared_ptr<void> prepared) {
+    const auto told = told_of(where, data);
     switch (where.to) {
     case routing::target::nobody: return;
     case routing::target::acknowledge: return acknowledge();
     case routing::target::subscriber:
         source_.note_progress();
         if (const auto to = members_.find(where.key); to != members_.end())
-            return tell(to->second, told);
+            return tell(to->second, told, std::move(prepared));
         break;
     case routing::target::everyone:
         for (const auto& each : everyone())
-            tell(each, told);
+            tell(each, told, prepared);
         break;
     case routing::target::observer: break;
     }
@@ -113,8 +160,10 @@ void event_hub::flush(member& to) {
     call(to, "on_live", [&] { to.who->on_live(); });
 }
 
-void event_hub::tell(const member_ptr& to, std::string_view data) {
-    if (to->live) {
+void event_hub::tell(const member_ptr& to, std::string_view data, std::shared_ptr<void> prepared) {
+    if (to->live && prepared) {
+        call(*to, "on_prepared", [&] { to->who->on_prepared(data, std::move(prepared)); });
+    } else if (to->live) {
         call(*to, "on_event", [&] { to->who->on_event(data); });
     } else if (acknowledged_ && !to->overflowed) {
         to->held_back_bytes += data.size();

@@ -48,6 +48,11 @@ public:
     [[nodiscard]] virtual net::awaitable<void> repair() = 0;
     /// One event. `data` holds during the call.
     virtual void on_event(std::string_view data) = 0;
+    /// The same, of one that hub_config::prepare worked through: with what that gave, which the last who is
+    /// told may have to itself. By default this is on_event().
+    virtual void on_prepared(std::string_view data, [[maybe_unused]] std::shared_ptr<void> prepared) {
+        on_event(data);
+    }
     /// All that was kept back has been told: what comes now is live.
     virtual void on_live() = 0;
     virtual void on_interrupted(const item& why) = 0;
@@ -62,6 +67,11 @@ struct hub_config {
     source_config source;
     std::function<routing(std::string_view data)> route;
     std::function<void(std::string_view data)> observe; ///< what belongs to no subscriber; may be empty
+    /// Works through what subscribers are to be told, once for all of them, with others' turns in between:
+    /// asked for an event that goes to everyone, and for one of more than `large` bytes. The stream waits
+    /// meanwhile. Null, and where it throws: they are told as of any other. May be empty.
+    std::function<net::awaitable<std::shared_ptr<void>>(std::string data)> prepare;
+    std::size_t large = 64u << 10; ///< see prepare
     /// What may be kept back for one subscriber during its repair; past it, the repair is done again.
     std::size_t held_back_bytes = 8u << 20;
 };
@@ -103,14 +113,17 @@ private:
     using member_ptr = std::shared_ptr<member>;
 
     void dispatch(const item& what);
-    void dispatch_event(std::string_view data);
+    void dispatch_event(const routing& where, std::string_view data, std::shared_ptr<void> prepared);
+    [[nodiscard]] routing route(std::string_view data);
+    [[nodiscard]] bool is_to_be_prepared(const routing& where, std::string_view data) const;
+    [[nodiscard]] net::awaitable<std::shared_ptr<void>> prepare(std::string_view told);
     void acknowledge();
     void interrupt(const item& why);
     [[nodiscard]] net::awaitable<void> give_up(item why);
     [[nodiscard]] net::awaitable<void> tell_give_up(member_ptr to, item why, std::shared_ptr<void> telling);
     void attach(const member_ptr& to);
     [[nodiscard]] net::awaitable<void> repair(member_ptr to);
-    void tell(const member_ptr& to, std::string_view data);
+    void tell(const member_ptr& to, std::string_view data, std::shared_ptr<void> prepared = {});
     void flush(member& to);
     [[nodiscard]] bool may_call(const member& to) const noexcept;
     template <class Call>
