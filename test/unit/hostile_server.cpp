@@ -553,6 +553,39 @@ BOOST_AUTO_TEST_CASE(very_many_asks_are_found_among_very_many_tools_without_a_se
     BOOST_TEST(took < 3, took << " s");
 }
 
+BOOST_AUTO_TEST_CASE(asks_for_more_than_may_be_held_are_told_one_after_the_other) {
+    opencode::tracker_options options;
+    options.ask_bytes = 10'000;
+    opencode::turn_tracker tracker("ses_1", options);
+    time_point now{};
+    tracker.attached(now);
+    tracker.adopt("msg_u", now);
+    opencode::snapshot seen;
+    seen.status.state = opencode::session_status::kind::busy;
+    seen.messages.push_back(message_of("msg_u", {}, 1));
+    for (const std::size_t bytes : {20'000, 4000, 4000, 4000}) {
+        opencode::permission_request asks;
+        asks.id = "per_" + std::to_string(seen.permissions.size());
+        asks.session_id = "ses_1";
+        asks.permission = "bash";
+        asks.patterns.emplace_back(bytes, 'x');
+        seen.permissions.push_back(std::move(asks));
+    }
+    const auto asked = [&] {
+        BOOST_TEST(tracker.on_snapshot(seen, tracker.begin_snapshot(), now));
+        std::string ids;
+        for (const auto& each : tracker.take_outputs())
+            if (const auto* ask = std::get_if<opencode::permission_event>(&each.event); ask && !ask->reply)
+                ids += ask->request.id + ' ';
+        return ids;
+    };
+    BOOST_TEST(asked() == "per_0 "); // alone, however large
+    seen.permissions.erase(seen.permissions.begin());
+    BOOST_TEST(asked() == "per_1 per_2 ");
+    seen.permissions.erase(seen.permissions.begin());
+    BOOST_TEST(asked() == "per_3 ");
+}
+
 BOOST_AUTO_TEST_CASE(asks_are_withdrawn_in_the_order_in_which_they_were_told) {
     opencode::turn_tracker tracker("ses_1");
     time_point now{};

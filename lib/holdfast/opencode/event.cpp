@@ -628,7 +628,7 @@ bool is_ask_event(std::string_view type) {
 
 } // namespace
 
-std::string delta_joiner::join(const part_delta& e) {
+std::string delta_joiner::join(part_delta e) {
     if (e.delta.empty() && e.low == 0 && e.high == 0)
         return {};
     const auto waiting = begun_.find(e.part_id);
@@ -645,7 +645,7 @@ std::string delta_joiner::join(const part_delta& e) {
             begun_.clear(); // parts that ended so are never asked for again
         begun_[e.part_id] = e.high;
     }
-    return text + e.delta;
+    return text.empty() ? std::move(e.delta) : text + e.delta;
 }
 
 result<event> parse_event(std::string_view text) {

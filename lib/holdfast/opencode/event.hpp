@@ -86,7 +86,7 @@ struct part_delta {
 class delta_joiner {
 public:
     /// The text of a part's next delta; a half without the other becomes U+FFFD.
-    [[nodiscard]] std::string join(const part_delta& e);
+    [[nodiscard]] std::string join(part_delta e);
 
 private:
     std::map<std::string, unsigned> begun_; ///< the half that waits, by part

@@ -770,7 +770,8 @@ bool session_core::note_ask(const std::string& message, agent_event& event) {
         const auto by_rule = depth ? answer_by(config().ask_rules, ask->request, *depth) : ask_answer::ask;
         waits.by_rule = by_rule != ask_answer::ask;
         waits.answer = waits.by_rule ? std::string(to_string(by_rule)) : config().ask_default;
-        waits.request = ask->request;
+        if (waits.by_rule)
+            waits.request = ask->request;
         note_waiting(ask->request.id, std::move(waits));
         mark_decided(event);
     }

@@ -64,6 +64,46 @@ struct ask {
     std::variant<permission_request, question_request> request;
 };
 
+/// What an event holds in memory, without what is small in any case.
+struct weight_of {
+    std::size_t operator()(const part_updated& e) const {
+        return e.part.text.size() + e.part.title.size() + e.part.error.size();
+    }
+    std::size_t operator()(const part_delta& e) const { return e.delta.size(); }
+    std::size_t operator()(const message_updated& e) const {
+        return e.info.error ? e.info.error->message.size() : 0;
+    }
+    std::size_t operator()(const session_error& e) const { return e.error.message.size(); }
+    std::size_t operator()(const status_changed& e) const { return e.status.message.size(); }
+    std::size_t operator()(const session_created& e) const {
+        return e.info.title.size() + e.info.directory.size();
+    }
+    std::size_t operator()(const session_updated& e) const {
+        return e.info.title.size() + e.info.directory.size();
+    }
+    std::size_t operator()(const permission_asked& e) const { return (*this)(e.request); }
+    std::size_t operator()(const question_asked& e) const { return (*this)(e.request); }
+    std::size_t operator()(const permission_request& r) const {
+        std::size_t all = 0;
+        for (const auto& each : r.patterns)
+            all += sizeof each + each.size();
+        return all;
+    }
+    std::size_t operator()(const question_request& r) const {
+        std::size_t all = 0;
+        for (const auto& each : r.questions) {
+            all += sizeof each + each.text.size() + each.header.size();
+            for (const auto& option : each.options)
+                all += sizeof option + option.label.size() + option.description.size();
+        }
+        return all;
+    }
+    template <class Other>
+    std::size_t operator()(const Other&) const {
+        return 0;
+    }
+};
+
 const std::string& id_of(const ask& a) {
     return std::visit([](const auto& r) -> const std::string& { return r.id; }, a.request);
 }
@@ -73,10 +113,13 @@ class ask_list {
 public:
     [[nodiscard]] bool contains(std::string_view id) const { return numbers_.find(id) != numbers_.end(); }
     [[nodiscard]] std::size_t size() const noexcept { return by_number_.size(); }
+    /// What is asked for, in all.
+    [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }
     [[nodiscard]] const std::map<std::uint64_t, ask>& in_order() const noexcept { return by_number_; }
 
     void add(ask a) {
         numbers_.emplace(id_of(a), a.number);
+        bytes_ += std::visit(weight_of{}, a.request);
         by_number_.emplace(a.number, std::move(a));
     }
     std::optional<ask> take(std::string_view id) {
@@ -85,6 +128,7 @@ public:
             return std::nullopt;
         auto taken = std::move(by_number_.extract(found->second).mapped());
         numbers_.erase(found);
+        bytes_ -= std::visit(weight_of{}, taken.request);
         return taken;
     }
     template <class Which, class Take>
@@ -95,6 +139,7 @@ public:
                 continue;
             }
             take(each->second);
+            bytes_ -= std::visit(weight_of{}, each->second.request);
             numbers_.erase(id_of(each->second));
             each = by_number_.erase(each);
         }
@@ -102,11 +147,13 @@ public:
     void clear() {
         by_number_.clear();
         numbers_.clear();
+        bytes_ = 0;
     }
 
 private:
     std::map<std::uint64_t, ask> by_number_;
     std::map<std::string, std::uint64_t, std::less<>> numbers_;
+    std::size_t bytes_ = 0;
 };
 
 /// What a message decides about its turn, once the session is not busy.
@@ -144,44 +191,6 @@ part_record::kind kind_of(std::string_view part_type) {
         return part_record::kind::tool;
     return part_record::kind::other;
 }
-
-/// What an event holds in memory, without what is small in any case.
-struct weight_of {
-    std::size_t operator()(const part_updated& e) const {
-        return e.part.text.size() + e.part.title.size() + e.part.error.size();
-    }
-    std::size_t operator()(const part_delta& e) const { return e.delta.size(); }
-    std::size_t operator()(const message_updated& e) const {
-        return e.info.error ? e.info.error->message.size() : 0;
-    }
-    std::size_t operator()(const session_error& e) const { return e.error.message.size(); }
-    std::size_t operator()(const status_changed& e) const { return e.status.message.size(); }
-    std::size_t operator()(const session_created& e) const {
-        return e.info.title.size() + e.info.directory.size();
-    }
-    std::size_t operator()(const session_updated& e) const {
-        return e.info.title.size() + e.info.directory.size();
-    }
-    std::size_t operator()(const permission_asked& e) const {
-        std::size_t all = 0;
-        for (const auto& each : e.request.patterns)
-            all += sizeof each + each.size();
-        return all;
-    }
-    std::size_t operator()(const question_asked& e) const {
-        std::size_t all = 0;
-        for (const auto& each : e.request.questions) {
-            all += sizeof each + each.text.size() + each.header.size();
-            for (const auto& option : each.options)
-                all += sizeof option + option.label.size() + option.description.size();
-        }
-        return all;
-    }
-    template <class Other>
-    std::size_t operator()(const Other&) const {
-        return 0;
-    }
-};
 
 std::string_view name_of(session_status::kind k) {
     switch (k) {
@@ -344,13 +353,15 @@ struct turn_tracker::state {
             tell(t, reasoning_event{p.id, std::move(delta)});
     }
 
-    std::string take_untold(const turn& t, part_record& p) const {
+    std::string take_untold(const turn& t, part_record& p) {
         const auto from = p.told_of_kept();
         p.told = p.size();
         // More than is kept, and nothing of it told: what is told need not be copied.
         const auto most = options.followed_text;
-        if (from == 0 && t.followed && most != 0 && p.text.size() > most)
+        if (from == 0 && t.followed && most != 0 && p.text.size() > most) {
+            drop_told_before(p); // what is kept has no hole
             return p.take_all_but(kept_of_full());
+        }
         return p.text.substr(from);
     }
 
@@ -445,7 +456,9 @@ struct turn_tracker::state {
     void tell_ask(const Request& r) {
         if (asks.contains(r.id) || answered_asks.contains(r.id))
             return;
-        if (asks.size() >= options.max_asks) {
+        const bool is_too_much =
+            options.ask_bytes != 0 && asks.size() > 0 && asks.bytes() + weight_of()(r) > options.ask_bytes;
+        if (asks.size() >= options.max_asks || is_too_much) {
             asks_left_out = true;
             return;
         }
@@ -704,6 +717,15 @@ struct turn_tracker::state {
         return t && !t->silent && !t->followed;
     }
 
+    void drop_told_before(const part_record& last) {
+        bool is_before = true;
+        each_part_that_is_followed([&](part_record& p) {
+            is_before = is_before && &p != &last;
+            if (is_before)
+                p.drop_told(p.text.size());
+        });
+    }
+
     template <class Part>
     void each_part_that_is_followed(Part take) {
         for (const auto& m : said.in_order())
@@ -715,8 +737,8 @@ struct turn_tracker::state {
     /// Where there was too much, so much is left: else the parts would be counted for every piece that comes.
     std::size_t kept_of_full() const { return options.followed_text / 4 * 3; }
 
-    /// Drops the beginnings, the oldest first: what was told of them. Only where that is not enough, what was not
-    /// told either, which is then as though it were still to be heard.
+    /// Drops the beginnings, the oldest first: what was told of them. Only where that is not enough, what was
+    /// not told either, which is then as though it were still to be heard.
     void bound_text() {
         const auto most = options.followed_text;
         if (most == 0 || text_kept + text_grown <= most)
@@ -1341,7 +1363,7 @@ struct turn_tracker::state {
             evaluate(now);
     }
 
-    void on_own(const part_delta& e, time_point now) {
+    void on_own(part_delta& e, time_point now) {
         auto* m = said.find(e.message_id);
         if (!m && !follows())
             return;
@@ -1358,9 +1380,12 @@ struct turn_tracker::state {
             p.withheld = true;
             return;
         }
-        const auto before = p.text.size();
-        p.text += joiner.join(e);
-        text_grown += p.text.size() - before;
+        auto more = joiner.join(std::move(e));
+        text_grown += more.size();
+        if (p.text.empty())
+            p.text = std::move(more);
+        else
+            p.text += more;
         if (const auto* t = m->answers() && !m->is_summary() ? find_turn(m->owner) : nullptr)
             flush_part(*t, p);
     }
@@ -1631,7 +1656,9 @@ struct turn_tracker::state {
         record.lost = !record.live || !record.is_but_for_space(p.text);
         record.told = p.text.size();
         record.text = std::move(p.text);
-        record.dropped = record.dropped_ink = 0;
+        const auto dropped = std::exchange(record.dropped, 0);
+        record.dropped_ink = 0;
+        record.drop_told(dropped); // what is kept behind it has no hole before it
     }
 
     // --- the stream

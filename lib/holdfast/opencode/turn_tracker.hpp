@@ -40,6 +40,8 @@ struct tracker_options {
     std::size_t max_children = 1000; ///< of one root session, all levels: what else is said to be one is none
     std::size_t max_asks =
         256; ///< permissions and questions that wait at once: others are told when these are answered
+    /// What those ask for, in bytes; one alone may be larger. 0: only their number is bounded.
+    std::size_t ask_bytes = 8u << 20;
     std::size_t max_turns = 128; ///< of others' prompts at once: later ones are turns when those are over
     /// Bytes of text and reasoning that are kept of turns that are only followed, of one session together;
     /// the rest is told as it comes, and then dropped from its beginning. What is kept at the end is
