@@ -1909,7 +1909,10 @@ struct turn_tracker::state {
 };
 
 turn_tracker::turn_tracker(std::string session_id, tracker_options options)
-    : state_(std::make_unique<state>(std::move(session_id), options)) {}
+    : state_(std::make_unique<state>(session_id, options)) {
+    if (options.witness)
+        witness_ = options.witness(session_id, options);
+}
 turn_tracker::~turn_tracker() = default;
 turn_tracker::turn_tracker(turn_tracker&&) noexcept = default;
 turn_tracker& turn_tracker::operator=(turn_tracker&&) noexcept = default;
@@ -1918,15 +1921,21 @@ void turn_tracker::open(std::string message_id, time_point now) {
     if (auto* known = state_->find_turn(message_id))
         state_->take_up(*known);
     else
-        state_->open(std::move(message_id), now);
+        state_->open(message_id, now);
+    if (witness_)
+        witness_->open(message_id, now);
 }
 
 void turn_tracker::adopt(std::string message_id, time_point now) {
-    state_->adopt(std::move(message_id), now);
+    state_->adopt(message_id, now);
+    if (witness_)
+        witness_->adopt(message_id, now);
 }
 
 void turn_tracker::posted(std::string_view message_id, time_point now, bool once) {
     state_->posted(message_id, once, now);
+    if (witness_)
+        witness_->posted(message_id, now, once);
 }
 
 void turn_tracker::close(std::string_view message_id, outcome o, rule r,
@@ -1936,61 +1945,93 @@ void turn_tracker::close(std::string_view message_id, outcome o, rule r,
     s.rule = r;
     s.error = std::move(error);
     s.safe_to_reprompt = safe;
-    state_->close(std::string(message_id), std::move(s));
+    state_->close(std::string(message_id), s);
+    if (witness_)
+        witness_->close(message_id, s);
 }
 
 void turn_tracker::abort_requested(time_point now) {
     state_->abort_requested(now);
+    if (witness_)
+        witness_->abort_requested(now);
 }
 
 void turn_tracker::abort_accepted() {
     state_->abort_accepted();
+    if (witness_)
+        witness_->abort_accepted();
 }
 
 void turn_tracker::follow() {
     state_->unseen = state_->unseen || (state_->attached && !state_->following);
     state_->following = true;
+    if (witness_)
+        witness_->follow();
 }
 
 void turn_tracker::moved() {
     state_->moved = state_->any_visible();
+    if (witness_)
+        witness_->moved();
 }
 
 void turn_tracker::attached(time_point) {
     state_->on_attached();
+    if (witness_)
+        witness_->attached();
 }
 
 void turn_tracker::interrupted(const retry::failure& why, unsigned next_attempt, duration retry_in,
                                time_point now) {
     state_->on_interrupted(why, next_attempt, retry_in, now);
+    if (witness_)
+        witness_->interrupted(why, next_attempt, retry_in, now);
 }
 
 void turn_tracker::broken_off(const retry::failure& why, time_point now) {
     state_->on_broken_off(why, now);
+    if (witness_)
+        witness_->broken_off(why, now);
 }
 
 void turn_tracker::on_event(const event& e, time_point now) {
     state_->on_event(e, now);
+    if (witness_)
+        witness_->on_event(e, now);
 }
 
 turn_tracker::mark turn_tracker::begin_snapshot() const noexcept {
-    return state_->seen;
+    auto taken = state_->seen;
+    if (witness_)
+        taken.witness = witness_->begin_snapshot();
+    return taken;
 }
 
 bool turn_tracker::on_snapshot(const snapshot& s, mark taken, time_point now) {
-    return state_->on_snapshot(s, taken, now, false);
+    return merge(s, taken, false, now);
 }
 
 bool turn_tracker::on_capture(const snapshot& s, mark taken, time_point now) {
-    return state_->on_snapshot(s, taken, now, true);
+    return merge(s, taken, true, now);
+}
+
+bool turn_tracker::merge(const snapshot& s, const mark& taken, bool by_capture, time_point now) {
+    const bool merged = state_->on_snapshot(s, taken, now, by_capture);
+    if (witness_)
+        witness_->on_snapshot(s, taken.witness, by_capture, merged, now);
+    return merged;
 }
 
 void turn_tracker::snapshot_failed(const retry::failure&, time_point now) {
     state_->snapshot_failed(now);
+    if (witness_)
+        witness_->snapshot_failed(now);
 }
 
 void turn_tracker::tick(time_point now) {
     state_->tick(now);
+    if (witness_)
+        witness_->tick(now);
 }
 
 bool turn_tracker::wants_snapshot() const noexcept {
@@ -2002,11 +2043,19 @@ std::optional<time_point> turn_tracker::next_deadline() const noexcept {
 }
 
 std::vector<turn_tracker::output> turn_tracker::take_outputs() {
-    return std::exchange(state_->outputs, {});
+    auto all = std::exchange(state_->outputs, {});
+    if (witness_)
+        for (const auto& each : all)
+            witness_->delivered(each.message, each.event);
+    return all;
 }
 
 std::vector<std::string> turn_tracker::take_reposts() {
-    return std::exchange(state_->reposts, {});
+    auto all = std::exchange(state_->reposts, {});
+    if (witness_)
+        for (const auto& each : all)
+            witness_->reposted(each);
+    return all;
 }
 
 bool turn_tracker::take_abort() {

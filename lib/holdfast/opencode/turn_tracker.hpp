@@ -5,6 +5,7 @@
 
 #include <holdfast/opencode/agent_event.hpp>
 #include <holdfast/opencode/event.hpp>
+#include <holdfast/opencode/tracker_witness.hpp>
 #include <holdfast/time.hpp>
 
 #include <cstddef>
@@ -31,6 +32,8 @@ struct snapshot {
 };
 
 struct tracker_options {
+    tracker_options() = default; // no aggregate, see header
+
     duration start_grace =
         seconds(5); ///< how long an unfinished or missing answer of a session that is not busy is waited for
     duration abort_grace =
@@ -42,6 +45,7 @@ struct tracker_options {
         256; ///< permissions and questions that wait at once: others are told when these are answered
     std::size_t max_turns = 128; ///< of others' prompts at once: later ones are turns when those are over
     bool adopt_prompts = false;  ///< open a turn for each prompt that appears on the stream (for recordings)
+    make_witness witness;        ///< for tests alone: sees what the tracker is told
 };
 
 /// Follows one root session: the turns that its owner opened, what each says, and how each ends.
@@ -106,6 +110,7 @@ public:
         std::uint64_t asks_seen = 0;   ///< asks told so far
         std::uint64_t graces = 0;      ///< grace periods over so far
         std::uint64_t doubts = 0;      ///< endings inferred so far that are still to be confirmed
+        std::uint64_t witness = 0;     ///< what the witness said
     };
     [[nodiscard]] mark begin_snapshot() const noexcept;
     bool on_snapshot(const snapshot& s, mark taken, time_point now);
@@ -154,8 +159,11 @@ public:
     [[nodiscard]] std::vector<pending_check> unsettled() const;
 
 private:
+    bool merge(const snapshot& s, const mark& taken, bool by_capture, time_point now);
+
     struct state;
     std::unique_ptr<state> state_;
+    std::shared_ptr<tracker_witness> witness_;
 };
 
 } // namespace holdfast::opencode
