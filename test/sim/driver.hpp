@@ -26,7 +26,8 @@ struct sabotage {
 struct run_options {
     bool timeline = false;
     std::optional<sabotage> sabotaged;
-    bool rows = false; ///< which cases of the protocol came to pass is found out
+    bool rows = false;              ///< which cases of the protocol came to pass is found out
+    opencode::make_witness witness; ///< of each session's tracker
 };
 
 struct run_result {
