@@ -51,7 +51,8 @@ struct facts {
         record.heard = ledger.at();
         ledger.merge_info(record, m, false);
         for (auto& t : ledger.turns())
-            t.overtaken_by = ledger.overtaken_by(t);
+            if (const auto* by = ledger.overtaking(t))
+                t.overtaken_by = by->owner;
     }
     void says(const part& p) {
         next();
@@ -205,6 +206,19 @@ BOOST_AUTO_TEST_CASE(a_prompt_that_failed_before_the_session_was_idle_is_not_ans
         f.says(answer("a2", "p2", 4));
         BOOST_TEST(f.says_of("p1") == (idle_between ? "ends failed session_error" : "open"));
     }
+}
+
+BOOST_AUTO_TEST_CASE(an_error_after_the_answer_that_overtook_a_prompt_is_not_about_that_prompt) {
+    facts f;
+    f.prompts("p1", 1);
+    f.prompts("p2", 2);
+    f.status(busy);
+    f.says(finished(answer("a2", "p2", 3), "stop")); // for both
+    f.prompts("p3", 4);
+    f.error("UnknownError");
+    f.idles();
+    BOOST_TEST(f.says_of("p1") == "open"); // it ends with p2
+    BOOST_TEST(f.says_of("p2") == "ends completed message_finished");
 }
 
 BOOST_AUTO_TEST_CASE(what_was_aborted_before_its_answer_is_verified) {

@@ -112,10 +112,12 @@ judgement superseded(const turn_case& c) {
     return said;
 }
 
-/// The session was idle after the error, with no answer begun.
+/// The session was idle after the error, with no answer begun: it was no part of what answers a later prompt.
 bool was_over_by_error(const turn_case& c) {
     const auto* e = c.last ? nullptr : c.ledger.own_error(c.turn);
-    return e && e->then == error_fact::sequel::idle && c.ledger.came_before_abort(*e, c.turn);
+    const auto* later = c.ledger.overtaking(c.turn);
+    return e && e->then == error_fact::sequel::idle && c.ledger.came_before_abort(*e, c.turn) && later &&
+           later->known > e->at;
 }
 
 /// It was aborted before it had an answer, while what is answered now was asked for after that.

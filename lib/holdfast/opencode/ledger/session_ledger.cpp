@@ -320,19 +320,19 @@ bool session_ledger::was_rejected(const turn_facts& t, const message_record& m) 
     });
 }
 
-std::string session_ledger::overtaken_by(const turn_facts& t) const {
+const message_record* session_ledger::overtaking(const turn_facts& t) const {
     const auto* prompt = said_.find(t.id);
     if (!prompt || prompt->known == 0)
-        return {};
+        return nullptr;
     const auto* own = said_.last_answer(t.id);
     for (const auto& m : said_.in_order()) {
         if (!m->answers() || m->owner.empty() || m->owner == t.id || (own && m->index < own->index))
             continue;
         const auto* under = said_.find(m->info.parent_id);
         if (under && under->index > prompt->index && find_turn(m->owner))
-            return m->owner;
+            return m.get();
     }
-    return {};
+    return nullptr;
 }
 
 } // namespace holdfast::opencode::ledger

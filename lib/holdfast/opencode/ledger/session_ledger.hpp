@@ -208,8 +208,9 @@ public:
     [[nodiscard]] bool ran_a_tool(const turn_facts& t) const;
     /// One of the message's tools ended because somebody said no.
     [[nodiscard]] bool was_rejected(const turn_facts& t, const message_record& m) const;
-    /// The first later turn whose answer, begun after its own last, closes it; empty for none.
-    [[nodiscard]] std::string overtaken_by(const turn_facts& t) const;
+    /// The first answer to a later turn that closes this one, as it was begun after its own last; null for
+    /// none.
+    [[nodiscard]] const message_record* overtaking(const turn_facts& t) const;
 
 private:
     void claim(const api_error& error, const std::string& owner);

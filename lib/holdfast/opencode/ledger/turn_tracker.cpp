@@ -185,8 +185,10 @@ duration turn_tracker::grace_of(const turn_facts& t) const {
 /// Looks at every open turn, and settles those that can be.
 void turn_tracker::evaluate(const occasion& seen) {
     const auto find_overtaken = [&] {
-        for (auto& t : ledger_.turns())
-            t.overtaken_by = ledger_.overtaken_by(t);
+        for (auto& t : ledger_.turns()) {
+            const auto* by = ledger_.overtaking(t);
+            t.overtaken_by = by ? by->owner : std::string();
+        }
     };
     find_overtaken();
     for (bool again = true; again;) {
