@@ -221,6 +221,22 @@ BOOST_AUTO_TEST_CASE(an_error_after_the_answer_that_overtook_a_prompt_is_not_abo
     BOOST_TEST(f.says_of("p2") == "ends completed message_finished");
 }
 
+BOOST_AUTO_TEST_CASE(
+    an_answer_that_a_snapshot_brings_before_the_session_is_idle_after_an_error_overtakes_too) {
+    facts f;
+    f.prompts("p1", 1);
+    f.prompts("p2", 2);
+    f.status(busy);
+    f.error("UnknownError");
+    f.next();
+    f.ledger.merge_messages(
+        {{user("p1", 1), {}}, {user("p2", 2), {}}, {finished(answer("a2", "p2", 3), "stop"), {}}}, busy);
+    f.idles();
+    f.says(user("p3", 5));
+    BOOST_TEST(f.ledger.find_turn("p1")->overtaken_by == "p2");
+    BOOST_TEST(f.says_of("p1") == "open");
+}
+
 BOOST_AUTO_TEST_CASE(what_was_aborted_before_its_answer_is_verified) {
     facts f;
     f.prompts("p1");

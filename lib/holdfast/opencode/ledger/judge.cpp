@@ -112,12 +112,12 @@ judgement superseded(const turn_case& c) {
     return said;
 }
 
-/// The session was idle after the error, with no answer begun: it was no part of what answers a later prompt.
+/// The session was idle after the error, and only then was a later prompt's answer begun.
 bool was_over_by_error(const turn_case& c) {
     const auto* e = c.last ? nullptr : c.ledger.own_error(c.turn);
     const auto* later = c.ledger.overtaking(c.turn);
-    return e && e->then == error_fact::sequel::idle && c.ledger.came_before_abort(*e, c.turn) && later &&
-           later->known > e->at;
+    return e && e->idle != 0 && !e->was_survived() && c.ledger.came_before_abort(*e, c.turn) && later &&
+           later->known > e->idle;
 }
 
 /// It was aborted before it had an answer, while what is answered now was asked for after that.

@@ -97,8 +97,8 @@ void session_ledger::merge_info(message_record& m, const message_info& info, boo
     if (!was_known) {
         if (!from_snapshot && !info.finished())
             for (auto& e : errors_.told)
-                if (e.then == error_fact::sequel::nothing)
-                    e.then = error_fact::sequel::answer;
+                if (e.answer == 0)
+                    e.answer = at_;
         know_answer(m);
     }
     if (!was_finished && info.finished())

@@ -143,8 +143,8 @@ void session_ledger::note_status(const session_status& s) {
 void session_ledger::note_idle() {
     status_.told = at_;
     for (auto& e : errors_.told)
-        if (e.then == error_fact::sequel::nothing)
-            e.then = error_fact::sequel::idle;
+        if (e.idle == 0)
+            e.idle = at_;
 }
 
 bool session_ledger::set_status(const session_status& s) {
@@ -229,7 +229,7 @@ bool session_ledger::is_about(const error_fact& e, const turn_facts& t) const {
             answered = m.get();
     if (answered)
         return answered->finished != 0 && answered->finished <= e.at;
-    return e.then != error_fact::sequel::answer || !came_before_abort(e, t);
+    return !e.was_survived() || !came_before_abort(e, t);
 }
 
 bool session_ledger::has_overflowed(const turn_facts& t) const {

@@ -44,18 +44,18 @@ struct error_fact {
     /// What it can be about. One of the session's own is about what is at work; while nothing is, it can only
     /// be about a prompt that the server does not take.
     enum class scope { unknown_prompt, work, overflow };
-    /// What came first after it. The loop goes on by an answer: then it was not the end of those that wait
-    /// for one.
-    enum class sequel { nothing, idle, answer };
-
     position at = 0;
     api_error error;
     error_fact::scope about = scope::unknown_prompt;
-    error_fact::sequel then = sequel::nothing;
     std::string writing;    ///< the answer that was being written then
     std::string claimed_by; ///< the turn whose answer tells this error to be its own
     bool claimed = false;   ///< by that one, or by an answer to nobody here
     bool sure = false;      ///< no prompt was unknown to the server that it may have been about
+    position idle = 0;      ///< the session was said to be so first after it
+    position answer = 0;    ///< one was begun first after it
+
+    /// The loop went on: it was not the end of those that wait for an answer.
+    [[nodiscard]] bool was_survived() const noexcept { return answer != 0 && (idle == 0 || answer < idle); }
 };
 
 /// An abort ends every turn whose prompt the server had by then.
