@@ -435,7 +435,6 @@ private:
         c.stall_timeout = s.plan.stall_timeout;
         c.greeting_timeout = s.plan.greeting_timeout;
         c.turns.quiet_after = s.plan.quiet_after;
-        c.turns.witness = how_.witness;
         c.queue_items = s.plan.queue_items;
         if (s.plan.locates)
             c.locate = [this, &s] {
@@ -506,7 +505,6 @@ private:
         c.global_stream = f.plan.global_stream;
         c.stall_timeout = f.plan.stall_timeout;
         c.turns.quiet_after = f.plan.quiet_after;
-        c.turns.witness = how_.witness;
         c.queue_items = f.plan.queue_items;
         c.capture = f.plan.capture;
         c.tag = name_of(f);

@@ -26,8 +26,7 @@ struct sabotage {
 struct run_options {
     bool timeline = false;
     std::optional<sabotage> sabotaged;
-    bool rows = false;              ///< which cases of the protocol came to pass is found out
-    opencode::make_witness witness; ///< of each session's tracker
+    bool rows = false; ///< which cases of the protocol came to pass is found out
 };
 
 struct run_result {

@@ -1,6 +1,5 @@
 // holdfast-sim-test: runs seeds of the simulated world. See README.md.
 #include "driver.hpp"
-#include "shadow.hpp"
 #include "sweeps.hpp"
 
 #include <CLI/CLI.hpp>
@@ -10,7 +9,6 @@
 #include <fstream>
 #include <iostream>
 #include <map>
-#include <memory>
 #include <mutex>
 #include <sstream>
 #include <string>
@@ -62,28 +60,13 @@ void print_broken(std::uint64_t seed, const sim::run_result& ran, bool timeline)
     std::cout << std::flush;
 }
 
-/// Printed in full: so many. Then they are counted.
-constexpr std::size_t max_differences = 200;
-
-void print_differences(std::uint64_t seed, const sim::shadow_report& found) {
-    for (const auto& each : found.differences)
-        std::cout << "seed " << seed << " differs: " << each << '\n';
-}
-
-int run_one(std::uint64_t seed, bool verbose, bool shadow) {
+int run_one(std::uint64_t seed, bool verbose) {
     sim::run_options how;
     how.timeline = verbose;
-    const auto compared = std::make_shared<sim::shadow_report>();
-    compared->tracing = verbose;
-    if (shadow)
-        how.witness = sim::make_shadow(compared);
     const auto what = sim::make_scenario(seed);
     const auto ran = sim::run(what, how);
     if (verbose)
         print_timeline(what, ran);
-    for (const auto& line : compared->trace)
-        std::cout << line << '\n';
-    print_differences(seed, *compared);
     print_complaints(ran);
     std::cout << (ran.complaints.empty() ? "1 seeds held, 0 broke\n" : "0 seeds held, 1 broke\n");
     return ran.complaints.empty() ? 0 : 1;
@@ -93,14 +76,10 @@ struct tally {
     std::size_t held = 0;
     std::size_t broke = 0;
     std::map<test::row, std::size_t> rows;
-    std::size_t turns = 0; ///< compared with the shadow's
-    std::size_t equal = 0;
-    std::size_t seeds_differ = 0;
 };
 
 /// Each world is alone on its thread: what is shared here is the list of seeds and the tally.
-tally run_seeds(const std::vector<std::uint64_t>& seeds, unsigned threads, bool rows, bool brief,
-                bool shadow) {
+tally run_seeds(const std::vector<std::uint64_t>& seeds, unsigned threads, bool rows, bool brief) {
     tally all;
     std::mutex mutex;
     std::atomic<std::size_t> next{0};
@@ -108,16 +87,8 @@ tally run_seeds(const std::vector<std::uint64_t>& seeds, unsigned threads, bool 
         sim::run_options how;
         how.rows = rows;
         for (std::size_t i; (i = next++) < seeds.size();) {
-            const auto compared = std::make_shared<sim::shadow_report>();
-            if (shadow)
-                how.witness = sim::make_shadow(compared);
             const auto ran = sim::run(sim::make_scenario(seeds[i]), how);
             const std::lock_guard lock(mutex);
-            all.turns += compared->turns;
-            all.equal += compared->equal;
-            all.seeds_differ += compared->differences.empty() ? 0 : 1;
-            if (all.seeds_differ <= max_differences)
-                print_differences(seeds[i], *compared);
             for (const auto row : ran.rows)
                 ++all.rows[row];
             if (ran.complaints.empty()) {
@@ -188,7 +159,6 @@ int main(int argc, char** argv) {
     bool with_kept = false;
     bool sweeps = false;
     bool rows = false;
-    bool shadow = false;
     unsigned threads = 1;
     std::string kept = HOLDFAST_KEPT_SEEDS;
     app.add_option("--seeds", range, "FROM-TO: these seeds (else 1-2000, and the kept ones)");
@@ -201,13 +171,11 @@ int main(int argc, char** argv) {
     app.add_flag(
         "--rows", rows,
         "with --seeds: how many of them showed each case of the protocol; of 1-2000 each must be shown");
-    app.add_flag("--shadow", shadow,
-                 "beside each session's tracker runs that of the ledger, and both are compared");
     app.add_option("--threads", threads, "with --seeds: so many worlds at a time")->check(CLI::Range(1, 64));
     app.add_option("--kept", kept, "the file of the kept seeds");
     CLI11_PARSE(app, argc, argv);
     if (*one)
-        return run_one(seed, verbose, shadow);
+        return run_one(seed, verbose);
     if (sweeps)
         return run_sweeps(verbose);
 
@@ -222,11 +190,8 @@ int main(int argc, char** argv) {
         seeds = read_seeds(kept);
     for (auto s = from; s <= to; ++s)
         seeds.push_back(s);
-    const auto all = run_seeds(seeds, threads, rows, brief, shadow);
+    const auto all = run_seeds(seeds, threads, rows, brief);
     const bool all_shown = !rows || print_rows(all.rows, from, to);
-    if (shadow)
-        std::cout << all.turns << " turns compared, " << all.equal << " equal; " << all.seeds_differ
-                  << " seeds differ" << std::endl;
     std::cout << all.held << " seeds held, " << all.broke << " broke" << std::endl;
     return all.broke == 0 && all_shown ? 0 : 1;
 }

@@ -1,8 +1,6 @@
 // A server's words as events, and a tracker that hears them: what the tests of turns share.
 #pragma once
 
-#include "support/tracker_under_test.hpp"
-
 #include <holdfast/opencode/turn_tracker.hpp>
 #include <holdfast/opencode/wire.hpp>
 
@@ -14,7 +12,6 @@
 namespace holdfast::test::told_story {
 
 using namespace holdfast::opencode;
-using holdfast::test::tracker_under_test;
 
 inline const std::string root = "ses_root";
 inline const std::string child = "ses_child";
@@ -106,7 +103,7 @@ inline const session_status idle{};
 
 struct story {
     tracker_options options;
-    tracker_under_test tracker{root, options};
+    turn_tracker tracker{root, options};
     time_point now{seconds(1000)};
     std::vector<turn_tracker::output> told;
     std::set<std::string> begins; ///< answers of which no part was told yet

@@ -1,10 +1,7 @@
-// Run twice: ledger_recordings.cpp runs the same cases with the tracker of the ledger over the broken
-// streams.
 #include <boost/test/unit_test.hpp>
 
 #include <holdfast/opencode/recording.hpp>
 #include <support/recordings.hpp>
-#include <support/tracker_under_test.hpp>
 
 #include <map>
 #include <set>
@@ -328,7 +325,7 @@ private:
     std::string root_;
     std::set<std::string> prompts_;
     std::set<std::string> opened_;
-    tracker_under_test tracker_;
+    turn_tracker tracker_;
     rest_model rest_;
     time_point now_{seconds(1000)};
 };

@@ -1,4 +1,3 @@
-// Run twice: ledger_turn_tracker.cpp runs the same cases with the tracker of the ledger.
 #include <boost/test/unit_test.hpp>
 
 #include "support/told_story.hpp"
@@ -2206,10 +2205,10 @@ BOOST_AUTO_TEST_CASE(our_abort_ends_a_turn_that_was_let_go_too) {
 BOOST_AUTO_TEST_CASE(a_tracker_can_be_moved) {
     story s;
     s.prompt("p1");
-    tracker_under_test other("ses_other");
+    turn_tracker other("ses_other");
     other = std::move(s.tracker);
     BOOST_TEST(other.is_open("p1"));
-    const tracker_under_test third(std::move(other));
+    const turn_tracker third(std::move(other));
     BOOST_TEST(third.is_open("p1"));
     BOOST_TEST(third.owns_session(root));
 }

@@ -5,7 +5,6 @@
 
 #include <holdfast/opencode/agent_event.hpp>
 #include <holdfast/opencode/event.hpp>
-#include <holdfast/opencode/tracker_witness.hpp>
 #include <holdfast/time.hpp>
 
 #include <cstddef>
@@ -32,8 +31,6 @@ struct snapshot {
 };
 
 struct tracker_options {
-    tracker_options() = default; // no aggregate, see header
-
     duration start_grace =
         seconds(5); ///< how long an unfinished or missing answer of a session that is not busy is waited for
     duration abort_grace =
@@ -45,7 +42,6 @@ struct tracker_options {
         256; ///< permissions and questions that wait at once: others are told when these are answered
     std::size_t max_turns = 128; ///< of others' prompts at once: later ones are turns when those are over
     bool adopt_prompts = false;  ///< open a turn for each prompt that appears on the stream (for recordings)
-    make_witness witness;        ///< for tests alone: sees what the tracker is told
 };
 
 /// Follows one root session: the turns that its owner opened, what each says, and how each ends.
@@ -104,13 +100,7 @@ public:
     /// Merges a snapshot, taken after attached(). `taken` is what begin_snapshot() returned before the first
     /// request. False: the session became busy meanwhile, nothing was merged, take another.
     struct mark {
-        std::uint64_t epoch = 0;       ///< streams so far
-        std::uint64_t busy_seen = 0;   ///< busy events so far
-        std::uint64_t status_seen = 0; ///< status events so far
-        std::uint64_t asks_seen = 0;   ///< asks told so far
-        std::uint64_t graces = 0;      ///< grace periods over so far
-        std::uint64_t doubts = 0;      ///< endings inferred so far that are still to be confirmed
-        std::uint64_t witness = 0;     ///< what the witness said
+        std::uint64_t position = 0; ///< how much was taken in by then
     };
     [[nodiscard]] mark begin_snapshot() const noexcept;
     bool on_snapshot(const snapshot& s, mark taken, time_point now);
@@ -159,11 +149,8 @@ public:
     [[nodiscard]] std::vector<pending_check> unsettled() const;
 
 private:
-    bool merge(const snapshot& s, const mark& taken, bool by_capture, time_point now);
-
     struct state;
     std::unique_ptr<state> state_;
-    std::shared_ptr<tracker_witness> witness_;
 };
 
 } // namespace holdfast::opencode
