@@ -56,6 +56,109 @@ BOOST_AUTO_TEST_CASE(silence_is_answered_by_a_snapshot_and_an_unknown_prompt_by_
                "deliver p1 lost by never_answered");
 }
 
+namespace {
+
+/// What happens to a prompt that the server stored, and for which it has not begun to work.
+struct unbegun {
+    const char* name;
+    void (*happens)(ledger::turn_tracker&);
+    duration grace;
+};
+
+tracker_options patient() {
+    tracker_options o;
+    o.unbegun_grace = seconds(60);
+    o.quiet_after = duration::zero();
+    return o;
+}
+
+} // namespace
+
+// A cold instance on a busy machine stores a prompt at once, and begins long after.
+BOOST_AUTO_TEST_CASE(a_prompt_that_is_stored_and_not_begun_is_waited_for_longer_than_anything_else) {
+    const unbegun rows[] = {
+        {"nothing", [](ledger::turn_tracker&) {}, seconds(60)},
+        {"the stream is cut",
+         [](ledger::turn_tracker& t) {
+             (void)t.broken_off(failure_of(failure_class::cut), start);
+             (void)t.attached();
+             (void)t.merge(snap_of(idle, {{user("p1"), {}}}), t.begin_snapshot(), false, start);
+         },
+         seconds(60)},
+        {"its instance is disposed of",
+         [](ledger::turn_tracker& t) {
+             (void)t.broken_off(failure_of(failure_class::ended), start);
+             (void)t.attached();
+             (void)t.merge(snap_of(idle, {{user("p1"), {}}}), t.begin_snapshot(), false, start);
+         },
+         seconds(5)},
+        {"an error",
+         [](ledger::turn_tracker& t) { (void)t.hear(session_error{root, {"E", "why", 0}}, start); },
+         seconds(5)},
+        {"the session was at work",
+         [](ledger::turn_tracker& t) {
+             (void)t.hear(status_changed{root, busy}, start);
+             (void)t.hear(status_changed{root, idle}, start);
+         },
+         seconds(5)},
+        {"an answer without an end",
+         [](ledger::turn_tracker& t) { (void)t.hear(message_updated{answer("a1", "p1")}, start); },
+         seconds(5)},
+        {"perhaps an abort, of a turn that ended as in a retry wait",
+         [](ledger::turn_tracker& t) {
+             (void)t.hear(instance_disposed{"/srv"}, start);
+             (void)t.hear(message_updated{finished(answer("theirs", "before"), "")}, start);
+         },
+         seconds(5)},
+        {"our abort that does not arrive", [](ledger::turn_tracker& t) { (void)t.abort_requested(start); },
+         seconds(5)},
+        {"our abort",
+         [](ledger::turn_tracker& t) {
+             (void)t.abort_requested(start);
+             (void)t.abort_accepted();
+         },
+         seconds(1)},
+    };
+    for (const auto& r : rows) {
+        ledger::turn_tracker t(root, patient());
+        (void)t.attached();
+        (void)t.open("p1", start);
+        (void)t.posted("p1", start, true);
+        (void)t.hear(message_updated{user("p1")}, start);
+        (void)t.hear(status_changed{root, idle}, start);
+        r.happens(t);
+        const auto wants = [&](time_point now) {
+            return print(t.tick(now)).find("fetch_snapshot") != std::string::npos;
+        };
+        BOOST_TEST(!wants(start + r.grace - milliseconds(1)), r.name);
+        BOOST_TEST(wants(start + r.grace), r.name);
+    }
+}
+
+BOOST_AUTO_TEST_CASE(a_prompt_that_the_server_does_not_know_is_posted_again_without_that_patience) {
+    ledger::turn_tracker t(root, patient());
+    (void)t.attached();
+    (void)t.open("p1", start);
+    (void)t.posted("p1", start, true);
+    (void)t.hear(status_changed{root, idle}, start);
+    (void)t.tick(start + seconds(5));
+    BOOST_TEST(print(t.merge(snap_of(idle, {}), t.begin_snapshot(), false, start + seconds(5))) ==
+               "repost p1; wake_at 1010000");
+}
+
+BOOST_AUTO_TEST_CASE(a_prompt_that_is_begun_after_twelve_seconds_is_told_to_its_end) {
+    ledger::turn_tracker t(root, patient());
+    (void)t.attached();
+    (void)t.open("p1", start);
+    (void)t.posted("p1", start, true);
+    (void)t.hear(message_updated{user("p1")}, start);
+    const auto late = start + seconds(12);
+    BOOST_TEST(print(t.tick(late)) == "wake_at 1060000");
+    (void)t.hear(status_changed{root, busy}, late);
+    (void)t.hear(message_updated{finished(answer("a1", "p1"), "stop")}, late);
+    BOOST_TEST(print(t.hear(session_idle{root}, late)) == "deliver p1 completed by message_finished");
+}
+
 BOOST_AUTO_TEST_CASE(a_snapshot_is_void_when_the_session_became_busy_after_its_beginning) {
     ledger::turn_tracker t(root, {});
     (void)t.attached();

@@ -33,6 +33,10 @@ struct snapshot {
 struct tracker_options {
     duration start_grace =
         seconds(5); ///< how long an unfinished or missing answer of a session that is not busy is waited for
+    /// The same of a prompt that the server has stored, in a session not at work since, where nothing tells
+    /// of an error or an abort: a cold instance on a busy machine was seen to begin after 48 s. No less than
+    /// start_grace.
+    duration unbegun_grace = seconds(5);
     duration abort_grace =
         seconds(1); ///< the same once we have asked the server to abort: it answers such turns no more
     duration quiet_after = seconds(

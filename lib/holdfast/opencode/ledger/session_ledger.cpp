@@ -307,6 +307,11 @@ bool session_ledger::was_heard_throughout(const turn_facts& t) const {
     return stream_.attached && t.opened >= stream_.begun && t.adopted == 0;
 }
 
+bool session_ledger::is_unbegun(const turn_facts& t) const {
+    return prompt_seen(t) && !said_.last_answer(t.id) && !was_at_work(t) && !was_disposed(t) &&
+           !first_error(t) && !abort_asked(t) && !was_perhaps_aborted(t);
+}
+
 bool session_ledger::ran_a_tool(const turn_facts& t) const {
     return std::any_of(said_.in_order().begin(), said_.in_order().end(), [&](const auto& m) {
         return m->owner == t.id && std::any_of(m->parts.begin(), m->parts.end(),

@@ -189,6 +189,8 @@ public:
         return t.posted != 0 && stream_.disposed > t.posted;
     }
     [[nodiscard]] bool was_at_work(const turn_facts& t) const { return status_.working >= t.opened; }
+    /// The server has stored it, and nothing tells that work on it has begun, or never will.
+    [[nodiscard]] bool is_unbegun(const turn_facts& t) const;
     [[nodiscard]] bool abort_asked(const turn_facts& t) const { return aborts_.requested > t.opened; }
     [[nodiscard]] bool abort_accepted(const turn_facts& t) const { return aborts_.accepted > t.opened; }
     /// It was aborted, and no answer of it was begun since.

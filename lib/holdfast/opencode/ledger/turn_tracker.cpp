@@ -153,15 +153,21 @@ actions turn_tracker::abort_requested(time_point now) {
         if (audience_.has(t.id))
             deadlines_.abort_again(t.id, later(now, options_.abort_grace));
     deadlines_.shift_all(now);
+    set_graces();
     return done();
 }
 
 actions turn_tracker::abort_accepted() {
     ledger_.advance();
     ledger_.note_abort_accepted();
+    set_graces();
+    return done();
+}
+
+/// What an abort says ends the patience with a prompt that is not begun.
+void turn_tracker::set_graces() {
     for (const auto& t : ledger_.turns())
         deadlines_.set_grace(t.id, grace_of(t));
-    return done();
 }
 
 actions turn_tracker::follow() {
@@ -176,8 +182,10 @@ actions turn_tracker::moved() {
 }
 
 duration turn_tracker::grace_of(const turn_facts& t) const {
-    return ledger_.abort_accepted(t) ? std::min(options_.abort_grace, options_.start_grace)
-                                     : options_.start_grace;
+    if (ledger_.abort_accepted(t))
+        return std::min(options_.abort_grace, options_.start_grace);
+    return ledger_.is_unbegun(t) ? std::max(options_.unbegun_grace, options_.start_grace)
+                                 : options_.start_grace;
 }
 
 // --- how turns end
