@@ -11,7 +11,7 @@ PURE = {
     "sse": ["sse/"],
     "retry": ["retry/"],
     "http: parsing, writing": ["http/ascii", "http/fields", "http/request", "http/response_parser", "http/url"],
-    "opencode: turns": ["opencode/turn_tracker", "opencode/conversation", "opencode/turn_queue",
+    "opencode: turns": ["opencode/turn_tracker", "opencode/ledger/", "opencode/turn_queue",
                         "opencode/agent_event", "opencode/recording", "opencode/ask_policy", "opencode/turn_limits",
                         "opencode/capture_state"],
     "opencode: reading": ["opencode/event", "opencode/types", "opencode/json_reader", "opencode/wire"],

@@ -4,7 +4,7 @@
 
 #include "support/told_story.hpp"
 
-#include <holdfast/opencode/conversation.hpp>
+#include <holdfast/opencode/ledger/transcript.hpp>
 #include <holdfast/opencode/turn_tracker.hpp>
 
 #include <algorithm>
@@ -396,9 +396,9 @@ BOOST_AUTO_TEST_CASE(one_event_larger_than_what_may_wait_waits_alone) {
 // --- prompts
 
 BOOST_AUTO_TEST_CASE(two_long_prompts_that_differ_at_their_ends_are_told_apart) {
-    conversation said;
+    ledger::transcript said;
     const auto long_one = counted(100'000);
-    const auto asked = [&](const std::string& id, const std::string& words) -> message_record& {
+    const auto asked = [&](const std::string& id, const std::string& words) -> ledger::message_record& {
         auto& m = said.append(id);
         m.known = true;
         m.info = user(id);
@@ -407,13 +407,13 @@ BOOST_AUTO_TEST_CASE(two_long_prompts_that_differ_at_their_ends_are_told_apart) 
     };
     auto& prompt = asked("p1", long_one);
     prompt.owner = "p1";
-    BOOST_TEST(prompt.first_text.size() <= 1024u);
+    BOOST_TEST(prompt.first->beginning.size() <= 1024u);
     said.classify(said.append("c1"), compaction("c1"));
     said.find("c1")->known = true;
     auto& sum = said.append("a1");
     sum.known = true;
     sum.info = finished(summary(answer("a1", "c1")), "stop");
-    BOOST_TEST((asked("p2", long_one + "?").kind == message_record::user_kind::prompt));
+    BOOST_TEST((asked("p2", long_one + "?").kind == ledger::message_record::user_kind::prompt));
     said.erase("p2");
-    BOOST_TEST((asked("p3", long_one).kind == message_record::user_kind::continuation));
+    BOOST_TEST((asked("p3", long_one).kind == ledger::message_record::user_kind::continuation));
 }

@@ -33,6 +33,10 @@ struct snapshot {
 struct tracker_options {
     duration start_grace =
         seconds(5); ///< how long an unfinished or missing answer of a session that is not busy is waited for
+    /// The same of a prompt that the server has stored, in a session not at work since, where nothing tells
+    /// of an error or an abort: a cold instance on a busy machine was seen to begin after 48 s. No less than
+    /// start_grace.
+    duration unbegun_grace = seconds(5);
     duration abort_grace =
         seconds(1); ///< the same once we have asked the server to abort: it answers such turns no more
     duration quiet_after = seconds(
@@ -110,12 +114,7 @@ public:
     /// Merges a snapshot, taken after attached(). `taken` is what begin_snapshot() returned before the first
     /// request. False: the session became busy meanwhile, nothing was merged, take another.
     struct mark {
-        std::uint64_t epoch = 0;       ///< streams so far
-        std::uint64_t busy_seen = 0;   ///< busy events so far
-        std::uint64_t status_seen = 0; ///< status events so far
-        std::uint64_t asks_seen = 0;   ///< asks told so far
-        std::uint64_t graces = 0;      ///< grace periods over so far
-        std::uint64_t doubts = 0;      ///< endings inferred so far that are still to be confirmed
+        std::uint64_t position = 0; ///< how much was taken in by then
     };
     [[nodiscard]] mark begin_snapshot() const noexcept;
     bool on_snapshot(snapshot s, mark taken, time_point now);

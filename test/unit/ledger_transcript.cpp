@@ -3,7 +3,7 @@
 
 #include "support/told_story.hpp"
 
-#include <holdfast/opencode/conversation.hpp>
+#include <holdfast/opencode/ledger/transcript.hpp>
 #include <holdfast/opencode/wire.hpp>
 
 #include <functional>
@@ -14,14 +14,16 @@
 
 using namespace holdfast;
 using namespace holdfast::opencode;
+using namespace holdfast::opencode::ledger;
 using namespace holdfast::test::told_story;
 
 using user_kind = message_record::user_kind;
+using hearing = part_record::hearing;
 
 namespace {
 
 /// The ids in order; and each knows its place.
-std::string order_of(const conversation& said) {
+std::string order_of(const transcript& said) {
     std::string all;
     std::size_t index = 0;
     for (const auto& m : said.in_order()) {
@@ -33,19 +35,19 @@ std::string order_of(const conversation& said) {
 }
 
 message_record& known(message_record& m, message_info info) {
-    m.known = true;
+    m.known = 1;
     m.info = std::move(info);
     return m;
 }
 
-message_record& answered(conversation& said, const message_info& info, std::string owner) {
+message_record& answered(transcript& said, const message_info& info, std::string owner) {
     auto& m = known(said.append(info.id), info);
     m.owner = std::move(owner);
     return m;
 }
 
 /// A user message with its first part.
-message_record& asked(conversation& said, const std::string& id, const part& first) {
+message_record& asked(transcript& said, const std::string& id, const part& first) {
     auto& m = known(said.append(id), user(id));
     said.classify(m, first);
     if (m.kind == user_kind::prompt)
@@ -54,8 +56,8 @@ message_record& asked(conversation& said, const std::string& id, const part& fir
 }
 
 /// A prompt, and a compaction after its answer, summed up.
-conversation summed_up() {
-    conversation said;
+transcript summed_up() {
+    transcript said;
     asked(said, "p1", text("p1", "x1", "ask", false));
     answered(said, finished(answer("a1", "p1"), ""), "p1");
     asked(said, "c1", compaction("c1"));
@@ -79,7 +81,7 @@ std::string kind_name(user_kind k) {
 // --- the order
 
 BOOST_AUTO_TEST_CASE(what_the_stream_brings_comes_last_and_once) {
-    conversation said;
+    transcript said;
     auto& b = said.append("b");
     said.append("a");
     BOOST_TEST(&said.append("b") == &b);
@@ -88,7 +90,7 @@ BOOST_AUTO_TEST_CASE(what_the_stream_brings_comes_last_and_once) {
 }
 
 BOOST_AUTO_TEST_CASE(what_a_snapshot_brings_takes_its_place_by_time) {
-    conversation said;
+    transcript said;
     known(said.place("m20", 20), user("m20", 20));
     known(said.place("m40", 40), user("m40", 40));
     known(said.place("m10", 10), user("m10", 10));
@@ -102,7 +104,7 @@ BOOST_AUTO_TEST_CASE(what_a_snapshot_brings_takes_its_place_by_time) {
 }
 
 BOOST_AUTO_TEST_CASE(what_a_snapshot_brings_stands_before_the_first_that_is_later_whatever_came_between) {
-    conversation said;
+    transcript said;
     known(said.append("late"), user("late", 40));
     said.append("unknown");
     known(said.append("later"), user("later", 50));
@@ -111,7 +113,7 @@ BOOST_AUTO_TEST_CASE(what_a_snapshot_brings_stands_before_the_first_that_is_late
 }
 
 BOOST_AUTO_TEST_CASE(those_after_an_erased_message_move_up) {
-    conversation said;
+    transcript said;
     for (const char* id : {"a", "b", "c", "d"})
         said.append(id);
     said.erase("b");
@@ -129,7 +131,7 @@ BOOST_AUTO_TEST_CASE(those_after_an_erased_message_move_up) {
 // --- answers
 
 BOOST_AUTO_TEST_CASE(the_last_answer_is_an_assistants_and_of_that_owner) {
-    conversation said;
+    transcript said;
     BOOST_TEST(said.last_answer("p1") == nullptr);
     known(said.append("p1"), user("p1")).owner = "p1";
     BOOST_TEST(said.last_answer("p1") == nullptr);
@@ -149,7 +151,7 @@ BOOST_AUTO_TEST_CASE(a_summary_is_an_answer_but_nobodys_own) {
     auto by_flag = answer("a2", "p1");
     by_flag.summary = true;
     for (const auto& info : {by_mode, by_flag, summary(answer("a2", "p1"))}) {
-        conversation said;
+        transcript said;
         auto& own = answered(said, answer("a1", "p1"), "p1");
         auto& sum = answered(said, info, "p1");
         BOOST_TEST(sum.is_summary());
@@ -186,11 +188,11 @@ BOOST_AUTO_TEST_CASE(a_part_may_miss_text_if_it_speaks_and_nobody_heard_all_of_i
     BOOST_TEST(!misses(kind::tool));
     BOOST_TEST(!misses(kind::other));
     BOOST_TEST(!misses(kind::unknown));
-    BOOST_TEST(misses(kind::unknown, [](part_record& p) { p.withheld = true; }));
-    BOOST_TEST(!misses(kind::other, [](part_record& p) { p.withheld = true; }));
-    BOOST_TEST(!misses(kind::text, [](part_record& p) { p.ended = true; }));
-    BOOST_TEST(!misses(kind::text, [](part_record& p) { p.live = true; }));
-    BOOST_TEST(!misses(kind::text, [](part_record& p) { p.abandoned = true; }));
+    BOOST_TEST(misses(kind::unknown, [](part_record& p) { p.heard = hearing::withheld; }));
+    BOOST_TEST(!misses(kind::other, [](part_record& p) { p.heard = hearing::withheld; }));
+    BOOST_TEST(!misses(kind::text, [](part_record& p) { p.heard = hearing::ended; }));
+    BOOST_TEST(!misses(kind::text, [](part_record& p) { p.heard = hearing::live; }));
+    BOOST_TEST(!misses(kind::text, [](part_record& p) { p.heard = hearing::abandoned; }));
 }
 
 // --- what a user message is
@@ -209,30 +211,30 @@ BOOST_AUTO_TEST_CASE(the_first_part_says_what_a_user_message_is) {
         {synthetic("u", std::string(wire::shell_text) + " and more"), "shell"},
     };
     for (const auto& [first, expected] : rows) {
-        conversation said;
+        transcript said;
         const auto& m = asked(said, "u", first);
         BOOST_TEST(kind_name(m.kind) == expected);
         BOOST_TEST(m.parted);
-        BOOST_TEST(m.text_first == (first.type == "text"));
-        BOOST_TEST(m.first_text == (first.type == "text" ? first.text : ""));
+        BOOST_TEST(m.first.has_value() == (first.type == "text"));
+        BOOST_TEST((m.first ? m.first->beginning : "") == (first.type == "text" ? first.text : ""));
         BOOST_TEST(m.automatic == (first.type == "compaction"));
     }
 }
 
 BOOST_AUTO_TEST_CASE(what_is_classed_already_stays_so_and_its_text_is_noted) {
-    conversation said;
+    transcript said;
     auto& m = known(said.append("p1"), user("p1"));
     m.kind = user_kind::prompt;
     said.classify(m, compaction("p1"));
     BOOST_TEST(kind_name(m.kind) == "prompt");
     BOOST_TEST(m.parted);
-    BOOST_TEST(!m.text_first);
+    BOOST_TEST(!m.first);
     said.classify(m, text("p1", "x", "ask", false));
-    BOOST_TEST(m.first_text == "ask");
+    BOOST_TEST((m.first ? m.first->beginning : "") == "ask");
 }
 
 BOOST_AUTO_TEST_CASE(what_is_no_prompt_belongs_to_the_last_prompt_before_it) {
-    conversation said;
+    transcript said;
     asked(said, "p1", text("p1", "x1", "one", false));
     asked(said, "p2", text("p2", "x2", "two", false));
     answered(said, answer("a2", "p2"), "p2");
@@ -265,7 +267,7 @@ BOOST_AUTO_TEST_CASE(only_two_different_texts_prove_that_a_message_is_no_copy) {
     said = summed_up();
     BOOST_TEST(kind_name(asked(said, "u2", file).kind) == "continuation");
     said = summed_up();
-    said.find("p1")->text_first = false;
+    said.find("p1")->first.reset();
     BOOST_TEST(kind_name(asked(said, "u2", text("u2", "x2", "another", false)).kind) == "continuation");
     said = summed_up();
     said.erase("p1");
@@ -273,28 +275,27 @@ BOOST_AUTO_TEST_CASE(only_two_different_texts_prove_that_a_message_is_no_copy) {
 }
 
 BOOST_AUTO_TEST_CASE(a_copy_goes_on_only_after_an_automatic_compaction_that_came_to_its_end) {
-    const auto kind_after = [](const std::function<void(conversation&)>& change) {
+    const auto kind_after = [](const std::function<void(transcript&)>& change) {
         auto said = summed_up();
         change(said);
         return kind_name(asked(said, "u2", text("u2", "x2", "ask", false)).kind);
     };
-    BOOST_TEST(kind_after([](conversation&) {}) == "continuation");
-    BOOST_TEST(kind_after([](conversation& said) { said.find("c1")->automatic = false; }) == "prompt");
-    BOOST_TEST(kind_after([](conversation& said) {
+    BOOST_TEST(kind_after([](transcript&) {}) == "continuation");
+    BOOST_TEST(kind_after([](transcript& said) { said.find("c1")->automatic = false; }) == "prompt");
+    BOOST_TEST(kind_after([](transcript& said) {
                    said.find("s1")->info = summary(answer("s1", "c1")); // not finished
                }) == "prompt");
-    BOOST_TEST(kind_after([](conversation& said) {
+    BOOST_TEST(kind_after([](transcript& said) {
                    said.find("s1")->info = failed(summary(answer("s1", "c1")), "APIError");
                }) == "prompt");
-    BOOST_TEST(kind_after([](conversation& said) { said.find("s1")->info.parent_id = "unknown"; }) ==
-               "prompt");
-    BOOST_TEST(kind_after([](conversation& said) {
+    BOOST_TEST(kind_after([](transcript& said) { said.find("s1")->info.parent_id = "unknown"; }) == "prompt");
+    BOOST_TEST(kind_after([](transcript& said) {
                    answered(said, finished(answer("a2", "p1"), "stop"), "p1"); // it went on already
                }) == "prompt");
-    BOOST_TEST(kind_after([](conversation& said) { said.erase("s1"); }) == "prompt");
+    BOOST_TEST(kind_after([](transcript& said) { said.erase("s1"); }) == "prompt");
     // What is no answer says nothing.
-    BOOST_TEST(kind_after([](conversation& said) { known(said.append("u"), user("u")); }) == "continuation");
-    BOOST_TEST(kind_after([](conversation& said) { said.append("half"); }) == "continuation");
+    BOOST_TEST(kind_after([](transcript& said) { known(said.append("u"), user("u")); }) == "continuation");
+    BOOST_TEST(kind_after([](transcript& said) { said.append("half"); }) == "continuation");
 }
 
 BOOST_AUTO_TEST_CASE(a_compaction_lies_between_two_messages_or_it_does_not) {
@@ -315,7 +316,7 @@ BOOST_AUTO_TEST_CASE(a_message_heard_only_by_its_parts_finds_its_place_once_its_
         {1, "x a b c"}, {2, "a x b c"}, {3, "a x b c"}, {4, "a b x c"}, {5, "a b x c"}, {7, "a b c x"},
     };
     for (const auto& [created, expected] : rows) {
-        conversation said;
+        transcript said;
         known(said.append("a"), user("a", 2));
         said.append("x");
         known(said.append("b"), user("b", 4));

@@ -1,4 +1,4 @@
-#include <holdfast/opencode/conversation.hpp>
+#include <holdfast/opencode/ledger/transcript.hpp>
 
 #include <holdfast/opencode/wire.hpp>
 
@@ -7,9 +7,15 @@
 #include <iterator>
 #include <utility>
 
-namespace holdfast::opencode {
+namespace holdfast::opencode::ledger {
 
 using user_kind = message_record::user_kind;
+
+bool part_record::may_miss_text() const noexcept {
+    const bool speaks = what == kind::text || what == kind::reasoning ||
+                        (what == kind::unknown && heard == hearing::withheld);
+    return speaks && (heard == hearing::unheard || heard == hearing::withheld);
+}
 
 bool message_record::is_summary() const noexcept {
     return info.summary || info.mode == wire::mode_compaction;
@@ -29,16 +35,20 @@ std::size_t ink_in(std::string_view text) noexcept {
         std::count_if(text.begin(), text.end(), [](char c) { return !is_space(c); }));
 }
 
+bool continues_a_character(char c) noexcept {
+    return (static_cast<unsigned char>(c) & 0xc0) == 0x80;
+}
+
 } // namespace
 
 bool part_record::goes_on_in(std::string_view whole) const noexcept {
-    return whole.size() >= told &&
-           whole.substr(dropped, told_of_kept()) == std::string_view(text).substr(0, told_of_kept());
+    return whole.size() >= delivered.text && whole.substr(dropped.bytes, delivered_of_kept()) ==
+                                                 std::string_view(text).substr(0, delivered_of_kept());
 }
 
 bool part_record::is_but_for_space(std::string_view whole) const noexcept {
     auto from = whole.begin();
-    for (auto skip = dropped_ink; skip > 0; --skip) {
+    for (auto skip = dropped.ink; skip > 0; --skip) {
         from = std::find_if_not(from, whole.end(), is_space);
         if (from == whole.end())
             return false;
@@ -54,23 +64,15 @@ bool part_record::is_but_for_space(std::string_view whole) const noexcept {
     return std::all_of(from, whole.end(), is_space);
 }
 
-namespace {
-
-bool continues_a_character(char c) noexcept {
-    return (static_cast<unsigned char>(c) & 0xc0) == 0x80;
-}
-
-} // namespace
-
 // Never in the middle of a character.
-void part_record::drop_told(std::size_t bytes) {
-    const auto most = told_of_kept();
+void part_record::drop_delivered(std::size_t bytes) {
+    const auto most = delivered_of_kept();
     bytes = std::min(bytes, most);
     while (bytes < most && continues_a_character(text[bytes]))
         ++bytes;
-    dropped += bytes;
-    if (!ended) // else it is compared with nothing any more
-        dropped_ink += ink_in(std::string_view(text).substr(0, bytes));
+    dropped.bytes += bytes;
+    if (heard != hearing::ended) // else it is compared with nothing any more
+        dropped.ink += ink_in(std::string_view(text).substr(0, bytes));
     std::string(text, bytes).swap(text); // with its memory
 }
 
@@ -80,22 +82,26 @@ std::string part_record::take_all_but(std::size_t bytes) {
     while (cut < all.size() && continues_a_character(all[cut]))
         ++cut;
     text.assign(all, cut);
-    dropped += cut;
-    if (!ended)
-        dropped_ink += ink_in(std::string_view(all).substr(0, cut));
+    dropped.bytes += cut;
+    if (heard != hearing::ended)
+        dropped.ink += ink_in(std::string_view(all).substr(0, cut));
     return all;
 }
 
-void part_record::forget_untold() {
-    std::string(text, 0, told_of_kept()).swap(text);
-    live = ended = false;
-    withheld = true;
+void part_record::forget_undelivered() {
+    std::string(text, 0, delivered_of_kept()).swap(text);
+    if (heard != hearing::abandoned)
+        heard = hearing::withheld;
 }
 
-void part_record::forget_text() {
-    text = {};
-    dropped = dropped_ink = told = 0;
-    live = ended = lost = false;
+void part_record::begin_anew() {
+    delivered = {};
+    if (dropped.bytes == 0)
+        return;
+    text = {}; // a snapshot has it
+    dropped = {};
+    if (heard != hearing::abandoned && heard != hearing::withheld)
+        heard = hearing::unheard;
 }
 
 part_record* message_record::find_part(std::string_view id) {
@@ -151,17 +157,17 @@ std::unique_ptr<message_record> message_of(std::string_view id) {
 
 } // namespace
 
-message_record* conversation::find(std::string_view id) const {
+message_record* transcript::find(std::string_view id) const {
     const auto found = by_id_.find(std::string(id));
     return found == by_id_.end() ? nullptr : found->second;
 }
 
-void conversation::number_from(std::size_t at) {
+void transcript::number_from(std::size_t at) {
     for (std::size_t i = at; i < order_.size(); ++i)
         order_[i]->index = i;
 }
 
-message_record& conversation::insert(std::size_t at, std::unique_ptr<message_record> m) {
+message_record& transcript::insert(std::size_t at, std::unique_ptr<message_record> m) {
     auto& record = *m;
     order_.insert(order_.begin() + static_cast<std::ptrdiff_t>(at), std::move(m));
     number_from(at);
@@ -169,7 +175,7 @@ message_record& conversation::insert(std::size_t at, std::unique_ptr<message_rec
     return record;
 }
 
-std::unique_ptr<message_record> conversation::take_out(std::size_t at) {
+std::unique_ptr<message_record> transcript::take_out(std::size_t at) {
     auto m = std::move(order_[at]);
     by_id_.erase(m->info.id);
     order_.erase(order_.begin() + static_cast<std::ptrdiff_t>(at));
@@ -177,50 +183,56 @@ std::unique_ptr<message_record> conversation::take_out(std::size_t at) {
     return m;
 }
 
-message_record& conversation::append(std::string_view id) {
+message_record& transcript::append(std::string_view id) {
     if (auto* m = find(id))
         return *m;
     return insert(order_.size(), message_of(id));
 }
 
-message_record& conversation::place(std::string_view id, std::int64_t created_ms) {
+message_record& transcript::place(std::string_view id, std::int64_t created_ms) {
     auto* heard = find(id);
-    if (heard && heard->known)
+    if (heard && heard->known != 0)
         return *heard;
     // Where one belongs of which only parts were heard was not known.
     auto m = heard ? take_out(heard->index) : message_of(id);
     // An old one whose end alone was heard may stand behind later ones.
     const auto later = std::find_if(order_.begin(), order_.end(), [&](const auto& each) {
-        return each->known && each->info.created_ms > created_ms;
+        return each->known != 0 && each->info.created_ms > created_ms;
     });
     return insert(static_cast<std::size_t>(later - order_.begin()), std::move(m));
 }
 
-void conversation::erase(std::string_view id) {
+void transcript::erase(std::string_view id) {
     if (auto* m = find(id))
         take_out(m->index);
 }
 
-void conversation::clear() {
+void transcript::clear() {
     by_id_.clear();
     order_.clear();
 }
 
-message_record* conversation::last_answer(std::string_view owner) const {
+message_record* transcript::last_answer(std::string_view owner) const {
     for (auto m = order_.rbegin(); m != order_.rend(); ++m)
         if ((*m)->answers() && (*m)->owner == owner)
             return m->get();
     return nullptr;
 }
 
-message_record* conversation::last_own_answer(std::string_view owner) const {
+message_record* transcript::last_own_answer(std::string_view owner) const {
     for (auto m = order_.rbegin(); m != order_.rend(); ++m)
         if ((*m)->answers() && !(*m)->is_summary() && (*m)->owner == owner)
             return m->get();
     return nullptr;
 }
 
-std::string conversation::last_prompt_before(const message_record& m) const {
+const message_record* transcript::last_answer_of_all() const {
+    const auto last =
+        std::find_if(order_.rbegin(), order_.rend(), [](const auto& m) { return m->answers(); });
+    return last == order_.rend() ? nullptr : last->get();
+}
+
+std::string transcript::last_prompt_before(const message_record& m) const {
     for (std::size_t i = m.index; i-- > 0;)
         if (order_[i]->kind == user_kind::prompt)
             return order_[i]->owner;
@@ -229,7 +241,7 @@ std::string conversation::last_prompt_before(const message_record& m) const {
 
 /// The compaction after which the server has not gone on yet, as far as the messages before this one tell.
 /// After a compaction of its own making it always goes on, by a user message of its own.
-const message_record* conversation::awaited_compaction(const message_record& before) const {
+const message_record* transcript::awaited_compaction(const message_record& before) const {
     for (std::size_t i = before.index; i-- > 0;) {
         const auto& m = *order_[i];
         if (m.kind == user_kind::continuation)
@@ -245,22 +257,16 @@ const message_record* conversation::awaited_compaction(const message_record& bef
 
 /// After an overflow the server goes on by a copy of the prompt. What is no text is described by one there,
 /// so only two different texts prove that a message is not a copy.
-bool conversation::replays(const message_record& m, const std::string& owner) const {
+bool transcript::replays(const message_record& m, const std::string& owner) const {
     const auto* prompt = find(owner);
-    if (!prompt || !prompt->text_first || !m.text_first)
-        return true;
-    return prompt->first_text == m.first_text && prompt->first_size == m.first_size &&
-           prompt->first_hash == m.first_hash;
+    return !prompt || !prompt->first || !m.first || prompt->first == m.first;
 }
 
-void conversation::classify(message_record& m, const part& first) const {
+void transcript::classify(message_record& m, const part& first) const {
     m.parted = true;
-    m.text_first = first.type == wire::part::text;
-    if (m.text_first) {
-        m.first_text = first.text.substr(0, longest_beginning);
-        m.first_size = first.text.size();
-        m.first_hash = std::hash<std::string>()(first.text);
-    }
+    if (first.type == wire::part::text)
+        m.first = first_text{first.text.substr(0, longest_beginning), first.text.size(),
+                             std::hash<std::string>()(first.text)};
     if (m.kind != user_kind::unclassed)
         return;
     if (first.type == wire::part::compaction) {
@@ -280,21 +286,27 @@ void conversation::classify(message_record& m, const part& first) const {
         m.owner = compaction ? compaction->owner : last_prompt_before(m);
 }
 
-void conversation::own_again(message_record& m) const {
+void transcript::own_again(message_record& m) const {
     if (m.owner.empty() && (m.kind == user_kind::continuation || m.kind == user_kind::compaction))
         m.owner = last_prompt_before(m);
 }
 
-const message_record* conversation::own_compaction_of(const message_record& summary) const {
+const message_record* transcript::own_compaction_of(const message_record& summary) const {
     const auto* asked = find(summary.info.parent_id);
     return asked && asked->automatic ? asked : nullptr;
 }
 
-bool conversation::compacted_between(const message_record& a, const message_record& b) const {
+bool transcript::compacted_between(const message_record& a, const message_record& b) const {
     for (std::size_t i = a.index + 1; i < b.index; ++i)
         if (order_[i]->kind == user_kind::compaction)
             return true;
     return false;
 }
 
-} // namespace holdfast::opencode
+bool transcript::has_later_prompt(const message_record& prompt) const {
+    return std::any_of(
+        order_.begin() + static_cast<std::ptrdiff_t>(prompt.index), order_.end(),
+        [&](const auto& m) { return m->kind == user_kind::prompt && m->index > prompt.index; });
+}
+
+} // namespace holdfast::opencode::ledger
