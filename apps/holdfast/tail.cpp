@@ -153,13 +153,14 @@ log_sink log_beside_rows(command_context& context) {
 
 // What -v shows: each request as it is sent, and each answer's head.
 void trace(stream::source_config& config, const http::url& where, output& notes) {
-    config.prepare = [where, &notes, before = std::move(config.prepare)](
-                         http::request& what) -> net::awaitable<result<void>> {
+    config.next_request = [where, &notes, before = std::move(config.next_request)](
+                              std::string_view last_id, const sse::event& last_event,
+                              http::request& what) -> net::awaitable<result<void>> {
         if (before) {
-            auto preparing = before(what);
-            const auto prepared = co_await std::move(preparing);
-            if (!prepared)
-                co_return prepared.error();
+            auto making = before(last_id, last_event, what);
+            const auto made = co_await std::move(making);
+            if (!made)
+                co_return made.error();
         }
         notes.text(notes.paint(style::dim, request_lines(what, where)));
         co_return result<void>();

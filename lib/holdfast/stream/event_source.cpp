@@ -95,6 +95,10 @@ std::optional<item> source_core::try_next() {
         return std::nullopt;
     if (auto told = take_lifecycle())
         return told;
+    if (judged_) {
+        on_failure(weighed(*std::exchange(judged_, std::nullopt)));
+        return take_lifecycle();
+    }
     return parse_event();
 }
 
@@ -115,10 +119,16 @@ net::awaitable<bool> source_core::subscribe() {
         on_failure(*pass.ridden());
         co_return false;
     }
-    handshake_ = std::make_unique<handshake>(world_, config_, statistics_, *url_, parser_.last_event_id());
+    from_.last_id = parser_.last_event_id();
+    from_.last_event = last_event_.get();
+    handshake_ = std::make_unique<handshake>(world_, config_, statistics_, *url_, from_);
     auto body = co_await handshake_->run(std::move(pass));
     if (closed_) // in the same turn: this answer comes too late
         co_return false;
+    if (!body && handshake_->repeats()) {
+        on_spent(*statistics_.last_failure);
+        co_return false;
+    }
     if (!body) {
         on_failure(body.error());
         co_return false;
@@ -262,11 +272,17 @@ void source_core::on_clean_end() {
     auto left = parser_.left();
     if (config_.clean_end == clean_end::done)
         return on_done(std::move(left));
-    auto why = retry::make_failure(errc::ended, {}, true);
-    if (!retry::is_healthy(config_.policy, life_until(world_.now(), why), true))
-        why = retry::make_failure(errc::early_end, {}, true);
+    auto why = weighed(retry::make_failure(errc::ended, {}, true));
     why.message += said_of(left);
     on_failure(std::move(why), std::move(left));
+}
+
+// An end is clean only behind a healthy life.
+retry::failure source_core::weighed(retry::failure why) const {
+    if (why.cls == failure_class::ended &&
+        !retry::is_healthy(config_.policy, life_until(world_.now(), why), true))
+        return retry::make_failure(errc::early_end, {}, true);
+    return why;
 }
 
 void source_core::on_done(std::string left) {
@@ -299,13 +315,25 @@ void source_core::on_failure(retry::failure why, std::string left) {
         schedule_.server_retry(
             milliseconds(std::min<std::uint64_t>(*asked, to_ms(config_.policy.max_retry_after))));
     auto next = schedule_.on_end(why, life_until(now, why), now, world_.random());
-    if (!next.give_up && is_spent()) {
-        next = {true, duration::zero(), std::max(schedule_.failures(), 1u)};
-        why.message += "; not sent again, as " + handshake_->acted() + " may change something";
+    if (is_spent()) {
+        from_.spent = handshake_->acted();
+        if (!next.give_up && !can_resume())
+            return on_spent(std::move(why), std::move(left));
     }
+    end_attempt(std::move(why), next, std::move(left));
+}
+
+// The last: what would be asked next may change something once more.
+void source_core::on_spent(retry::failure why, std::string left) {
+    why.message += "; not sent again, as " + from_.spent + " may change something";
+    end_attempt(std::move(why), {true, duration::zero(), std::max(schedule_.failures(), 1u)},
+                std::move(left));
+}
+
+void source_core::end_attempt(retry::failure why, const retry::schedule::decision& next, std::string left) {
     leave_body();
     parser_.reset();
-    due_ = later(now, next.delay);
+    due_ = later(world_.now(), next.delay);
     // A status is an answer: that other calls succeed does not mean that this one would now.
     held_ =
         retry::blames_endpoint(why) && why.status == 0 && (!handshake_ || handshake_->asked() == url_->where);
@@ -333,11 +361,18 @@ void source_core::on_failure(retry::failure why, std::string left) {
     told.left = std::move(left);
     told.failure = std::move(why);
     lifecycle_.push_back(std::move(told));
+    if (is_spent()) // is known by now: what comes next may be another request
+        handshake_.reset();
 }
 
 // What was asked may have changed something, and must not be asked once more.
 bool source_core::is_spent() const {
     return !config_.repeat_unsafe && handshake_ && !handshake_->acted().empty();
+}
+
+// Whether the next request may be another one than that which failed.
+bool source_core::can_resume() const {
+    return config_.next_request && (!parser_.last_event_id().empty() || !last_event_.get().type.empty());
 }
 
 // Where it redirects to may be what fails, and not the endpoint that it is known by.
@@ -357,6 +392,7 @@ void source_core::leave_body() noexcept {
     body_.reset();
     pieces_ = {};
     unparsed_ = {};
+    judged_.reset();
     statistics_.open_since.reset();
 }
 
@@ -393,7 +429,12 @@ std::optional<item> source_core::parse_event() {
 std::optional<item> source_core::parsed() {
     item told;
     told.event = parser_.event();
-    if (parser_.what() != sse::found::skipped)
+    if (parser_.what() == sse::found::event) {
+        if (config_.next_request)
+            last_event_.keep(told.event);
+        judged_ = judge(told.event);
+    }
+    if (parser_.what() != sse::found::skipped && !judged_)
         note_life();
     switch (parser_.what()) {
     case sse::found::event:
@@ -414,6 +455,30 @@ std::optional<item> source_core::parsed() {
         break;
     }
     return told;
+}
+
+std::optional<retry::failure> source_core::judge(const sse::event& what) {
+    if (!config_.judge)
+        return std::nullopt;
+    try {
+        auto why = config_.judge(what);
+        if (why)
+            why->connected = true;
+        return why;
+    } catch (...) {
+        return contained("judge");
+    }
+}
+
+// Called while it is handled.
+retry::failure source_core::contained(std::string_view hook) {
+    auto why = retry::make_failure(errc::local,
+                                   std::string(hook) + " threw: " + what_of(std::current_exception()), true);
+    auto record = record_of(log_level::error, "stream." + std::string(hook) + "_threw", "fail");
+    record.error_class = retry::to_string(why.cls);
+    record.error_message = why.message;
+    world_.report(record);
+    return why;
 }
 
 // An event or a comment came; not noted yet, it is the greeting if it is the first event.

@@ -82,18 +82,29 @@ struct source_config {
     std::vector<header> headers;
     std::string body; ///< the same for each attempt; with its Content-Length, but no Content-Type of its own
 
-    /// Sees, and may change, each request right before its connect, those of redirects too: fresh headers, a
-    /// token, a signature. It gets the whole of it, `target` and Host as well, and each time without what it
-    /// set before. Where it changes target, method or body, redirects go on from that. An error counts as the
-    /// attempt's failure, by its class, and blames no endpoint; what it throws is logged, a failure of class
-    /// local. It may take its time: a deadline is its own business; it is cancelled with next() and by
-    /// close().
-    std::function<net::awaitable<result<void>>(http::request&)> prepare;
+    /// Makes each request, right before its connect, those of redirects too: fresh headers, a token, a
+    /// signature, or, where the stream is to be resumed, another request altogether. `last_id` is what
+    /// last_event_id() says, `last_event` the last event of any connection, its type empty before the first;
+    /// both hold until it returns. The request is the whole of what would be sent, `target` and Host as well,
+    /// each time without what was set before. Where it changes target, method or body, redirects go on from
+    /// that. An error counts as the attempt's failure, by its class, and blames no endpoint; what it throws
+    /// is logged, a failure of class local. It may take its time: a deadline is its own business; it is
+    /// cancelled with next() and by close(). While it is set, a copy of the last event is kept.
+    std::function<net::awaitable<result<void>>(std::string_view last_id, const sse::event& last_event,
+                                               http::request& request)>
+        next_request;
     /// Sees the head of each answer, of any status, redirects too, before the stream is trusted. An error
     /// counts as the attempt's failure, in place of what the head would mean: its class decides whether there
     /// is another attempt (is_final()). What it throws is logged, a failure of class local. It
     /// should be quick.
     std::function<result<void>(const http::response_head&)> inspect;
+    /// Sees each event: what it returns says that the event is the connection's failure, as with an error in
+    /// a stream of status 200. The event is handed out, and is no progress; the next item is that failure, by
+    /// its class: `interrupted` or, where it is final (is_final()) or the policy allows no more, `gave_up`.
+    /// Of class `ended` it is no failure behind a healthy life, and
+    /// `early_end` otherwise. What comes behind the event is dropped. What it throws is logged, a failure of
+    /// class local. It should be quick.
+    std::function<std::optional<retry::failure>(const sse::event&)> judge;
     /// Sees each piece of the body as it came, before it is parsed, after `opened` was handed out. What it
     /// throws is logged and contained.
     std::function<void(std::string_view)> tap;
@@ -102,7 +113,9 @@ struct source_config {
     /// its first failure past the connect is the last, of any class, also a clean end (unless `clean_end` is
     /// `done`) and 429; the failure's message says so. A next() that is cancelled while it is being sent is
     /// such a failure, told by the next call. What fails before anything was sent is tried again by the
-    /// policy in any case.
+    /// policy in any case. With `next_request`, and an id or an event to resume from, the failure is
+    /// `interrupted`, and the next request decides: when its method is safe it is sent, else the stream gives
+    /// up then, with the same failure.
     bool repeat_unsafe = false;
     /// How many redirects (301 302 303 307 308) one attempt may follow; 0: none, and the failure, a final
     /// one, shows the target. Each attempt begins at `locate`'s URL again. By the rules of http::redirects:
@@ -220,7 +233,7 @@ public:
 
     /// The next item; waits, connects and reads for it as needed. nullopt after done, after gave_up, after
     /// close(), and when the location is gone. One call at a time: another one throws std::logic_error.
-    /// Cancellation (terminal): at once in every phase (gate, backoff, prepare, name look-up, connect,
+    /// Cancellation (terminal): at once in every phase (gate, backoff, `next_request`, name look-up, connect,
     /// header, body), as operation_aborted; no item is lost, and the connection and the schedule stay: the
     /// next call goes on; an attempt that was under way is made anew (but see `repeat_unsafe`). Throws
     /// nothing else.

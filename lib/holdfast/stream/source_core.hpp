@@ -4,6 +4,7 @@
 #include <holdfast/runtime/condition_variable.hpp>
 #include <holdfast/runtime/one_at_a_time.hpp>
 #include <holdfast/stream/event_source.hpp>
+#include <holdfast/stream/handshake.hpp>
 
 #include <deque>
 #include <memory>
@@ -15,7 +16,19 @@
 
 namespace holdfast::stream {
 
-class handshake; // how one attempt is made
+/// The last event, kept over the reads that follow it.
+class kept_event {
+public:
+    void keep(const sse::event& what) {
+        type_ = what.type;
+        data_ = what.data;
+        id_ = what.id;
+    }
+    [[nodiscard]] sse::event get() const noexcept { return {type_, data_, id_}; }
+
+private:
+    std::string type_, data_, id_;
+};
 
 /// See event_source.
 class source_core {
@@ -41,6 +54,7 @@ private:
     [[nodiscard]] location ask_location();
     [[nodiscard]] bool has_moved();
     [[nodiscard]] bool is_spent() const;
+    [[nodiscard]] bool can_resume() const;
     [[nodiscard]] std::optional<item> parse_event();
     [[nodiscard]] std::optional<item> parsed();
     [[nodiscard]] std::optional<item> take_lifecycle();
@@ -49,9 +63,14 @@ private:
     void on_clean_end();
     void on_done(std::string left);
     void on_failure(retry::failure why, std::string left = {});
+    void on_spent(retry::failure why, std::string left = {});
+    void end_attempt(retry::failure why, const retry::schedule::decision& next, std::string left);
+    [[nodiscard]] std::optional<retry::failure> judge(const sse::event& what);
+    [[nodiscard]] retry::failure contained(std::string_view hook);
     void note_life() noexcept;
     void note_long_ids();
     [[nodiscard]] retry::life life_until(time_point now, const retry::failure& why) const;
+    [[nodiscard]] retry::failure weighed(retry::failure why) const;
     void on_skipped(const retry::failure& why);
     void leave_body() noexcept;
     [[nodiscard]] log_record record_of(log_level level, std::string_view event,
@@ -72,6 +91,9 @@ private:
     std::span<const std::string_view> pieces_; // of the last read, not parsed yet
     std::string_view unparsed_;                // of the piece under way
     std::deque<item> lifecycle_;
+    std::optional<retry::failure> judged_; // by the last event: told behind it
+    kept_event last_event_;                // where next_request is set
+    resume_point from_;                    // of the attempt under way, or the last; its `spent` for good
     std::optional<http::url> url_;
     time_point due_{};  // the backoff: no attempt before this
     bool held_ = false; // the last failure blamed the endpoint
