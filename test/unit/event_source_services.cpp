@@ -4,6 +4,9 @@
 
 #include "support/streams.hpp"
 
+#include <holdfast/stream/ndjson.hpp>
+
+#include <memory>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -324,4 +327,59 @@ CO_TEST_CASE(the_judgement_waits_for_the_next_call_and_survives_its_cancellation
     const auto told_next = source->try_next();
     BOOST_TEST_REQUIRE(told_next.has_value());
     BOOST_TEST(test::to_line(*told_next) == "interrupted http_status next 2 in 1000");
+}
+
+// --- framings
+
+CO_TEST_CASE(json_lines_are_read_as_events_and_resumed_by_the_last_one, fixture) {
+    config.framing = stream::ndjson;
+    config.next_request = [](std::string_view, const sse::event& last,
+                             http::request& what) -> net::awaitable<result<void>> {
+        if (!last.type.empty())
+            what.target = "/watch?after=" + std::string(last.data);
+        co_return result<void>();
+    };
+    const auto head = "HTTP/1.1 200 OK\r\nContent-Type: application/json;stream=watch\r\n"
+                      "Transfer-Encoding: chunked\r\n\r\n"s;
+    server.play({send(head + chunk("1\n2") + chunk("2\n3")), test::reset(milliseconds(1))});
+    server.play({send(head + chunk("4\n"))});
+    const auto got = co_await next(6);
+    CHECK_LINES(got,
+                {"opened 1", "event 1", "event 22", "interrupted cut next 2 in 1000", "opened 2", "event 4"});
+    BOOST_TEST(server.requests().at(0).header("Accept") == "application/x-ndjson, application/json");
+    BOOST_TEST(server.requests().at(1).target() == "/watch?after=22");
+}
+
+CO_TEST_CASE(an_event_stream_is_none_of_json_lines_and_the_other_way_round, fixture) {
+    server.play({send(response(200, "application/x-ndjson", "{}\n"))});
+    const auto as_events = co_await all();
+    CHECK_LINES(as_events, {"gave up content_type after 1", "end"});
+    source.reset();
+    told.clear();
+    config.framing = stream::ndjson;
+    server.play({send(sse_head())});
+    const auto as_lines = co_await all();
+    CHECK_LINES(as_lines, {"gave up content_type after 1", "end"});
+}
+
+CO_TEST_CASE(limits_skips_and_a_last_line_are_those_of_event_streams, fixture) {
+    config.framing = stream::ndjson;
+    config.limits.line = 3;
+    config.oversized = stream::oversized::skip;
+    config.flush_at_end = true;
+    config.clean_end = stream::clean_end::done;
+    server.play({send(response(200, "application/x-ndjson", "1\n12345\n2\n3"))});
+    const auto got = co_await all();
+    CHECK_LINES(got, {"opened 1", "event 1", "skipped " + error_code(errc::line_too_long).message(),
+                      "event 2", "event 3", "done", "end"});
+}
+
+CO_TEST_CASE(a_source_without_a_parser_is_misuse, fixture) {
+    config.framing = nullptr;
+    BOOST_CHECK_THROW(begin(), std::logic_error);
+    config.framing = [](const sse::limits&, const sse::options&) {
+        return std::unique_ptr<stream::framing>();
+    };
+    BOOST_CHECK_THROW(begin(), std::logic_error);
+    co_return;
 }

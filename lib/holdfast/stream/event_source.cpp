@@ -44,6 +44,13 @@ std::string said_of(const std::string& left) {
     return "; it left bytes that are no event: " + shown;
 }
 
+std::unique_ptr<framing> parser_of(const source_config& config) {
+    auto made = config.framing ? config.framing(config.limits, wanted_of(config)) : nullptr;
+    if (!made)
+        throw std::logic_error("source_config::framing gives no parser");
+    return made;
+}
+
 // What a field gives as an id is where to begin: it must not outlive the ids that the stream gives.
 std::string take_last_event_id(std::vector<header>& fields) {
     std::string id;
@@ -59,13 +66,12 @@ std::string take_last_event_id(std::vector<header>& fields) {
 } // namespace
 
 source_core::source_core(const runtime& world, source_config config)
-    : world_(world), config_(std::move(config)), schedule_(config_.policy),
-      parser_(config_.limits, wanted_of(config_)), due_(world.now()),
-      closing_(world_.clock(), world_.executor()), woken_(world) {
+    : world_(world), config_(std::move(config)), schedule_(config_.policy), parser_(parser_of(config_)),
+      due_(world.now()), closing_(world_.clock(), world_.executor()), woken_(world) {
     if (!config_.locate)
         throw std::logic_error("source_config::locate is empty: nobody says where the stream is");
     config_.transport.deadlines.header = header_deadline(config_);
-    parser_.last_event_id(take_last_event_id(config_.headers));
+    parser_->last_event_id(take_last_event_id(config_.headers));
     closing_.expires_at(time_point::max());
 }
 
@@ -119,9 +125,9 @@ net::awaitable<bool> source_core::subscribe() {
         on_failure(*pass.ridden());
         co_return false;
     }
-    from_.last_id = parser_.last_event_id();
+    from_.last_id = parser_->last_event_id();
     from_.last_event = last_event_.get();
-    handshake_ = std::make_unique<handshake>(world_, config_, statistics_, *url_, from_);
+    handshake_ = std::make_unique<handshake>(world_, config_, statistics_, *parser_, *url_, from_);
     auto body = co_await handshake_->run(std::move(pass));
     if (closed_) // in the same turn: this answer comes too late
         co_return false;
@@ -211,7 +217,7 @@ net::awaitable<bool> source_core::find_location() {
     if (url_ && url_->where != found.url.where) { // another endpoint owes nothing to this one's failures
         stop_asking_here();
         schedule_.at_new_endpoint();
-        parser_.forget_retry();
+        parser_->forget_retry();
         due_ = world_.now();
         held_ = false;
     }
@@ -264,12 +270,12 @@ void source_core::on_read(std::span<const std::string_view> pieces) {
 
 // What it completes is handed out first: the end is there to be read again.
 void source_core::on_clean_end() {
-    if (config_.flush_at_end && parser_.finish()) {
+    if (config_.flush_at_end && parser_->finish()) {
         if (auto told = parsed())
             lifecycle_.push_back(std::move(*told));
         return;
     }
-    auto left = parser_.left();
+    auto left = parser_->left();
     if (config_.clean_end == clean_end::done)
         return on_done(std::move(left));
     auto why = weighed(retry::make_failure(errc::ended, {}, true));
@@ -311,7 +317,7 @@ retry::life source_core::life_until(time_point now, const retry::failure& why) c
 
 void source_core::on_failure(retry::failure why, std::string left) {
     const auto now = world_.now();
-    if (const auto asked = parser_.retry_ms())
+    if (const auto asked = parser_->retry_ms())
         schedule_.server_retry(
             milliseconds(std::min<std::uint64_t>(*asked, to_ms(config_.policy.max_retry_after))));
     auto next = schedule_.on_end(why, life_until(now, why), now, world_.random());
@@ -332,7 +338,7 @@ void source_core::on_spent(retry::failure why, std::string left) {
 
 void source_core::end_attempt(retry::failure why, const retry::schedule::decision& next, std::string left) {
     leave_body();
-    parser_.reset();
+    parser_->reset();
     due_ = later(world_.now(), next.delay);
     // A status is an answer: that other calls succeed does not mean that this one would now.
     held_ =
@@ -372,7 +378,7 @@ bool source_core::is_spent() const {
 
 // Whether the next request may be another one than that which failed.
 bool source_core::can_resume() const {
-    return config_.next_request && (!parser_.last_event_id().empty() || !last_event_.get().type.empty());
+    return config_.next_request && (!parser_->last_event_id().empty() || !last_event_.get().type.empty());
 }
 
 // Where it redirects to may be what fails, and not the endpoint that it is known by.
@@ -410,14 +416,14 @@ std::optional<item> source_core::parse_event() {
             unparsed_ = pieces_.front();
             pieces_ = pieces_.subspan(1);
         }
-        const bool found = parser_.next(unparsed_);
+        const bool found = parser_->next(unparsed_);
         note_long_ids();
         if (found) {
             if (auto told = parsed())
                 return told;
             continue;
         }
-        if (const auto limit = parser_.error()) {
+        if (const auto limit = parser_->error()) {
             on_failure(retry::make_failure(static_cast<errc>(limit.value()), {}, true));
             return take_lifecycle();
         }
@@ -428,15 +434,15 @@ std::optional<item> source_core::parse_event() {
 // Nothing: a comment that is not asked for.
 std::optional<item> source_core::parsed() {
     item told;
-    told.event = parser_.event();
-    if (parser_.what() == sse::found::event) {
+    told.event = parser_->event();
+    if (parser_->what() == sse::found::event) {
         if (config_.next_request)
             last_event_.keep(told.event);
         judged_ = judge(told.event);
     }
-    if (parser_.what() != sse::found::skipped && !judged_)
+    if (parser_->what() != sse::found::skipped && !judged_)
         note_life();
-    switch (parser_.what()) {
+    switch (parser_->what()) {
     case sse::found::event:
         greeted_ = true;
         ++statistics_.events;
@@ -450,7 +456,7 @@ std::optional<item> source_core::parsed() {
         break;
     case sse::found::skipped:
         told.what = item::kind::skipped;
-        told.failure = retry::make_failure(static_cast<errc>(parser_.skipped().value()), {}, true);
+        told.failure = retry::make_failure(static_cast<errc>(parser_->skipped().value()), {}, true);
         on_skipped(told.failure);
         break;
     }
@@ -484,13 +490,13 @@ retry::failure source_core::contained(std::string_view hook) {
 // An event or a comment came; not noted yet, it is the greeting if it is the first event.
 void source_core::note_life() noexcept {
     if (!expects_greeting(config_))
-        progress_ = progress_ || parser_.what() == sse::found::event;
+        progress_ = progress_ || parser_->what() == sse::found::event;
     else if (greeted_ && world_.now() - opened_at_ > config_.policy.healthy_after)
         progress_ = true;
 }
 
 void source_core::note_long_ids() {
-    if (parser_.long_ids() == statistics_.long_ids)
+    if (parser_->long_ids() == statistics_.long_ids)
         return;
     if (statistics_.long_ids == 0) {
         const auto why =
@@ -500,7 +506,7 @@ void source_core::note_long_ids() {
         record.error_message = why.message;
         world_.log(record);
     }
-    statistics_.long_ids = parser_.long_ids();
+    statistics_.long_ids = parser_->long_ids();
 }
 
 void source_core::on_skipped(const retry::failure& why) {

@@ -18,6 +18,7 @@
 #include <holdfast/retry/policy.hpp>
 #include <holdfast/runtime/runtime.hpp>
 #include <holdfast/sse/parser.hpp>
+#include <holdfast/stream/framing.hpp>
 
 #include <cstdint>
 #include <functional>
@@ -73,12 +74,12 @@ struct source_config {
     /// Any token, in its own case. GET, HEAD, OPTIONS and TRACE are safe to repeat (RFC 9110, section 9.2.1);
     /// see `repeat_unsafe` for all others.
     std::string method = "GET";
-    /// Sent with what is sent by default: `Accept: text/event-stream`, `Cache-Control: no-cache` (HTML
-    /// Standard, section 9.2.2, and Fetch for the cache mode it sets), `Accept-Encoding: identity` (a
-    /// compressed answer is refused, class content_type), `User-Agent: holdfast/VERSION`. One of the same
-    /// name, in any case, replaces the default. A Last-Event-ID is taken as the id to begin with: from then
-    /// on the stream's own are sent. Host, and Authorization from the URL's userinfo, are added when not
-    /// given; Content-Length may not be given.
+    /// Sent with what is sent by default: Accept as `framing` says it (`text/event-stream`), `Cache-Control:
+    /// no-cache` (HTML Standard, section 9.2.2, and Fetch for the cache mode it sets), `Accept-Encoding:
+    /// identity` (a compressed answer is refused, class content_type), `User-Agent: holdfast/VERSION`. One of
+    /// the same name, in any case, replaces the default. A Last-Event-ID is taken as the id to begin with:
+    /// from then on the stream's own are sent. Host, and Authorization from the URL's userinfo, are added
+    /// when not given; Content-Length may not be given.
     std::vector<header> headers;
     std::string body; ///< the same for each attempt; with its Content-Length, but no Content-Type of its own
 
@@ -127,7 +128,7 @@ struct source_config {
     /// servers that belong together. False: see `max_redirects`.
     bool redirects_trusted = false;
     /// Whether an answer counts as the stream whatever its Content-Type and with any status of success (2xx),
-    /// for servers that name it wrongly. False: it must be a 200 of type text/event-stream.
+    /// for servers that name it wrongly. False: it must be a 200 of a type that `framing` reads.
     bool any_type = false;
     /// HTML Standard, section 9.2.3: the end of a body reestablishes the connection.
     stream::clean_end clean_end = stream::clean_end::reconnect;
@@ -151,6 +152,9 @@ struct source_config {
     /// Where a greeting is expected, that is a first event at once: by then after the head (class timeout,
     /// errc::no_greeting); zero: none is.
     duration greeting_timeout{};
+    /// How bodies are cut into events: event_stream, the standard's, or ndjson (stream/ndjson.hpp), or the
+    /// owner's own.
+    make_framing framing = event_stream;
     sse::limits limits;                   ///< of lines and events
     std::size_t header_limit = 16u << 10; ///< bytes of a response head, and of trailers and chunk extensions
     std::string tag;                      ///< the owner's name for this stream, in log records
@@ -225,7 +229,7 @@ class source_core; // the stream itself
 /// its runtime's executor.
 class event_source {
 public:
-    /// Throws std::logic_error when `config.locate` is empty.
+    /// Throws std::logic_error when `config.locate` or `config.framing` is empty, or the latter returns null.
     event_source(const runtime& world, source_config config);
     ~event_source();
     event_source(const event_source&) = delete;

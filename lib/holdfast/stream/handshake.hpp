@@ -27,9 +27,10 @@ struct resume_point {
 /// Thread safety: confined to its runtime's executor. Must not be destroyed while run() is pending.
 class handshake {
 public:
-    /// `config`, `statistics` and `from` are the source's, and outlive this; `start` is the configured URL.
-    handshake(runtime& world, source_config& config, source_statistics& statistics, http::url start,
-              const resume_point& from);
+    /// `config`, `statistics`, `format` and `from` are the source's, and outlive this; `start` is the
+    /// configured URL.
+    handshake(runtime& world, source_config& config, source_statistics& statistics, const framing& format,
+              http::url start, const resume_point& from);
 
     /// `pass` is the one through the gate of the configured URL's endpoint; a redirect's target has a gate of
     /// its own, passed here. Each gate is told how it went at its endpoint, and nothing of what went wrong
@@ -57,6 +58,7 @@ private:
     runtime& world_;
     source_config& config_;
     source_statistics& statistics_;
+    const framing& format_;
     const resume_point& from_;
     http::redirects way_;
     std::string acted_;

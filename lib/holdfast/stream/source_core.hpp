@@ -44,8 +44,8 @@ public:
     void note_progress() noexcept { progress_ = true; }
     [[nodiscard]] const source_statistics& statistics() const noexcept { return statistics_; }
     [[nodiscard]] bool is_open() const noexcept { return body_.has_value() && !closed_; }
-    [[nodiscard]] const std::string& last_event_id() const noexcept { return parser_.last_event_id(); }
-    void last_event_id(std::string id) { parser_.last_event_id(std::move(id)); }
+    [[nodiscard]] const std::string& last_event_id() const noexcept { return parser_->last_event_id(); }
+    void last_event_id(std::string id) { parser_->last_event_id(std::move(id)); }
 
 private:
     [[nodiscard]] net::awaitable<bool> subscribe();
@@ -84,7 +84,7 @@ private:
     source_config config_;
     source_statistics statistics_;
     retry::schedule schedule_;
-    sse::parser parser_;
+    std::unique_ptr<framing> parser_;
     std::unique_ptr<handshake>
         handshake_; // of the attempt under way, or the last; none: that was not our own
     std::optional<http::body_stream> body_;
