@@ -13,6 +13,7 @@
 #include <holdfast/http/url.hpp>
 #include <holdfast/runtime/runtime.hpp>
 #include <holdfast/stream/event_source.hpp>
+#include <holdfast/stream/ndjson.hpp>
 
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
@@ -38,8 +39,10 @@ namespace {
 struct tail_options {
     std::string url;
     request_options request;
-    std::size_t max_events = 0;     ///< 0: no end
-    std::vector<std::string> until; ///< event types, and data behind a "="
+    std::size_t max_events = 0;       ///< 0: no end
+    std::vector<std::string> until;   ///< event types, and data behind a "="
+    std::vector<std::string> fail_on; ///< the same
+    bool ndjson = false;              ///< what is read, not what is written
     bool once = false;
     bool comments = false;
     bool verbose = false;
@@ -68,26 +71,30 @@ std::string gave_up_text(const stream::item& item, const output& out) {
 }
 
 // The answer is taken for a stream though it names itself otherwise.
-std::string odd_answer(const http::response_head& head) {
+std::string odd_answer(const http::response_head& head, bool ndjson) {
     const auto type = head.find("Content-Type");
-    if (head.status == 200 && http::media_type_of(head.headers) == "text/event-stream")
+    const auto read = http::media_type_of(head.headers);
+    if (head.status == 200 && (ndjson ? stream::is_ndjson_type(read) : read == "text/event-stream"))
         return {};
     return "status " + std::to_string(head.status) + ", " +
            (type.empty() ? "no content type" : "content type " + std::string(type));
 }
 
-std::string opened_text(const stream::item& item, bool broken, const output& out) {
-    const auto odd = odd_answer(*item.head);
+std::string opened_text(const stream::item& item, bool broken, bool ndjson, const output& out) {
+    const auto odd = odd_answer(*item.head, ndjson);
     if (!odd.empty())
-        return out.paint(style::dim, "~ connected; read as an event stream: " + printable_line(odd)) + '\n';
+        return out.paint(style::dim, "~ connected; read as " +
+                                         std::string(ndjson ? "JSON lines" : "an event stream") + ": " +
+                                         printable_line(odd)) +
+               '\n';
     return broken ? out.paint(style::dim, "~ connected") + '\n' : std::string();
 }
 
 // `broken`: the item before this one told of trouble.
-std::string item_text(const stream::item& item, bool broken, const output& out) {
+std::string item_text(const stream::item& item, bool broken, bool ndjson, const output& out) {
     using kind = stream::item::kind;
     switch (item.what) {
-    case kind::opened: return opened_text(item, broken, out);
+    case kind::opened: return opened_text(item, broken, ndjson, out);
     case kind::event: return event_text(item.event, out);
     case kind::comment: return out.paint(style::dim, ": " + printable_line(item.event.data)) + '\n';
     case kind::skipped:
@@ -99,11 +106,11 @@ std::string item_text(const stream::item& item, bool broken, const output& out) 
     return gave_up_text(item, out);
 }
 
-void write(const stream::item& item, bool broken, command_context& context) {
+void write(const stream::item& item, bool broken, bool ndjson, command_context& context) {
     if (context.format == output_format::ndjson)
         context.out.row(stream_row(item));
     else
-        context.out.text(item_text(item, broken, context.out));
+        context.out.text(item_text(item, broken, ndjson, context.out));
 }
 
 std::string gave_up_line(const stream::item& item) {
@@ -113,9 +120,9 @@ std::string gave_up_line(const stream::item& item) {
     return why;
 }
 
-// Whether this is what --until waits for.
-bool ends(const sse::event& event, const std::vector<std::string>& until) {
-    return std::any_of(until.begin(), until.end(), [&](std::string_view each) {
+// Whether this is one of those that --until or --fail-on names.
+bool is_among(const sse::event& event, const std::vector<std::string>& named) {
+    return std::any_of(named.begin(), named.end(), [&](std::string_view each) {
         return each.starts_with('=') ? event.data == each.substr(1) : event.type == each;
     });
 }
@@ -129,7 +136,7 @@ net::awaitable<void> follow(stream::event_source& source, const tail_options& op
     while (auto item = co_await source.next()) {
         if (record && item->what == kind::opened)
             record->begin();
-        write(*item, broken, context);
+        write(*item, broken, options.ndjson, context);
         broken = item->what == kind::interrupted;
         if (!context.out.ok() || (record && !record->error().empty()))
             co_return;
@@ -137,7 +144,8 @@ net::awaitable<void> follow(stream::event_source& source, const tail_options& op
             result = failed(gave_up_line(*item));
         if (item->what == kind::done && !options.until.empty())
             result = failed("the stream ended before what --until waits for");
-        if (item->what == kind::event && (++events == options.max_events || ends(item->event, options.until)))
+        if (item->what == kind::event &&
+            (++events == options.max_events || is_among(item->event, options.until)))
             co_return;
     }
 }
@@ -181,6 +189,16 @@ command_result tail(const tail_options& options, command_context& context) {
     config.comments = options.comments;
     if (options.once)
         config.clean_end = stream::clean_end::done;
+    if (options.ndjson)
+        config.framing = stream::ndjson;
+    if (!options.fail_on.empty())
+        config.judge = [named = options.fail_on](const sse::event& event) -> std::optional<retry::failure> {
+            if (!is_among(event, named))
+                return std::nullopt;
+            auto why = retry::make_failure(errc::error_event, printable_line(event.type), true);
+            why.body = event.data.substr(0, retry::max_failure_body);
+            return why;
+        };
     config.policy = options.stream.policy;
     config.policy.statuses.transient_too = options.request.retry_status;
     config.stall_timeout = options.stream.stall_timeout;
@@ -243,6 +261,15 @@ void add_tail(CLI::App& program, command_context& context) {
         ->type_name("EVENT|=DATA")
         ->expected(1)
         ->take_all();
+    command
+        ->add_option("--fail-on", options->fail_on,
+                     "Take an event of this type, or one whose whole data is DATA, for a failure of the "
+                     "connection, and connect again by the schedule; may be given again")
+        ->type_name("EVENT|=DATA")
+        ->expected(1)
+        ->take_all();
+    command->add_flag("--ndjson", options->ndjson,
+                      "Read JSON lines, each of which is an event, instead of an event stream");
     command->add_flag("--once", options->once,
                       "End when the stream ends as it should, and do not ask for it again");
     command->add_flag("--comments", options->comments, "Tell comments too");

@@ -163,6 +163,36 @@ BOOST_AUTO_TEST_CASE(an_end_without_what_is_waited_for_is_a_failure) {
                boost::test_tools::per_element());
 }
 
+BOOST_AUTO_TEST_CASE(json_lines_are_read_as_events) {
+    raw_server server({answer(200, "application/json", "{\"a\":1}\n\n[2]\r\n")});
+    const auto done = tail_rows(server.url("/"), {"--ndjson", "--once"});
+    BOOST_TEST(done.code() == 0, done.text());
+    const auto events = rows_of_kind(parse_rows(done.output), "event");
+    BOOST_TEST_REQUIRE(events.size() == 2u, done.text());
+    BOOST_TEST(text_of(events[0], "data") == "{\"a\":1}");
+    BOOST_TEST(text_of(events[1], "data") == "[2]");
+    BOOST_TEST(server.requests().at(0).header("Accept") == "application/x-ndjson, application/json");
+    const auto shown = run_command("holdfast", {"tail", server.url("/"), "--ndjson", "--once"});
+    BOOST_TEST(shown.output.at(0) == "{\"a\":1}");
+    const auto wrong = tail_rows(server.url("/"), {"--once"});
+    BOOST_TEST(wrong.code() == 1, wrong.text());
+}
+
+BOOST_AUTO_TEST_CASE(an_event_that_is_named_fails_the_connection) {
+    for (const auto& [option, events] : std::vector<std::pair<std::string, std::string>>{
+             {"error", "event: error\ndata: busy\n\n"}, {"=busy", "data: busy\n\n"}}) {
+        raw_server server({event_stream(events + one_event, reply::ending::hold),
+                           event_stream(one_event, reply::ending::hold)});
+        const auto done = tail_rows(server.url("/"), {"--fail-on", option, "--max-events", "2"});
+        BOOST_TEST(done.code() == 0, done.text());
+        BOOST_TEST(kinds_of(done) == "opened event interrupted opened event", done.text());
+        raw_server ever({event_stream(events, reply::ending::hold)});
+        const auto given_up = tail_rows(ever.url("/"), {"--fail-on", option, "--max-attempts", "1"});
+        BOOST_TEST(given_up.code() == 1, given_up.text());
+        BOOST_TEST(given_up.errors.back().find("and said: busy") != std::string::npos, given_up.text());
+    }
+}
+
 BOOST_AUTO_TEST_CASE(a_reader_that_leaves_is_noticed_while_the_stream_is_quiet) {
     raw_server server({event_stream(one_event, reply::ending::hold)});
     for (const auto* format : {"text", "ndjson"}) {
