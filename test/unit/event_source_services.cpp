@@ -1,11 +1,14 @@
-// What services ask beyond the standard: streams resumed by another request, and failures told inside a
-// stream. In virtual time.
+// What services ask beyond the standard: streams resumed by another request, failures told inside a stream,
+// other framings, and ids that outlive the process. In virtual time.
 #include <boost/test/unit_test.hpp>
 
 #include "support/streams.hpp"
 
+#include <holdfast/stream/id_store.hpp>
 #include <holdfast/stream/ndjson.hpp>
+#include <holdfast/stream/resume.hpp>
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -382,4 +385,262 @@ CO_TEST_CASE(a_source_without_a_parser_is_misuse, fixture) {
     };
     BOOST_CHECK_THROW(begin(), std::logic_error);
     co_return;
+}
+
+// --- resumptions
+
+CO_TEST_CASE(an_mcp_answer_goes_on_by_a_get_without_what_described_the_body, fixture) {
+    config.method = "POST";
+    config.body = "{}";
+    config.headers = {{"Content-Type", "application/json"},
+                      {"content-language", "en"},
+                      {"Accept", "application/json, text/event-stream"},
+                      {"Mcp-Session-Id", "s1"}};
+    stream::resume_by_get(config);
+    server.play(then_end(sse_response("id: 1/0\nretry: 10\ndata:\n\n")));
+    server.play({send(sse_response("id: 1/1\ndata: {\"result\":{}}\n\n"))});
+    const auto got = co_await next(5);
+    CHECK_LINES(
+        got, {"opened 1", "event ", "interrupted ended next 1 in 10", "opened 1", "event {\"result\":{}}"});
+    const auto& asked = server.requests().at(1);
+    BOOST_TEST(asked.text.starts_with("GET /event HTTP/1.1\r\n"), asked.text);
+    BOOST_TEST(asked.text.ends_with("\r\n\r\n"), asked.text);
+    for (const char* gone : {"Content-Type", "Content-Language", "Content-Length"})
+        BOOST_TEST(!asked.has_header(gone), gone);
+    BOOST_TEST(asked.header("Mcp-Session-Id") == "s1");
+    BOOST_TEST(asked.header("Accept") == "application/json, text/event-stream");
+    BOOST_TEST(asked.header("Last-Event-ID") == "1/0");
+}
+
+CO_TEST_CASE(a_next_request_that_was_there_makes_the_resumed_request_too_and_may_fail_it, fixture) {
+    for (const bool fails : {false, true}) {
+        config.method = "POST";
+        unsigned calls = 0;
+        config.next_request = [&calls, fails](std::string_view, const sse::event&,
+                                              http::request& what) -> net::awaitable<result<void>> {
+            what.headers.emplace_back("Authorization", "token " + std::to_string(++calls));
+            if (fails && calls == 2)
+                co_return retry::make_failure(errc::gone, "no token");
+            co_return result<void>();
+        };
+        stream::resume_by_get(config);
+        server.play(then_cut(sse_response("id: 1\ndata: x\n\n")));
+        if (!fails)
+            server.play({send(sse_head())});
+        const auto got = co_await next(4);
+        BOOST_TEST(got.back() == (fails ? "gave up local after 2" : "opened 2"));
+        if (!fails)
+            BOOST_TEST(server.requests().back().header("Authorization") == "token 2");
+        source.reset();
+    }
+}
+
+namespace {
+
+std::string numbered(const std::string& type, int n, const std::string& more = {}) {
+    return "event: " + type + "\ndata: {\"type\":\"" + type + "\"," + more +
+           "\"sequence_number\":" + std::to_string(n) + "}\n\n";
+}
+
+} // namespace
+
+CO_TEST_CASE(a_background_response_goes_on_after_its_last_number, fixture) {
+    struct row {
+        std::string target, id, then;
+    };
+    const std::string created = R"("response":{"object":"response","note":"a \"}{\" b","id":")";
+    for (const auto& [target, id, then] : std::vector<row>{
+             {"/v1/responses", "resp_1-a.b", "/v1/responses/resp_1-a.b?stream=true&starting_after=12"},
+             {"/responses?api-version=1", "r", "/responses/r?api-version=1&stream=true&starting_after=12"}}) {
+        config = {};
+        config.locate = [target = target] {
+            return stream::location(stream::location::state::up,
+                                    http::parse_url("http://a.test" + target).value());
+        };
+        config.method = "POST";
+        config.body = "{\"background\":true,\"stream\":true}";
+        stream::resume_by_starting_after(config);
+        server.play(then_cut(sse_response(numbered("response.created", 0, created + id + "\"},") +
+                                          numbered("response.output_text.delta", 12))));
+        server.play({send(sse_response(numbered("response.completed", 13)))});
+        co_await next(6);
+        const auto& asked = server.requests().back();
+        BOOST_TEST(asked.text.starts_with("GET " + then + " HTTP/1.1\r\n"), asked.text);
+        BOOST_TEST(asked.text.ends_with("\r\n\r\n"), asked.text);
+        source.reset();
+    }
+}
+
+CO_TEST_CASE(without_an_id_and_a_number_nothing_is_resumed_nor_sent_again, fixture) {
+    const lines all_said{
+        "{\"sequence_number\":3}"s,
+        "{\"response\":{\"id\":\"r\"}}"s,
+        "{\"response\":{\"id\":\"r\"},\"sequence_number\":\"3\"}"s,
+        "{\"response\":{\"id\":\"r\"},\"sequence_number\":-1}"s,
+        "{\"response\":{\"id\":\"../r\"},\"sequence_number\":3}"s,
+        "{\"response\":{\"id\":\"..\"},\"sequence_number\":3}"s,
+        "{\"response\":{\"id\":\"\"},\"sequence_number\":3}"s,
+        "{\"response\":{\"id\":\"r"s,
+        "{\"response\":{\"id\":7},\"sequence_number\":3}"s,
+        "{\"other\":{\"response\":{\"id\":\"r\"}},\"sequence_number\":3}"s,
+        "{\"other\":\"\\\"response\\\":{\\\"id\\\":\\\"r\\\"}\",\"sequence_number\":3}"s,
+        "[{\"response\":{\"id\":\"r\"},\"sequence_number\":3}]"s,
+        "{"s,
+        "{\""s,
+        "{\"a"s,
+        "{\"a\\"s,
+        "{\"a\":"s,
+        "{\"a\":[}"s,
+        "}"s,
+        "[DONE]"s,
+    };
+    for (const auto& said : all_said) {
+        config = {};
+        config.locate = [this] {
+            return stream::location(stream::location::state::up, url);
+        };
+        config.method = "POST";
+        stream::resume_by_starting_after(config);
+        server.play(then_cut(sse_response("data: " + said + "\n\n")));
+        const auto before = attempts();
+        const auto got = co_await next(4);
+        BOOST_TEST(got.back() == "gave up cut after 1", said << ": " << got.back());
+        BOOST_TEST(attempts() - before == 1u);
+        source.reset();
+    }
+}
+
+CO_TEST_CASE(a_judge_that_was_there_judges_as_before, fixture) {
+    fail_on_errors();
+    stream::resume_by_starting_after(config);
+    server.play({send(sse_response("event: bad\ndata: {\"response\":{\"id\":\"r\"}}\n\n"))});
+    const auto got = co_await all();
+    BOOST_TEST(got.at(2) == "gave up http_status after 1");
+}
+
+// --- id stores
+
+namespace {
+
+struct memory_store final : stream::id_store {
+    std::string held;
+    lines stored;
+    bool broken = false;
+
+    result<std::string> load() override {
+        if (broken)
+            return retry::make_failure(errc::local, "no disk");
+        return held;
+    }
+    result<void> store(const std::string& id) override {
+        if (broken)
+            return retry::make_failure(errc::local, "no disk");
+        stored.push_back(id);
+        held = id;
+        return {};
+    }
+};
+
+struct storing : fixture {
+    std::shared_ptr<memory_store> ids = std::make_shared<memory_store>();
+    storing() { config.ids = ids; }
+};
+
+} // namespace
+
+CO_TEST_CASE(an_id_is_stored_by_the_call_after_its_event, storing) {
+    server.play({send(sse_response("id: 1\ndata: a\n\ndata: same id\n\nid: 2\ndata: b\n\n"))});
+    co_await next(2);
+    CHECK_LINES(ids->stored, {});
+    co_await next();
+    CHECK_LINES(ids->stored, {"1"});
+    const auto got = source->try_next();
+    BOOST_TEST((got && got->event.data == "b"));
+    CHECK_LINES(ids->stored, {"1"});
+    BOOST_TEST(!source->try_next().has_value());
+    CHECK_LINES(ids->stored, {"1", "2"});
+}
+
+CO_TEST_CASE(a_commit_stores_an_id_and_a_close_does_not, storing) {
+    server.play({send(sse_response("id: 1\ndata: a\n\nid: 2\ndata: b\n\n"))});
+    co_await next(2);
+    source->commit();
+    CHECK_LINES(ids->stored, {"1"});
+    source->commit();
+    CHECK_LINES(ids->stored, {"1"});
+    co_await next();
+    source->close();
+    co_await next();
+    CHECK_LINES(ids->stored, {"1"});
+}
+
+CO_TEST_CASE(a_source_begins_with_the_id_that_is_stored_and_its_owners_before_that, storing) {
+    const std::string long_id(1515, 'w');
+    ids->held = long_id;
+    server.play_ever_after({send(sse_head())});
+    co_await next();
+    BOOST_TEST(server.requests().back().header("Last-Event-ID") == long_id);
+    source.reset();
+    config.headers = {{"Last-Event-ID", "mine"}};
+    co_await next();
+    BOOST_TEST(server.requests().back().header("Last-Event-ID") == "mine");
+    CHECK_LINES(ids->stored, {});
+}
+
+CO_TEST_CASE(each_event_comes_at_least_once_over_any_restart, storing) {
+    for (std::size_t dies_after = 1; dies_after <= 4; ++dies_after) {
+        ids->held.clear();
+        server.play({send(sse_response("id: 1\ndata: a\n\nid: 2\ndata: b\n\nid: 3\ndata: c\n\n"))});
+        co_await next(dies_after);
+        source.reset(); // as a process that dies with its last event in hand
+        server.play({send(sse_head())});
+        co_await next();
+        const auto resumes = server.requests().back().header("Last-Event-ID");
+        BOOST_TEST(resumes == (dies_after < 3 ? "" : std::to_string(dies_after - 2)));
+        source.reset();
+    }
+}
+
+CO_TEST_CASE(an_event_that_the_end_completed_is_not_stored_before_it_was_handed_out, storing) {
+    config.flush_at_end = true;
+    config.clean_end = stream::clean_end::done;
+    server.play(then_end(sse_response("id: 1\ndata: a\n\nid: 2\ndata: b")));
+    co_await next(3);
+    BOOST_TEST(last.event.data == "b");
+    CHECK_LINES(ids->stored, {"1"});
+    co_await next(2);
+    CHECK_LINES(ids->stored, {"1", "2"});
+}
+
+CO_TEST_CASE(an_id_without_an_event_is_stored_once_its_connection_has_ended, storing) {
+    server.play(then_end(sse_response("id: 7\n\n")));
+    server.play({send(sse_head())});
+    co_await next(2);
+    CHECK_LINES(ids->stored, {});
+    co_await next();
+    CHECK_LINES(ids->stored, {"7"});
+}
+
+CO_TEST_CASE(an_id_that_is_taken_back_is_stored_as_none, storing) {
+    ids->held = "5";
+    server.play({send(sse_response("id\ndata: a\n\ndata: b\n\n"))});
+    co_await next(3);
+    CHECK_LINES(ids->stored, {""});
+}
+
+CO_TEST_CASE(a_store_that_fails_is_told_once_and_the_stream_goes_on, storing) {
+    ids->broken = true;
+    server.play(
+        {send(sse_response("id: 1\ndata: a\n\nid: 2\ndata: b\n\nid: 3\ndata: c\n\nid: 4\ndata: d\n\n"))});
+    const auto got = co_await next(4);
+    CHECK_LINES(got, {"opened 1", "event a", "event b", "event c"});
+    const auto count = [this](std::string_view event) {
+        return std::count_if(world.logs().begin(), world.logs().end(),
+                             [&](const log_record& each) { return each.event == event; });
+    };
+    BOOST_TEST(count("stream.id_not_stored") == 1);
+    ids->broken = false;
+    co_await next();
+    CHECK_LINES(ids->stored, {"3"});
+    BOOST_TEST(count("stream.id_stored") == 1);
 }

@@ -1,10 +1,21 @@
-// How bodies become events where they are no event streams: JSON lines.
+// How bodies become events where they are no event streams, and the file that keeps an id.
 #include <boost/test/unit_test.hpp>
 
+#include <holdfast/runtime/files.hpp>
+#include <holdfast/stream/id_store.hpp>
 #include <holdfast/stream/ndjson.hpp>
 
+#include <sys/stat.h>
+
 #include <cstddef>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <map>
 #include <memory>
+#include <optional>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -161,4 +172,142 @@ BOOST_AUTO_TEST_CASE(json_lines_come_by_several_names) {
         BOOST_TEST(stream::is_ndjson_type(type), type);
     for (const char* type : {"", "text/event-stream", "text/html", "application/jsonlines2"})
         BOOST_TEST(!stream::is_ndjson_type(type), type);
+}
+
+// --- the file of an id
+
+namespace {
+
+namespace fs = std::filesystem;
+
+class folder {
+public:
+    folder() {
+        std::string path = fs::temp_directory_path() / "holdfast-ids-XXXXXX";
+        if (!::mkdtemp(path.data()))
+            throw std::runtime_error("no folder can be made");
+        path_ = path;
+    }
+    ~folder() { fs::remove_all(path_); }
+    folder(const folder&) = delete;
+    folder& operator=(const folder&) = delete;
+
+    [[nodiscard]] std::string operator/(const char* name) const { return path_ / name; }
+    [[nodiscard]] std::size_t size() const {
+        return static_cast<std::size_t>(std::distance(fs::directory_iterator(path_), {}));
+    }
+
+private:
+    fs::path path_;
+};
+
+std::string content(const std::string& path) {
+    std::ifstream file(path, std::ios::binary);
+    return {std::istreambuf_iterator<char>(file), {}};
+}
+
+/// A disk whose n-th step fails; it tells of what is there after a loss of power.
+struct fragile_files final : files {
+    std::map<std::string, std::string> there;
+    lines steps;
+    std::size_t fails_at = static_cast<std::size_t>(-1);
+
+    result<void> step(const std::string& what) {
+        steps.push_back(what);
+        if (steps.size() - 1 == fails_at)
+            return retry::make_failure(errc::local, "no space");
+        return {};
+    }
+    result<std::optional<std::string>> read(const std::string& path, std::size_t) override {
+        const auto found = there.find(path);
+        return found == there.end() ? std::optional<std::string>() : std::optional(found->second);
+    }
+    result<void> create(const std::string& path, std::string_view bytes) override {
+        auto done = step("create " + path);
+        if (there.count(path))
+            return retry::make_failure(errc::local, "it exists");
+        there[path] = done ? std::string(bytes) : std::string(bytes.substr(0, 1));
+        return done;
+    }
+    result<void> rename(const std::string& from, const std::string& to) override {
+        auto done = step("rename " + from + ' ' + to);
+        if (done) {
+            there[to] = there.at(from);
+            there.erase(from);
+        }
+        return done;
+    }
+    result<void> sync_folder_of(const std::string& path) override { return step("sync " + path); }
+    void remove(const std::string& path) noexcept override { there.erase(path); }
+};
+
+} // namespace
+
+BOOST_AUTO_TEST_CASE(a_file_is_replaced_by_a_whole_one_and_its_folder_synced) {
+    fragile_files disk;
+    disk.there = {{"/d/f", "old"}, {"/d/f.tmp", "of one that died"}};
+    BOOST_TEST(replace_file(disk, "/d/f", "new").has_value());
+    check(disk.steps, {"create /d/f.tmp", "rename /d/f.tmp /d/f", "sync /d/f"});
+    BOOST_TEST((disk.there == std::map<std::string, std::string>{{"/d/f", "new"}}));
+}
+
+BOOST_AUTO_TEST_CASE(a_step_that_fails_leaves_the_old_content_and_nothing_else) {
+    for (std::size_t at = 0; at < 3; ++at) {
+        fragile_files disk;
+        disk.there = {{"f", "old"}};
+        disk.fails_at = at;
+        const auto done = replace_file(disk, "f", "new");
+        BOOST_TEST(!done.has_value());
+        BOOST_TEST(disk.steps.size() == at + 1);
+        BOOST_TEST((disk.there == std::map<std::string, std::string>{{"f", at < 2 ? "old" : "new"}}));
+    }
+}
+
+BOOST_AUTO_TEST_CASE(an_id_is_kept_in_a_file_of_its_owners_alone) {
+    const folder here;
+    const auto path = here / "id";
+    const auto ids = stream::make_file_id_store(make_system_files(), path);
+    BOOST_TEST(ids->load().value() == "");
+    std::ofstream(path + ".tmp") << "of one that died";
+    const std::string long_id(1515, 'w');
+    for (const std::string& id : {"a \xC3\xA9"s, long_id, ""s, "b"s}) {
+        BOOST_TEST(ids->store(id).has_value());
+        BOOST_TEST(content(path) == id + '\n');
+        BOOST_TEST(ids->load().value() == id);
+        struct stat seen{};
+        BOOST_TEST(::stat(path.c_str(), &seen) == 0);
+        BOOST_TEST((seen.st_mode & 0777) == 0600u);
+        BOOST_TEST(here.size() == 1u);
+    }
+    const auto again = stream::make_file_id_store(make_system_files(), path);
+    BOOST_TEST(again->load().value() == "b");
+}
+
+BOOST_AUTO_TEST_CASE(what_is_no_file_of_an_id_is_never_taken_for_one) {
+    const folder here;
+    const auto path = here / "id";
+    for (const std::string& odd : {"a\nb\n"s, "a\r\n"s, "a\0\n"s, "\n\n"s, std::string(65537, 'x')}) {
+        std::ofstream(path, std::ios::binary) << odd;
+        const auto held = stream::make_file_id_store(make_system_files(), path)->load();
+        BOOST_TEST(!held.has_value());
+        BOOST_TEST(content(path) == odd);
+    }
+    std::ofstream(path, std::ios::binary) << "without an end";
+    BOOST_TEST(stream::make_file_id_store(make_system_files(), path)->load().value() == "without an end");
+    fs::remove(path);
+    fs::create_directory(path);
+    const auto held = stream::make_file_id_store(make_system_files(), path)->load();
+    BOOST_TEST(!held.has_value());
+    fs::remove(path);
+    BOOST_TEST_REQUIRE(::mkfifo(path.c_str(), 0600) == 0);
+    BOOST_TEST(stream::make_file_id_store(make_system_files(), path)->load().value() == "");
+}
+
+BOOST_AUTO_TEST_CASE(a_file_that_cannot_be_made_is_an_error_that_names_it) {
+    const folder here;
+    const auto path = here / "none" + "/id";
+    const auto done = stream::make_file_id_store(make_system_files(), path)->store("x");
+    BOOST_TEST_REQUIRE(!done.has_value());
+    BOOST_TEST((done.error().cls == failure_class::local));
+    BOOST_TEST(done.error().message == "cannot create " + path + ".tmp: No such file or directory");
 }

@@ -4,6 +4,7 @@
 #include <holdfast/runtime/with_deadline.hpp>
 #include <holdfast/sse/utf8.hpp>
 #include <holdfast/stream/handshake.hpp>
+#include <holdfast/stream/id_store.hpp>
 #include <holdfast/stream/source_core.hpp>
 
 #include <algorithm>
@@ -72,6 +73,8 @@ source_core::source_core(const runtime& world, source_config config)
         throw std::logic_error("source_config::locate is empty: nobody says where the stream is");
     config_.transport.deadlines.header = header_deadline(config_);
     parser_->last_event_id(take_last_event_id(config_.headers));
+    if (config_.ids)
+        load_id();
     closing_.expires_at(time_point::max());
 }
 
@@ -99,6 +102,49 @@ net::awaitable<std::optional<item>> source_core::next(std::shared_ptr<source_cor
 std::optional<item> source_core::try_next() {
     if (closed_)
         return std::nullopt;
+    commit();
+    auto told = take_next();
+    if (told && config_.ids && told->what != item::kind::opened)
+        due_id_ = told->what == item::kind::event ? std::string(told->event.id) : parser_->last_event_id();
+    return told;
+}
+
+void source_core::load_id() {
+    auto held = config_.ids->load();
+    if (!held)
+        return on_ids(held.error().message);
+    stored_id_ = *held;
+    if (parser_->last_event_id().empty())
+        parser_->last_event_id(std::move(*held));
+}
+
+void source_core::commit() {
+    if (!due_id_)
+        return;
+    const auto id = *std::exchange(due_id_, std::nullopt);
+    if (id == stored_id_)
+        return;
+    const auto done = config_.ids->store(id);
+    if (done)
+        stored_id_ = id;
+    on_ids(done ? std::string() : done.error().message);
+}
+
+// Each outage of the store is told once; empty: it works.
+void source_core::on_ids(const std::string& wrong) {
+    if (wrong.empty() != ids_broken_)
+        return;
+    ids_broken_ = !wrong.empty();
+    auto record = ids_broken_ ? record_of(log_level::error, "stream.id_not_stored", "read")
+                              : record_of(log_level::info, "stream.id_stored", "read");
+    if (ids_broken_) {
+        record.error_class = retry::to_string(failure_class::local);
+        record.error_message = wrong;
+    }
+    world_.log(record);
+}
+
+std::optional<item> source_core::take_next() {
     if (auto told = take_lifecycle())
         return told;
     if (judged_) {
@@ -570,6 +616,10 @@ net::awaitable<std::optional<item>> event_source::next() {
 
 std::optional<item> event_source::try_next() {
     return core_->try_next();
+}
+
+void event_source::commit() {
+    core_->commit();
 }
 
 void event_source::close() noexcept {

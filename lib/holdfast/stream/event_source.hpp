@@ -31,6 +31,8 @@
 
 namespace holdfast::stream {
 
+class id_store; // stream/id_store.hpp
+
 /// Where the stream is to be had just now, as its owner knows it.
 struct location {
     enum class state {
@@ -106,6 +108,11 @@ struct source_config {
     /// `early_end` otherwise. What comes behind the event is dropped. What it throws is logged, a failure of
     /// class local. It should be quick.
     std::function<std::optional<retry::failure>(const sse::event&)> judge;
+    /// Where the last event id outlives the source, see stream/id_store.hpp; null: nowhere. A source begins
+    /// with the id that is there, unless `headers` give a Last-Event-ID. An event's id is stored by the call
+    /// of next(), try_next() or commit() that comes after the event was handed out, that is, once it has been
+    /// dealt with: each event comes at least once. What goes wrong is logged, and the stream goes on.
+    std::shared_ptr<id_store> ids;
     /// Sees each piece of the body as it came, before it is parsed, after `opened` was handed out. What it
     /// throws is logged and contained.
     std::function<void(std::string_view)> tap;
@@ -245,6 +252,9 @@ public:
 
     /// The next item that is there without waiting: what is left of the last read.
     [[nodiscard]] std::optional<item> try_next();
+
+    /// What was handed out has been dealt with: stores its id, where `config.ids` is set, as next() would.
+    void commit();
 
     /// Ends the stream: the connection is closed, nothing more is handed out, a pending next() returns
     /// nullopt. Idempotent.

@@ -39,6 +39,7 @@ public:
     /// Who waits holds the stream: its handle may be destroyed meanwhile.
     [[nodiscard]] static net::awaitable<std::optional<item>> next(std::shared_ptr<source_core> self);
     [[nodiscard]] std::optional<item> try_next();
+    void commit();
     void close() noexcept;
     void wake();
     void note_progress() noexcept { progress_ = true; }
@@ -55,6 +56,9 @@ private:
     [[nodiscard]] bool has_moved();
     [[nodiscard]] bool is_spent() const;
     [[nodiscard]] bool can_resume() const;
+    [[nodiscard]] std::optional<item> take_next();
+    void load_id();
+    void on_ids(const std::string& wrong);
     [[nodiscard]] std::optional<item> parse_event();
     [[nodiscard]] std::optional<item> parsed();
     [[nodiscard]] std::optional<item> take_lifecycle();
@@ -94,6 +98,9 @@ private:
     std::optional<retry::failure> judged_; // by the last event: told behind it
     kept_event last_event_;                // where next_request is set
     resume_point from_;                    // of the attempt under way, or the last; its `spent` for good
+    std::optional<std::string> due_id_;    // handed out, and not dealt with yet
+    std::string stored_id_;
+    bool ids_broken_ = false;
     std::optional<http::url> url_;
     time_point due_{};  // the backoff: no attempt before this
     bool held_ = false; // the last failure blamed the endpoint
