@@ -13,6 +13,7 @@
 #include <holdfast/http/url.hpp>
 #include <holdfast/runtime/runtime.hpp>
 #include <holdfast/stream/event_source.hpp>
+#include <holdfast/stream/id_store.hpp>
 #include <holdfast/stream/ndjson.hpp>
 
 #include <CLI/App.hpp>
@@ -46,8 +47,9 @@ struct tail_options {
     bool once = false;
     bool comments = false;
     bool verbose = false;
-    std::string record; ///< empty: nothing is
-    bool force = false; ///< the recording may replace what is there
+    std::string resume_file; ///< empty: none
+    std::string record;      ///< empty: nothing is
+    bool force = false;      ///< the recording may replace what is there
     stream_options stream;
 };
 
@@ -145,8 +147,10 @@ net::awaitable<void> follow(stream::event_source& source, const tail_options& op
         if (item->what == kind::done && !options.until.empty())
             result = failed("the stream ended before what --until waits for");
         if (item->what == kind::event &&
-            (++events == options.max_events || is_among(item->event, options.until)))
+            (++events == options.max_events || is_among(item->event, options.until))) {
+            source.commit();
             co_return;
+        }
     }
 }
 
@@ -204,6 +208,14 @@ command_result tail(const tail_options& options, command_context& context) {
     config.stall_timeout = options.stream.stall_timeout;
     if (options.verbose)
         trace(config, *url, context.notes);
+    if (!options.resume_file.empty()) {
+        config.ids = stream::make_file_id_store(make_system_files(), options.resume_file);
+        const auto held = config.ids->load();
+        if (!held)
+            return misused(held.error().message);
+        if (const auto can_be_written = config.ids->store(*held); !can_be_written)
+            return misused(can_be_written.error().message);
+    }
     std::optional<recorder> record;
     if (!options.record.empty()) {
         record.emplace(options.record, options.force);
@@ -275,6 +287,11 @@ void add_tail(CLI::App& program, command_context& context) {
     command->add_flag("--comments", options->comments, "Tell comments too");
     command->add_flag("-v,--verbose", options->verbose,
                       "Show each request and each answer's head on stderr, without what may be secret");
+    command
+        ->add_option("--resume-file", options->resume_file,
+                     "Keep the last event id in this file, and go on after the one that it holds")
+        ->type_name("FILE")
+        ->excludes("--last-event-id");
     auto* const record = command->add_option("--record", options->record,
                                              "Write what comes to this file too, for holdfast cat");
     record->type_name("FILE");
