@@ -526,13 +526,18 @@ struct memory_store final : stream::id_store {
     std::string held;
     lines stored;
     bool broken = false;
+    bool throws = false;
 
     result<std::string> load() override {
+        if (throws)
+            throw std::runtime_error("no idea");
         if (broken)
             return retry::make_failure(errc::local, "no disk");
         return held;
     }
     result<void> store(const std::string& id) override {
+        if (throws)
+            throw std::runtime_error("no idea");
         if (broken)
             return retry::make_failure(errc::local, "no disk");
         stored.push_back(id);
@@ -643,4 +648,13 @@ CO_TEST_CASE(a_store_that_fails_is_told_once_and_the_stream_goes_on, storing) {
     co_await next();
     CHECK_LINES(ids->stored, {"3"});
     BOOST_TEST(count("stream.id_stored") == 1);
+}
+
+CO_TEST_CASE(what_a_store_throws_is_told_as_an_error_and_ends_nothing, storing) {
+    ids->throws = true;
+    server.play({send(sse_response("id: 1\ndata: a\n\nid: 2\ndata: b\n\n"))});
+    const auto got = co_await next(3);
+    CHECK_LINES(got, {"opened 1", "event a", "event b"});
+    BOOST_TEST(world.logs().at(0).event == "stream.id_not_stored");
+    BOOST_TEST(world.logs().at(0).error_message.find("no idea") != std::string::npos);
 }

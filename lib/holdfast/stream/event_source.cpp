@@ -52,6 +52,16 @@ std::unique_ptr<framing> parser_of(const source_config& config) {
     return made;
 }
 
+// What a store of the owner's throws is an error like any other.
+template <class Act>
+auto caught(Act act) -> decltype(act()) {
+    try {
+        return act();
+    } catch (...) {
+        return retry::make_failure(errc::local, what_of(std::current_exception()));
+    }
+}
+
 // What a field gives as an id is where to begin: it must not outlive the ids that the stream gives.
 std::string take_last_event_id(std::vector<header>& fields) {
     std::string id;
@@ -105,12 +115,12 @@ std::optional<item> source_core::try_next() {
     commit();
     auto told = take_next();
     if (told && config_.ids && told->what != item::kind::opened)
-        due_id_ = told->what == item::kind::event ? std::string(told->event.id) : parser_->last_event_id();
+        due_id_ = parser_->last_event_id();
     return told;
 }
 
 void source_core::load_id() {
-    auto held = config_.ids->load();
+    auto held = caught([&] { return config_.ids->load(); });
     if (!held)
         return on_ids(held.error().message);
     stored_id_ = *held;
@@ -124,7 +134,7 @@ void source_core::commit() {
     const auto id = *std::exchange(due_id_, std::nullopt);
     if (id == stored_id_)
         return;
-    const auto done = config_.ids->store(id);
+    const auto done = caught([&] { return config_.ids->store(id); });
     if (done)
         stored_id_ = id;
     on_ids(done ? std::string() : done.error().message);
