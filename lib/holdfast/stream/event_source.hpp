@@ -123,7 +123,7 @@ struct source_config {
     /// such a failure, told by the next call. What fails before anything was sent is tried again by the
     /// policy in any case. With `next_request`, and an id or an event to resume from, the failure is
     /// `interrupted`, and the next request decides: when its method is safe it is sent, else the stream gives
-    /// up then, with the same failure.
+    /// up then, with the last failure.
     bool repeat_unsafe = false;
     /// How many redirects (301 302 303 307 308) one attempt may follow; 0: none, and the failure, a final
     /// one, shows the target. Each attempt begins at `locate`'s URL again. By the rules of http::redirects:

@@ -1,5 +1,5 @@
-// How a stream comes to be, as event_source has it: one attempt, from the request to a body that is an event
-// stream.
+// How a stream comes to be, as event_source has it: one attempt, from the request to a body that is a stream.
+// Not for users.
 #pragma once
 
 #include <holdfast/http/exchange.hpp>
