@@ -40,7 +40,8 @@ std::string read_headers(const std::string& file, std::vector<header>& into) {
 }
 
 void send_headers_of(std::vector<std::string> files, stream::source_config& config) {
-    config.prepare = [files = std::move(files)](http::request& what) -> net::awaitable<result<void>> {
+    config.next_request = [files = std::move(files)](std::string_view, const sse::event&,
+                                                     http::request& what) -> net::awaitable<result<void>> {
         std::vector<header> fresh;
         for (const auto& each : files) {
             if (auto wrong = read_headers(each, fresh); !wrong.empty()) {

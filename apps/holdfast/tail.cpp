@@ -13,6 +13,8 @@
 #include <holdfast/http/url.hpp>
 #include <holdfast/runtime/runtime.hpp>
 #include <holdfast/stream/event_source.hpp>
+#include <holdfast/stream/id_store.hpp>
+#include <holdfast/stream/ndjson.hpp>
 
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
@@ -38,13 +40,16 @@ namespace {
 struct tail_options {
     std::string url;
     request_options request;
-    std::size_t max_events = 0;     ///< 0: no end
-    std::vector<std::string> until; ///< event types, and data behind a "="
+    std::size_t max_events = 0;       ///< 0: no end
+    std::vector<std::string> until;   ///< event types, and data behind a "="
+    std::vector<std::string> fail_on; ///< the same
+    bool ndjson = false;              ///< what is read, not what is written
     bool once = false;
     bool comments = false;
     bool verbose = false;
-    std::string record; ///< empty: nothing is
-    bool force = false; ///< the recording may replace what is there
+    std::string resume_file; ///< empty: none
+    std::string record;      ///< empty: nothing is
+    bool force = false;      ///< the recording may replace what is there
     stream_options stream;
 };
 
@@ -68,26 +73,30 @@ std::string gave_up_text(const stream::item& item, const output& out) {
 }
 
 // The answer is taken for a stream though it names itself otherwise.
-std::string odd_answer(const http::response_head& head) {
+std::string odd_answer(const http::response_head& head, bool ndjson) {
     const auto type = head.find("Content-Type");
-    if (head.status == 200 && http::media_type_of(head.headers) == "text/event-stream")
+    const auto read = http::media_type_of(head.headers);
+    if (head.status == 200 && (ndjson ? stream::is_ndjson_type(read) : read == "text/event-stream"))
         return {};
     return "status " + std::to_string(head.status) + ", " +
            (type.empty() ? "no content type" : "content type " + std::string(type));
 }
 
-std::string opened_text(const stream::item& item, bool broken, const output& out) {
-    const auto odd = odd_answer(*item.head);
+std::string opened_text(const stream::item& item, bool broken, bool ndjson, const output& out) {
+    const auto odd = odd_answer(*item.head, ndjson);
     if (!odd.empty())
-        return out.paint(style::dim, "~ connected; read as an event stream: " + printable_line(odd)) + '\n';
+        return out.paint(style::dim, "~ connected; read as " +
+                                         std::string(ndjson ? "JSON lines" : "an event stream") + ": " +
+                                         printable_line(odd)) +
+               '\n';
     return broken ? out.paint(style::dim, "~ connected") + '\n' : std::string();
 }
 
 // `broken`: the item before this one told of trouble.
-std::string item_text(const stream::item& item, bool broken, const output& out) {
+std::string item_text(const stream::item& item, bool broken, bool ndjson, const output& out) {
     using kind = stream::item::kind;
     switch (item.what) {
-    case kind::opened: return opened_text(item, broken, out);
+    case kind::opened: return opened_text(item, broken, ndjson, out);
     case kind::event: return event_text(item.event, out);
     case kind::comment: return out.paint(style::dim, ": " + printable_line(item.event.data)) + '\n';
     case kind::skipped:
@@ -99,11 +108,11 @@ std::string item_text(const stream::item& item, bool broken, const output& out) 
     return gave_up_text(item, out);
 }
 
-void write(const stream::item& item, bool broken, command_context& context) {
+void write(const stream::item& item, bool broken, bool ndjson, command_context& context) {
     if (context.format == output_format::ndjson)
         context.out.row(stream_row(item));
     else
-        context.out.text(item_text(item, broken, context.out));
+        context.out.text(item_text(item, broken, ndjson, context.out));
 }
 
 std::string gave_up_line(const stream::item& item) {
@@ -113,9 +122,9 @@ std::string gave_up_line(const stream::item& item) {
     return why;
 }
 
-// Whether this is what --until waits for.
-bool ends(const sse::event& event, const std::vector<std::string>& until) {
-    return std::any_of(until.begin(), until.end(), [&](std::string_view each) {
+// Whether this is one of those that --until or --fail-on names.
+bool is_among(const sse::event& event, const std::vector<std::string>& named) {
+    return std::any_of(named.begin(), named.end(), [&](std::string_view each) {
         return each.starts_with('=') ? event.data == each.substr(1) : event.type == each;
     });
 }
@@ -129,7 +138,7 @@ net::awaitable<void> follow(stream::event_source& source, const tail_options& op
     while (auto item = co_await source.next()) {
         if (record && item->what == kind::opened)
             record->begin();
-        write(*item, broken, context);
+        write(*item, broken, options.ndjson, context);
         broken = item->what == kind::interrupted;
         if (!context.out.ok() || (record && !record->error().empty()))
             co_return;
@@ -137,8 +146,11 @@ net::awaitable<void> follow(stream::event_source& source, const tail_options& op
             result = failed(gave_up_line(*item));
         if (item->what == kind::done && !options.until.empty())
             result = failed("the stream ended before what --until waits for");
-        if (item->what == kind::event && (++events == options.max_events || ends(item->event, options.until)))
+        if (item->what == kind::event &&
+            (++events == options.max_events || is_among(item->event, options.until))) {
+            source.commit();
             co_return;
+        }
     }
 }
 
@@ -153,13 +165,14 @@ log_sink log_beside_rows(command_context& context) {
 
 // What -v shows: each request as it is sent, and each answer's head.
 void trace(stream::source_config& config, const http::url& where, output& notes) {
-    config.prepare = [where, &notes, before = std::move(config.prepare)](
-                         http::request& what) -> net::awaitable<result<void>> {
+    config.next_request = [where, &notes, before = std::move(config.next_request)](
+                              std::string_view last_id, const sse::event& last_event,
+                              http::request& what) -> net::awaitable<result<void>> {
         if (before) {
-            auto preparing = before(what);
-            const auto prepared = co_await std::move(preparing);
-            if (!prepared)
-                co_return prepared.error();
+            auto making = before(last_id, last_event, what);
+            const auto made = co_await std::move(making);
+            if (!made)
+                co_return made.error();
         }
         notes.text(notes.paint(style::dim, request_lines(what, where)));
         co_return result<void>();
@@ -180,11 +193,29 @@ command_result tail(const tail_options& options, command_context& context) {
     config.comments = options.comments;
     if (options.once)
         config.clean_end = stream::clean_end::done;
+    if (options.ndjson)
+        config.framing = stream::ndjson;
+    if (!options.fail_on.empty())
+        config.judge = [named = options.fail_on](const sse::event& event) -> std::optional<retry::failure> {
+            if (!is_among(event, named))
+                return std::nullopt;
+            auto why = retry::make_failure(errc::error_event, printable_line(event.type), true);
+            why.body = event.data.substr(0, retry::max_failure_body);
+            return why;
+        };
     config.policy = options.stream.policy;
     config.policy.statuses.transient_too = options.request.retry_status;
     config.stall_timeout = options.stream.stall_timeout;
     if (options.verbose)
         trace(config, *url, context.notes);
+    if (!options.resume_file.empty()) {
+        config.ids = stream::make_file_id_store(make_system_files(), options.resume_file);
+        const auto held = config.ids->load();
+        if (!held)
+            return misused(held.error().message);
+        if (const auto can_be_written = config.ids->store(*held); !can_be_written)
+            return misused(can_be_written.error().message);
+    }
     std::optional<recorder> record;
     if (!options.record.empty()) {
         record.emplace(options.record, options.force);
@@ -242,11 +273,25 @@ void add_tail(CLI::App& program, command_context& context) {
         ->type_name("EVENT|=DATA")
         ->expected(1)
         ->take_all();
+    command
+        ->add_option("--fail-on", options->fail_on,
+                     "Take an event of this type, or one whose whole data is DATA, for a failure of the "
+                     "connection, and connect again by the schedule; may be given again")
+        ->type_name("EVENT|=DATA")
+        ->expected(1)
+        ->take_all();
+    command->add_flag("--ndjson", options->ndjson,
+                      "Read JSON lines, each of which is an event, instead of an event stream");
     command->add_flag("--once", options->once,
                       "End when the stream ends as it should, and do not ask for it again");
     command->add_flag("--comments", options->comments, "Tell comments too");
     command->add_flag("-v,--verbose", options->verbose,
                       "Show each request and each answer's head on stderr, without what may be secret");
+    command
+        ->add_option("--resume-file", options->resume_file,
+                     "Keep the last event id in this file, and go on after the one that it holds")
+        ->type_name("FILE")
+        ->excludes("--last-event-id");
     auto* const record = command->add_option("--record", options->record,
                                              "Write what comes to this file too, for holdfast cat");
     record->type_name("FILE");

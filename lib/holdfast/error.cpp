@@ -21,6 +21,7 @@ bool is_transient(errc e) {
     case errc::cut:
     case errc::stalled:
     case errc::no_greeting:
+    case errc::error_event:
     case errc::malformed:
     case errc::another_server: return true;
     default: return false;
@@ -60,6 +61,7 @@ public:
         case errc::event_too_large: return "an event of the stream is over its limit";
         case errc::too_many_lines: return "an event of the stream has more lines than allowed";
         case errc::id_too_long: return "an event id is over its limit";
+        case errc::error_event: return "an event tells of a failure";
         case errc::invalid_url: return "not an absolute URL";
         case errc::unsupported_scheme: return "only http:// and https:// URLs are understood";
         case errc::invalid_request: return "a control character or a space where none may be";

@@ -47,6 +47,7 @@ enum class errc {
     event_too_large, ///< one event's data over its limit
     too_many_lines,  ///< more data lines in one event than allowed
     id_too_long,     ///< an event id over its limit
+    error_event,     ///< an event that is the stream's failure, by the owner's word
 
     // What the caller gave
     invalid_url,        ///< not an absolute URL

@@ -163,6 +163,71 @@ BOOST_AUTO_TEST_CASE(an_end_without_what_is_waited_for_is_a_failure) {
                boost::test_tools::per_element());
 }
 
+BOOST_AUTO_TEST_CASE(json_lines_are_read_as_events) {
+    raw_server server({answer(200, "application/json", "{\"a\":1}\n\n[2]\r\n")});
+    const auto done = tail_rows(server.url("/"), {"--ndjson", "--once"});
+    BOOST_TEST(done.code() == 0, done.text());
+    const auto events = rows_of_kind(parse_rows(done.output), "event");
+    BOOST_TEST_REQUIRE(events.size() == 2u, done.text());
+    BOOST_TEST(text_of(events[0], "data") == "{\"a\":1}");
+    BOOST_TEST(text_of(events[1], "data") == "[2]");
+    BOOST_TEST(server.requests().at(0).header("Accept") == "application/x-ndjson, application/json");
+    const auto shown = run_command("holdfast", {"tail", server.url("/"), "--ndjson", "--once"});
+    BOOST_TEST(shown.output.at(0) == "{\"a\":1}");
+    const auto wrong = tail_rows(server.url("/"), {"--once"});
+    BOOST_TEST(wrong.code() == 1, wrong.text());
+}
+
+BOOST_AUTO_TEST_CASE(an_event_that_is_named_fails_the_connection) {
+    for (const auto& [option, events] : std::vector<std::pair<std::string, std::string>>{
+             {"error", "event: error\ndata: busy\n\n"}, {"=busy", "data: busy\n\n"}}) {
+        raw_server server({event_stream(events + one_event, reply::ending::hold),
+                           event_stream(one_event, reply::ending::hold)});
+        const auto done = tail_rows(server.url("/"), {"--fail-on", option, "--max-events", "2"});
+        BOOST_TEST(done.code() == 0, done.text());
+        BOOST_TEST(kinds_of(done) == "opened event interrupted opened event", done.text());
+        raw_server ever({event_stream(events, reply::ending::hold)});
+        const auto given_up = tail_rows(ever.url("/"), {"--fail-on", option, "--max-attempts", "1"});
+        BOOST_TEST(given_up.code() == 1, given_up.text());
+        BOOST_TEST(given_up.errors.back().find("and said: busy") != std::string::npos, given_up.text());
+    }
+}
+
+BOOST_AUTO_TEST_CASE(a_file_keeps_the_last_id_from_one_run_to_the_next) {
+    const folder here;
+    const auto file = here / "id";
+    raw_server server([](const heard&) {
+        return event_stream("id: 1\ndata: a\n\nid: 2\ndata: b\n\nid: 3\ndata: c\n\n", reply::ending::hold);
+    });
+    for (const auto& [most, held] :
+         std::vector<std::pair<std::string, std::string>>{{"1", "1\n"}, {"3", "3\n"}}) {
+        const auto done = tail_rows(server.url("/"), {"--resume-file", file, "--max-events", most});
+        BOOST_TEST(done.code() == 0, done.text());
+        BOOST_TEST(read_file(file) == held);
+    }
+    struct stat seen{};
+    BOOST_TEST(::stat(file.c_str(), &seen) == 0);
+    BOOST_TEST((seen.st_mode & 0777) == 0600u);
+    BOOST_TEST(server.requests().at(0).header("Last-Event-ID") == "");
+    BOOST_TEST(server.requests().at(1).header("Last-Event-ID") == "1");
+    const auto both = tail_rows(server.url("/"), {"--resume-file", file, "--last-event-id", "7"});
+    BOOST_TEST(both.code() == 2, both.text());
+}
+
+BOOST_AUTO_TEST_CASE(a_file_that_cannot_keep_an_id_is_an_error_before_anything_is_asked) {
+    const folder here;
+    raw_server server({event_stream(one_event, reply::ending::hold)});
+    write_file(here / "odd", "two\nlines\n");
+    for (const auto& [file, why] : std::vector<std::pair<std::string, std::string>>{
+             {here / "odd", "holds something else than an event id"}, {here / "none/id", "cannot create"}}) {
+        const auto done = tail_rows(server.url("/"), {"--resume-file", file});
+        BOOST_TEST(done.code() == 2, done.text());
+        BOOST_TEST(done.text().find(why) != std::string::npos, done.text());
+    }
+    BOOST_TEST(read_file(here / "odd") == "two\nlines\n");
+    BOOST_TEST(server.requests().empty());
+}
+
 BOOST_AUTO_TEST_CASE(a_reader_that_leaves_is_noticed_while_the_stream_is_quiet) {
     raw_server server({event_stream(one_event, reply::ending::hold)});
     for (const auto* format : {"text", "ndjson"}) {

@@ -152,11 +152,12 @@ CO_TEST_CASE(a_compressed_answer_is_refused_in_words, fixture) {
     CHECK_LINES(got, {"opened 1", "event x"});
 }
 
-// --- prepare
+// --- next_request
 
-CO_TEST_CASE(prepare_gives_each_attempt_a_fresh_token, fixture) {
+CO_TEST_CASE(next_request_gives_each_attempt_a_fresh_token, fixture) {
     int calls = 0;
-    config.prepare = [&calls](http::request& what) -> net::awaitable<result<void>> {
+    config.next_request = [&calls](std::string_view, const sse::event&,
+                                   http::request& what) -> net::awaitable<result<void>> {
         what.headers.push_back({"Authorization", "Bearer " + std::to_string(++calls)});
         co_return result<void>();
     };
@@ -168,10 +169,11 @@ CO_TEST_CASE(prepare_gives_each_attempt_a_fresh_token, fixture) {
     BOOST_TEST(count(server.requests().at(1).text, "Bearer") == 1u);
 }
 
-CO_TEST_CASE(prepare_sees_the_whole_request_and_may_change_all_of_it, fixture) {
+CO_TEST_CASE(next_request_sees_the_whole_request_and_may_change_all_of_it, fixture) {
     http::request seen;
     config.headers = {{"X-Mine", "yes"}};
-    config.prepare = [&seen](http::request& what) -> net::awaitable<result<void>> {
+    config.next_request = [&seen](std::string_view, const sse::event&,
+                                  http::request& what) -> net::awaitable<result<void>> {
         seen = what;
         what.method = "POST";
         what.target = "/elsewhere?x";
@@ -192,8 +194,9 @@ CO_TEST_CASE(prepare_sees_the_whole_request_and_may_change_all_of_it, fixture) {
     BOOST_TEST(asked.text.ends_with("\r\n\r\nbody"));
 }
 
-CO_TEST_CASE(prepare_may_take_its_time_and_ends_with_a_close, fixture) {
-    config.prepare = [this](http::request&) -> net::awaitable<result<void>> {
+CO_TEST_CASE(next_request_may_take_its_time_and_ends_with_a_close, fixture) {
+    config.next_request = [this](std::string_view, const sse::event&,
+                                 http::request&) -> net::awaitable<result<void>> {
         co_await rt.sleep_for(seconds(5));
         co_return result<void>();
     };
@@ -212,9 +215,10 @@ CO_TEST_CASE(prepare_may_take_its_time_and_ends_with_a_close, fixture) {
     co_await scope.join();
 }
 
-CO_TEST_CASE(what_prepare_says_went_wrong_is_the_attempts_failure_and_nothing_is_asked, fixture) {
+CO_TEST_CASE(what_next_request_says_went_wrong_is_the_attempts_failure_and_nothing_is_asked, fixture) {
     std::vector<errc> wrong{errc::refused, errc::header_timeout, errc::gone};
-    config.prepare = [&wrong](http::request&) -> net::awaitable<result<void>> {
+    config.next_request = [&wrong](std::string_view, const sse::event&,
+                                   http::request&) -> net::awaitable<result<void>> {
         const auto why = wrong.front();
         wrong.erase(wrong.begin());
         co_return make_failure(why, "no token");
@@ -229,11 +233,12 @@ CO_TEST_CASE(what_prepare_says_went_wrong_is_the_attempts_failure_and_nothing_is
     BOOST_TEST((!gate || !gate->suspect));
 }
 
-CO_TEST_CASE(what_prepare_throws_is_told_and_counts_as_a_failure, fixture) {
+CO_TEST_CASE(what_next_request_throws_is_told_and_counts_as_a_failure, fixture) {
     for (const bool at_once : {true, false}) {
         world.logs().clear();
         int calls = 0;
-        config.prepare = [&calls, at_once](http::request&) -> net::awaitable<result<void>> {
+        config.next_request = [&calls, at_once](std::string_view, const sse::event&,
+                                                http::request&) -> net::awaitable<result<void>> {
             if (at_once && ++calls == 1)
                 throw std::runtime_error("no idea");
             auto later = [](int& n, bool now) -> net::awaitable<result<void>> {
@@ -246,7 +251,7 @@ CO_TEST_CASE(what_prepare_throws_is_told_and_counts_as_a_failure, fixture) {
         server.play({send(sse_head())});
         const auto got = co_await next(2);
         CHECK_LINES(got, {"interrupted local next 2 in 1000", "opened 2"});
-        BOOST_TEST(world.logs().at(0).event == "stream.prepare_threw");
+        BOOST_TEST(world.logs().at(0).event == "stream.next_request_threw");
         BOOST_TEST(contains(world.logs().at(0).error_message, "no idea"));
         source.reset();
     }
@@ -304,12 +309,13 @@ CO_TEST_CASE(a_close_from_within_any_function_is_heeded, two_servers) {
     const auto close = [this] {
         source->close();
     };
-    for (const std::string_view from : {"prepare", "inspect", "inspect a redirect", "tap"}) {
-        config.prepare = nullptr;
+    for (const std::string_view from : {"next_request", "inspect", "inspect a redirect", "tap"}) {
+        config.next_request = nullptr;
         config.inspect = nullptr;
         config.tap = nullptr;
-        if (from == "prepare")
-            config.prepare = [close](http::request&) -> net::awaitable<result<void>> {
+        if (from == "next_request")
+            config.next_request = [close](std::string_view, const sse::event&,
+                                          http::request&) -> net::awaitable<result<void>> {
                 close();
                 co_return result<void>();
             };
@@ -322,7 +328,7 @@ CO_TEST_CASE(a_close_from_within_any_function_is_heeded, two_servers) {
                 close();
                 return result<void>();
             };
-        const bool asks = from != "prepare";
+        const bool asks = from != "next_request";
         if (asks)
             server.play({send(from == "inspect a redirect" ? redirect(302, "http://b.test/")
                                                            : sse_response("data: x\n\n"))});
@@ -417,9 +423,10 @@ CO_TEST_CASE(no_secret_goes_to_another_origin_and_all_of_them_to_the_same, two_s
     BOOST_TEST(!back.has_header("Authorization"));
 }
 
-CO_TEST_CASE(prepare_is_called_for_each_step_and_gives_no_secret_to_another_origin, two_servers) {
+CO_TEST_CASE(next_request_is_called_for_each_step_and_gives_no_secret_to_another_origin, two_servers) {
     lines seen;
-    config.prepare = [&seen](http::request& what) -> net::awaitable<result<void>> {
+    config.next_request = [&seen](std::string_view, const sse::event&,
+                                  http::request& what) -> net::awaitable<result<void>> {
         seen.push_back(what.headers.at(0).value + what.target);
         what.headers.push_back({"Authorization", "Bearer " + std::to_string(seen.size())});
         co_return result<void>();
@@ -657,8 +664,9 @@ CO_TEST_CASE(a_final_failure_of_a_post_speaks_for_itself, fixture) {
     BOOST_TEST(last.failure.message == "the server answered with status 404");
 }
 
-CO_TEST_CASE(the_method_that_prepare_gave_is_the_one_that_counts, fixture) {
-    config.prepare = [](http::request& what) -> net::awaitable<result<void>> {
+CO_TEST_CASE(the_method_that_next_request_gave_is_the_one_that_counts, fixture) {
+    config.next_request = [](std::string_view, const sse::event&,
+                             http::request& what) -> net::awaitable<result<void>> {
         what.method = "POST";
         co_return result<void>();
     };
@@ -699,7 +707,8 @@ CO_TEST_CASE(a_post_that_was_cancelled_before_its_answer_is_not_sent_again, fixt
 
 CO_TEST_CASE(a_post_that_was_cancelled_before_it_was_sent_is_sent, fixture) {
     config.method = "POST";
-    config.prepare = [this](http::request&) -> net::awaitable<result<void>> {
+    config.next_request = [this](std::string_view, const sse::event&,
+                                 http::request&) -> net::awaitable<result<void>> {
         co_await rt.sleep_for(seconds(5));
         co_return result<void>();
     };

@@ -51,6 +51,7 @@ const std::vector<code_case> code_cases{
     {errc::event_too_large, c::too_large, true, blame::alive},
     {errc::too_many_lines, c::too_large, true, blame::alive},
     {errc::id_too_long, c::too_large, true, blame::alive},
+    {errc::error_event, c::protocol, false, blame::alive},
     {errc::invalid_url, c::local, true, blame::nobody},
     {errc::unsupported_scheme, c::local, true, blame::nobody},
     {errc::invalid_request, c::local, true, blame::nobody},

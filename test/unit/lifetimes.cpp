@@ -120,7 +120,8 @@ struct house {
             *own = "asked";
             return stream::location(stream::location::state::up, where.with_path("/event"));
         };
-        config.prepare = [this](http::request&) -> net::awaitable<result<void>> {
+        config.next_request = [this](std::string_view, const sse::event&,
+                                     http::request&) -> net::awaitable<result<void>> {
             co_await world->sleep_for(milliseconds(1));
             co_return result<void>();
         };

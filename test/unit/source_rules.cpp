@@ -209,6 +209,11 @@ BOOST_AUTO_TEST_CASE(the_library_takes_nothing_from_the_world_but_through_its_ru
                                              "std::thread",
                                              "std::jthread",
                                              "getenv(",
+                                             "fopen(",
+                                             "::open(",
+                                             "std::ifstream",
+                                             "std::ofstream",
+                                             "std::fstream",
                                              "net::detached",
                                              "asio::detached"};
     auto continues_a_name = [](char c) {

@@ -69,6 +69,7 @@ failure_class classify(error_code code) noexcept {
     case errc::ended: return failure_class::ended;
     case errc::cut: return failure_class::cut;
     case errc::stalled: return failure_class::stall;
+    case errc::error_event:
     case errc::malformed:
     case errc::not_opencode:
     case errc::another_server:

@@ -4,6 +4,7 @@
 #include <holdfast/runtime/with_deadline.hpp>
 #include <holdfast/sse/utf8.hpp>
 #include <holdfast/stream/handshake.hpp>
+#include <holdfast/stream/id_store.hpp>
 #include <holdfast/stream/source_core.hpp>
 
 #include <algorithm>
@@ -44,6 +45,23 @@ std::string said_of(const std::string& left) {
     return "; it left bytes that are no event: " + shown;
 }
 
+std::unique_ptr<framing> parser_of(const source_config& config) {
+    auto made = config.framing ? config.framing(config.limits, wanted_of(config)) : nullptr;
+    if (!made)
+        throw std::logic_error("source_config::framing gives no parser");
+    return made;
+}
+
+// What a store of the owner's throws is an error like any other.
+template <class Act>
+auto caught(Act act) -> decltype(act()) {
+    try {
+        return act();
+    } catch (...) {
+        return retry::make_failure(errc::local, what_of(std::current_exception()));
+    }
+}
+
 // What a field gives as an id is where to begin: it must not outlive the ids that the stream gives.
 std::string take_last_event_id(std::vector<header>& fields) {
     std::string id;
@@ -59,13 +77,14 @@ std::string take_last_event_id(std::vector<header>& fields) {
 } // namespace
 
 source_core::source_core(const runtime& world, source_config config)
-    : world_(world), config_(std::move(config)), schedule_(config_.policy),
-      parser_(config_.limits, wanted_of(config_)), due_(world.now()),
-      closing_(world_.clock(), world_.executor()), woken_(world) {
+    : world_(world), config_(std::move(config)), schedule_(config_.policy), parser_(parser_of(config_)),
+      due_(world.now()), closing_(world_.clock(), world_.executor()), woken_(world) {
     if (!config_.locate)
         throw std::logic_error("source_config::locate is empty: nobody says where the stream is");
     config_.transport.deadlines.header = header_deadline(config_);
-    parser_.last_event_id(take_last_event_id(config_.headers));
+    parser_->last_event_id(take_last_event_id(config_.headers));
+    if (config_.ids)
+        load_id();
     closing_.expires_at(time_point::max());
 }
 
@@ -93,8 +112,55 @@ net::awaitable<std::optional<item>> source_core::next(std::shared_ptr<source_cor
 std::optional<item> source_core::try_next() {
     if (closed_)
         return std::nullopt;
+    commit();
+    auto told = take_next();
+    if (told && config_.ids && told->what != item::kind::opened)
+        due_id_ = parser_->last_event_id();
+    return told;
+}
+
+void source_core::load_id() {
+    auto held = caught([&] { return config_.ids->load(); });
+    if (!held)
+        return on_ids(held.error().message);
+    stored_id_ = *held;
+    if (parser_->last_event_id().empty())
+        parser_->last_event_id(std::move(*held));
+}
+
+void source_core::commit() {
+    if (!due_id_)
+        return;
+    const auto id = *std::exchange(due_id_, std::nullopt);
+    if (id == stored_id_)
+        return;
+    const auto done = caught([&] { return config_.ids->store(id); });
+    if (done)
+        stored_id_ = id;
+    on_ids(done ? std::string() : done.error().message);
+}
+
+// Each outage of the store is told once; empty: it works.
+void source_core::on_ids(const std::string& wrong) {
+    if (wrong.empty() != ids_broken_)
+        return;
+    ids_broken_ = !wrong.empty();
+    auto record = ids_broken_ ? record_of(log_level::error, "stream.id_not_stored", "read")
+                              : record_of(log_level::info, "stream.id_stored", "read");
+    if (ids_broken_) {
+        record.error_class = retry::to_string(failure_class::local);
+        record.error_message = wrong;
+    }
+    world_.log(record);
+}
+
+std::optional<item> source_core::take_next() {
     if (auto told = take_lifecycle())
         return told;
+    if (judged_) {
+        on_failure(weighed(*std::exchange(judged_, std::nullopt)));
+        return take_lifecycle();
+    }
     return parse_event();
 }
 
@@ -115,10 +181,16 @@ net::awaitable<bool> source_core::subscribe() {
         on_failure(*pass.ridden());
         co_return false;
     }
-    handshake_ = std::make_unique<handshake>(world_, config_, statistics_, *url_, parser_.last_event_id());
+    from_.last_id = parser_->last_event_id();
+    from_.last_event = last_event_.get();
+    handshake_ = std::make_unique<handshake>(world_, config_, statistics_, *parser_, *url_, from_);
     auto body = co_await handshake_->run(std::move(pass));
     if (closed_) // in the same turn: this answer comes too late
         co_return false;
+    if (!body && handshake_->repeats()) {
+        on_spent(*statistics_.last_failure);
+        co_return false;
+    }
     if (!body) {
         on_failure(body.error());
         co_return false;
@@ -201,7 +273,7 @@ net::awaitable<bool> source_core::find_location() {
     if (url_ && url_->where != found.url.where) { // another endpoint owes nothing to this one's failures
         stop_asking_here();
         schedule_.at_new_endpoint();
-        parser_.forget_retry();
+        parser_->forget_retry();
         due_ = world_.now();
         held_ = false;
     }
@@ -254,19 +326,25 @@ void source_core::on_read(std::span<const std::string_view> pieces) {
 
 // What it completes is handed out first: the end is there to be read again.
 void source_core::on_clean_end() {
-    if (config_.flush_at_end && parser_.finish()) {
+    if (config_.flush_at_end && parser_->finish()) {
         if (auto told = parsed())
             lifecycle_.push_back(std::move(*told));
         return;
     }
-    auto left = parser_.left();
+    auto left = parser_->left();
     if (config_.clean_end == clean_end::done)
         return on_done(std::move(left));
-    auto why = retry::make_failure(errc::ended, {}, true);
-    if (!retry::is_healthy(config_.policy, life_until(world_.now(), why), true))
-        why = retry::make_failure(errc::early_end, {}, true);
+    auto why = weighed(retry::make_failure(errc::ended, {}, true));
     why.message += said_of(left);
     on_failure(std::move(why), std::move(left));
+}
+
+// An end is clean only behind a healthy life.
+retry::failure source_core::weighed(retry::failure why) const {
+    if (why.cls == failure_class::ended &&
+        !retry::is_healthy(config_.policy, life_until(world_.now(), why), true))
+        return retry::make_failure(errc::early_end, {}, true);
+    return why;
 }
 
 void source_core::on_done(std::string left) {
@@ -295,17 +373,29 @@ retry::life source_core::life_until(time_point now, const retry::failure& why) c
 
 void source_core::on_failure(retry::failure why, std::string left) {
     const auto now = world_.now();
-    if (const auto asked = parser_.retry_ms())
+    if (const auto asked = parser_->retry_ms())
         schedule_.server_retry(
             milliseconds(std::min<std::uint64_t>(*asked, to_ms(config_.policy.max_retry_after))));
     auto next = schedule_.on_end(why, life_until(now, why), now, world_.random());
-    if (!next.give_up && is_spent()) {
-        next = {true, duration::zero(), std::max(schedule_.failures(), 1u)};
-        why.message += "; not sent again, as " + handshake_->acted() + " may change something";
+    if (is_spent()) {
+        from_.spent = handshake_->acted();
+        if (!next.give_up && !can_resume())
+            return on_spent(std::move(why), std::move(left));
     }
+    end_attempt(std::move(why), next, std::move(left));
+}
+
+// The last: what would be asked next may change something once more.
+void source_core::on_spent(retry::failure why, std::string left) {
+    why.message += "; not sent again, as " + from_.spent + " may change something";
+    end_attempt(std::move(why), {true, duration::zero(), std::max(schedule_.failures(), 1u)},
+                std::move(left));
+}
+
+void source_core::end_attempt(retry::failure why, const retry::schedule::decision& next, std::string left) {
     leave_body();
-    parser_.reset();
-    due_ = later(now, next.delay);
+    parser_->reset();
+    due_ = later(world_.now(), next.delay);
     // A status is an answer: that other calls succeed does not mean that this one would now.
     held_ =
         retry::blames_endpoint(why) && why.status == 0 && (!handshake_ || handshake_->asked() == url_->where);
@@ -333,11 +423,18 @@ void source_core::on_failure(retry::failure why, std::string left) {
     told.left = std::move(left);
     told.failure = std::move(why);
     lifecycle_.push_back(std::move(told));
+    if (is_spent()) // is known by now: what comes next may be another request
+        handshake_.reset();
 }
 
 // What was asked may have changed something, and must not be asked once more.
 bool source_core::is_spent() const {
     return !config_.repeat_unsafe && handshake_ && !handshake_->acted().empty();
+}
+
+// Whether the next request may be another one than that which failed.
+bool source_core::can_resume() const {
+    return config_.next_request && (!parser_->last_event_id().empty() || !last_event_.get().type.empty());
 }
 
 // Where it redirects to may be what fails, and not the endpoint that it is known by.
@@ -357,6 +454,7 @@ void source_core::leave_body() noexcept {
     body_.reset();
     pieces_ = {};
     unparsed_ = {};
+    judged_.reset();
     statistics_.open_since.reset();
 }
 
@@ -374,14 +472,14 @@ std::optional<item> source_core::parse_event() {
             unparsed_ = pieces_.front();
             pieces_ = pieces_.subspan(1);
         }
-        const bool found = parser_.next(unparsed_);
+        const bool found = parser_->next(unparsed_);
         note_long_ids();
         if (found) {
             if (auto told = parsed())
                 return told;
             continue;
         }
-        if (const auto limit = parser_.error()) {
+        if (const auto limit = parser_->error()) {
             on_failure(retry::make_failure(static_cast<errc>(limit.value()), {}, true));
             return take_lifecycle();
         }
@@ -392,10 +490,15 @@ std::optional<item> source_core::parse_event() {
 // Nothing: a comment that is not asked for.
 std::optional<item> source_core::parsed() {
     item told;
-    told.event = parser_.event();
-    if (parser_.what() != sse::found::skipped)
+    told.event = parser_->event();
+    if (parser_->what() == sse::found::event) {
+        if (config_.next_request)
+            last_event_.keep(told.event);
+        judged_ = judge(told.event);
+    }
+    if (parser_->what() != sse::found::skipped && !judged_)
         note_life();
-    switch (parser_.what()) {
+    switch (parser_->what()) {
     case sse::found::event:
         greeted_ = true;
         ++statistics_.events;
@@ -409,23 +512,47 @@ std::optional<item> source_core::parsed() {
         break;
     case sse::found::skipped:
         told.what = item::kind::skipped;
-        told.failure = retry::make_failure(static_cast<errc>(parser_.skipped().value()), {}, true);
+        told.failure = retry::make_failure(static_cast<errc>(parser_->skipped().value()), {}, true);
         on_skipped(told.failure);
         break;
     }
     return told;
 }
 
+std::optional<retry::failure> source_core::judge(const sse::event& what) {
+    if (!config_.judge)
+        return std::nullopt;
+    try {
+        auto why = config_.judge(what);
+        if (why)
+            why->connected = true;
+        return why;
+    } catch (...) {
+        return contained("judge");
+    }
+}
+
+// Called while it is handled.
+retry::failure source_core::contained(std::string_view hook) {
+    auto why = retry::make_failure(errc::local,
+                                   std::string(hook) + " threw: " + what_of(std::current_exception()), true);
+    auto record = record_of(log_level::error, "stream." + std::string(hook) + "_threw", "fail");
+    record.error_class = retry::to_string(why.cls);
+    record.error_message = why.message;
+    world_.report(record);
+    return why;
+}
+
 // An event or a comment came; not noted yet, it is the greeting if it is the first event.
 void source_core::note_life() noexcept {
     if (!expects_greeting(config_))
-        progress_ = progress_ || parser_.what() == sse::found::event;
+        progress_ = progress_ || parser_->what() == sse::found::event;
     else if (greeted_ && world_.now() - opened_at_ > config_.policy.healthy_after)
         progress_ = true;
 }
 
 void source_core::note_long_ids() {
-    if (parser_.long_ids() == statistics_.long_ids)
+    if (parser_->long_ids() == statistics_.long_ids)
         return;
     if (statistics_.long_ids == 0) {
         const auto why =
@@ -435,7 +562,7 @@ void source_core::note_long_ids() {
         record.error_message = why.message;
         world_.log(record);
     }
-    statistics_.long_ids = parser_.long_ids();
+    statistics_.long_ids = parser_->long_ids();
 }
 
 void source_core::on_skipped(const retry::failure& why) {
@@ -499,6 +626,10 @@ net::awaitable<std::optional<item>> event_source::next() {
 
 std::optional<item> event_source::try_next() {
     return core_->try_next();
+}
+
+void event_source::commit() {
+    core_->commit();
 }
 
 void event_source::close() noexcept {

@@ -18,6 +18,7 @@
 #include <holdfast/retry/policy.hpp>
 #include <holdfast/runtime/runtime.hpp>
 #include <holdfast/sse/parser.hpp>
+#include <holdfast/stream/framing.hpp>
 
 #include <cstdint>
 #include <functional>
@@ -29,6 +30,8 @@
 #include <vector>
 
 namespace holdfast::stream {
+
+class id_store; // stream/id_store.hpp
 
 /// Where the stream is to be had just now, as its owner knows it.
 struct location {
@@ -73,27 +76,43 @@ struct source_config {
     /// Any token, in its own case. GET, HEAD, OPTIONS and TRACE are safe to repeat (RFC 9110, section 9.2.1);
     /// see `repeat_unsafe` for all others.
     std::string method = "GET";
-    /// Sent with what is sent by default: `Accept: text/event-stream`, `Cache-Control: no-cache` (HTML
-    /// Standard, section 9.2.2, and Fetch for the cache mode it sets), `Accept-Encoding: identity` (a
-    /// compressed answer is refused, class content_type), `User-Agent: holdfast/VERSION`. One of the same
-    /// name, in any case, replaces the default. A Last-Event-ID is taken as the id to begin with: from then
-    /// on the stream's own are sent. Host, and Authorization from the URL's userinfo, are added when not
-    /// given; Content-Length may not be given.
+    /// Sent with what is sent by default: Accept as `framing` says it (`text/event-stream`), `Cache-Control:
+    /// no-cache` (HTML Standard, section 9.2.2, and Fetch for the cache mode it sets), `Accept-Encoding:
+    /// identity` (a compressed answer is refused, class content_type), `User-Agent: holdfast/VERSION`. One of
+    /// the same name, in any case, replaces the default. A Last-Event-ID is taken as the id to begin with:
+    /// from then on the stream's own are sent. Host, and Authorization from the URL's userinfo, are added
+    /// when not given; Content-Length may not be given.
     std::vector<header> headers;
     std::string body; ///< the same for each attempt; with its Content-Length, but no Content-Type of its own
 
-    /// Sees, and may change, each request right before its connect, those of redirects too: fresh headers, a
-    /// token, a signature. It gets the whole of it, `target` and Host as well, and each time without what it
-    /// set before. Where it changes target, method or body, redirects go on from that. An error counts as the
-    /// attempt's failure, by its class, and blames no endpoint; what it throws is logged, a failure of class
-    /// local. It may take its time: a deadline is its own business; it is cancelled with next() and by
-    /// close().
-    std::function<net::awaitable<result<void>>(http::request&)> prepare;
+    /// Makes each request, right before its connect, those of redirects too: fresh headers, a token, a
+    /// signature, or, where the stream is to be resumed, another request altogether. `last_id` is what
+    /// last_event_id() says, `last_event` the last event of any connection, its type empty before the first;
+    /// both hold until it returns. The request is the whole of what would be sent, `target` and Host as well,
+    /// each time without what was set before. Where it changes target, method or body, redirects go on from
+    /// that. An error counts as the attempt's failure, by its class, and blames no endpoint; what it throws
+    /// is logged, a failure of class local. It may take its time: a deadline is its own business; it is
+    /// cancelled with next() and by close(). While it is set, a copy of the last event is kept.
+    std::function<net::awaitable<result<void>>(std::string_view last_id, const sse::event& last_event,
+                                               http::request& request)>
+        next_request;
     /// Sees the head of each answer, of any status, redirects too, before the stream is trusted. An error
     /// counts as the attempt's failure, in place of what the head would mean: its class decides whether there
     /// is another attempt (is_final()). What it throws is logged, a failure of class local. It
     /// should be quick.
     std::function<result<void>(const http::response_head&)> inspect;
+    /// Sees each event: what it returns says that the event is the connection's failure, as with an error in
+    /// a stream of status 200. The event is handed out, and is no progress; the next item is that failure, by
+    /// its class: `interrupted` or, where it is final (is_final()) or the policy allows no more, `gave_up`.
+    /// Of class `ended` it is no failure behind a healthy life, and
+    /// `early_end` otherwise. What comes behind the event is dropped. What it throws is logged, a failure of
+    /// class local. It should be quick.
+    std::function<std::optional<retry::failure>(const sse::event&)> judge;
+    /// Where the last event id outlives the source, see stream/id_store.hpp; null: nowhere. A source begins
+    /// with the id that is there, unless `headers` give a Last-Event-ID. An event's id is stored by the call
+    /// of next(), try_next() or commit() that comes after the event was handed out, that is, once it has been
+    /// dealt with: each event comes at least once. What goes wrong is logged, and the stream goes on.
+    std::shared_ptr<id_store> ids;
     /// Sees each piece of the body as it came, before it is parsed, after `opened` was handed out. What it
     /// throws is logged and contained.
     std::function<void(std::string_view)> tap;
@@ -102,7 +121,9 @@ struct source_config {
     /// its first failure past the connect is the last, of any class, also a clean end (unless `clean_end` is
     /// `done`) and 429; the failure's message says so. A next() that is cancelled while it is being sent is
     /// such a failure, told by the next call. What fails before anything was sent is tried again by the
-    /// policy in any case.
+    /// policy in any case. With `next_request`, and an id or an event to resume from, the failure is
+    /// `interrupted`, and the next request decides: when its method is safe it is sent, else the stream gives
+    /// up then, with the last failure.
     bool repeat_unsafe = false;
     /// How many redirects (301 302 303 307 308) one attempt may follow; 0: none, and the failure, a final
     /// one, shows the target. Each attempt begins at `locate`'s URL again. By the rules of http::redirects:
@@ -114,7 +135,7 @@ struct source_config {
     /// servers that belong together. False: see `max_redirects`.
     bool redirects_trusted = false;
     /// Whether an answer counts as the stream whatever its Content-Type and with any status of success (2xx),
-    /// for servers that name it wrongly. False: it must be a 200 of type text/event-stream.
+    /// for servers that name it wrongly. False: it must be a 200 of a type that `framing` reads.
     bool any_type = false;
     /// HTML Standard, section 9.2.3: the end of a body reestablishes the connection.
     stream::clean_end clean_end = stream::clean_end::reconnect;
@@ -138,6 +159,9 @@ struct source_config {
     /// Where a greeting is expected, that is a first event at once: by then after the head (class timeout,
     /// errc::no_greeting); zero: none is.
     duration greeting_timeout{};
+    /// How bodies are cut into events: event_stream, the standard's, or ndjson (stream/ndjson.hpp), or the
+    /// owner's own.
+    make_framing framing = event_stream;
     sse::limits limits;                   ///< of lines and events
     std::size_t header_limit = 16u << 10; ///< bytes of a response head, and of trailers and chunk extensions
     std::string tag;                      ///< the owner's name for this stream, in log records
@@ -212,7 +236,7 @@ class source_core; // the stream itself
 /// its runtime's executor.
 class event_source {
 public:
-    /// Throws std::logic_error when `config.locate` is empty.
+    /// Throws std::logic_error when `config.locate` or `config.framing` is empty, or the latter returns null.
     event_source(const runtime& world, source_config config);
     ~event_source();
     event_source(const event_source&) = delete;
@@ -220,7 +244,7 @@ public:
 
     /// The next item; waits, connects and reads for it as needed. nullopt after done, after gave_up, after
     /// close(), and when the location is gone. One call at a time: another one throws std::logic_error.
-    /// Cancellation (terminal): at once in every phase (gate, backoff, prepare, name look-up, connect,
+    /// Cancellation (terminal): at once in every phase (gate, backoff, `next_request`, name look-up, connect,
     /// header, body), as operation_aborted; no item is lost, and the connection and the schedule stay: the
     /// next call goes on; an attempt that was under way is made anew (but see `repeat_unsafe`). Throws
     /// nothing else.
@@ -228,6 +252,9 @@ public:
 
     /// The next item that is there without waiting: what is left of the last read.
     [[nodiscard]] std::optional<item> try_next();
+
+    /// What was handed out has been dealt with: stores its id, where `config.ids` is set, as next() would.
+    void commit();
 
     /// Ends the stream: the connection is closed, nothing more is handed out, a pending next() returns
     /// nullopt. Idempotent.

@@ -11,7 +11,6 @@
 namespace holdfast::stream {
 namespace {
 
-constexpr std::string_view event_stream = "text/event-stream";
 constexpr duration error_body_patience = seconds(1);
 
 // An id that no field can carry is not sent: a stream that cannot be resumed is better than none.
@@ -19,8 +18,9 @@ bool can_be_sent(std::string_view id) {
     return !id.empty() && http::is_field_value(id);
 }
 
-http::request request_of(const source_config& config, const std::string& last_event_id) {
-    std::vector<header> defaults{{"Accept", std::string(event_stream)},
+http::request request_of(const source_config& config, const framing& format,
+                         const std::string& last_event_id) {
+    std::vector<header> defaults{{"Accept", std::string(format.accept())},
                                  {"Cache-Control", "no-cache"},
                                  {"Accept-Encoding", "identity"},
                                  {"User-Agent", std::string(http::user_agent())}};
@@ -67,18 +67,18 @@ net::awaitable<void> add_answer(runtime& world, retry::failure& why, http::body_
 
 } // namespace
 
-handshake::handshake(runtime& world, source_config& config, source_statistics& statistics, http::url start,
-                     const std::string& last_event_id)
-    : world_(world), config_(config), statistics_(statistics),
-      way_(std::move(start), request_of(config, last_event_id), config.max_redirects,
+handshake::handshake(runtime& world, source_config& config, source_statistics& statistics,
+                     const framing& format, http::url start, const resume_point& from)
+    : world_(world), config_(config), statistics_(statistics), format_(format), from_(from),
+      way_(std::move(start), request_of(config, format, from.last_id), config.max_redirects,
            config.redirects_trusted) {}
 
 net::awaitable<result<http::body_stream>> handshake::run(runtime::attempt pass) {
     for (;;) {
-        auto prepared = co_await prepare();
-        if (!prepared)
-            co_return prepared.error();
-        auto answer = co_await ask(std::move(*prepared));
+        auto request = co_await next_request();
+        if (!request)
+            co_return request.error();
+        auto answer = co_await ask(std::move(*request));
         if (!answer) {
             pass.failed(answer.error());
             co_return answer.error();
@@ -102,26 +102,29 @@ net::awaitable<result<http::body_stream>> handshake::run(runtime::attempt pass) 
     }
 }
 
-net::awaitable<result<http::request>> handshake::prepare() {
+net::awaitable<result<http::request>> handshake::next_request() {
     http::request what = way_.what();
-    if (!config_.prepare)
+    if (!config_.next_request)
         co_return way_.take(std::move(what));
     what.target = way_.where().target;
     if (!http::find_header(what.headers, "Host"))
         what.headers.insert(what.headers.begin(), {"Host", way_.where().host_header()});
     std::exception_ptr thrown;
-    result<void> prepared;
+    result<void> made;
     try {
-        auto preparing = config_.prepare(what);
-        prepared = co_await std::move(preparing);
+        auto making = config_.next_request(from_.last_id, from_.last_event, what);
+        made = co_await std::move(making);
     } catch (...) {
         thrown = std::current_exception();
     }
     co_await throw_if_cancelled();
     if (thrown)
-        co_return contained("prepare", thrown);
-    if (!prepared)
-        co_return prepared.error();
+        co_return contained("next_request", thrown);
+    if (!made)
+        co_return made.error();
+    repeats_ = !from_.spent.empty() && !http::is_safe(what.method);
+    if (repeats_)
+        co_return retry::make_failure(errc::gave_up);
     co_return way_.take(std::move(what));
 }
 
@@ -161,7 +164,7 @@ std::optional<retry::failure> handshake::judge(const http::response_head& head) 
     if (config_.any_type ? head.status / 100 != 2 : head.status != 200)
         return retry::make_status_failure(head.status, {}, http::retry_wait(head.headers, world_.wall_now()));
     const auto type = all_values(head.headers, "Content-Type");
-    if (!config_.any_type && http::media_type_of(head.headers) != event_stream)
+    if (!config_.any_type && !format_.is_type(http::media_type_of(head.headers)))
         return retry::make_failure(errc::bad_content_type, type.empty() ? "none was given" : type, true);
     return http::refuse_compressed(head.headers);
 }

@@ -1,5 +1,5 @@
-// How a stream comes to be, as event_source has it: one attempt, from the request to a body that is an event
-// stream.
+// How a stream comes to be, as event_source has it: one attempt, from the request to a body that is a stream.
+// Not for users.
 #pragma once
 
 #include <holdfast/http/exchange.hpp>
@@ -13,19 +13,28 @@
 
 namespace holdfast::stream {
 
-/// One attempt: the request is prepared and sent, redirects are followed, and the answer is judged. Part of
+/// What a request may be made of, after what came before.
+struct resume_point {
+    std::string last_id;
+    sse::event last_event; ///< views of what its owner keeps
+    /// The method of a request that may have changed something, and may not be sent again; else empty.
+    std::string spent;
+};
+
+/// One attempt: the request is made and sent, redirects are followed, and the answer is judged. Part of
 /// event_source, not for use by itself.
 ///
 /// Thread safety: confined to its runtime's executor. Must not be destroyed while run() is pending.
 class handshake {
 public:
-    /// `config` and `statistics` are the source's, and outlive this; `start` is the configured URL.
-    handshake(runtime& world, source_config& config, source_statistics& statistics, http::url start,
-              const std::string& last_event_id);
+    /// `config`, `statistics`, `format` and `from` are the source's, and outlive this; `start` is the
+    /// configured URL.
+    handshake(runtime& world, source_config& config, source_statistics& statistics, const framing& format,
+              http::url start, const resume_point& from);
 
     /// `pass` is the one through the gate of the configured URL's endpoint; a redirect's target has a gate of
     /// its own, passed here. Each gate is told how it went at its endpoint, and nothing of what went wrong
-    /// elsewhere, in `prepare` say. Errors: all that `item::failure` of an attempt can be. Cancellation
+    /// elsewhere, in `next_request` say. Errors: all that `item::failure` of an attempt can be. Cancellation
     /// (terminal): at once, as operation_aborted.
     [[nodiscard]] net::awaitable<result<http::body_stream>> run(runtime::attempt pass);
 
@@ -33,11 +42,14 @@ public:
     /// empty. Known from the moment of its sending, also after a cancellation.
     [[nodiscard]] const std::string& acted() const noexcept { return acted_; }
 
+    /// The request would have sent again what `resume_point::spent` says may not be: nothing was sent.
+    [[nodiscard]] bool repeats() const noexcept { return repeats_; }
+
     /// The endpoint that was asked last, so the one that a failure is about; none: nothing was asked yet.
     [[nodiscard]] const std::optional<endpoint>& asked() const noexcept { return asked_; }
 
 private:
-    [[nodiscard]] net::awaitable<result<http::request>> prepare();
+    [[nodiscard]] net::awaitable<result<http::request>> next_request();
     [[nodiscard]] net::awaitable<result<http::body_stream>> ask(http::request what);
     [[nodiscard]] std::optional<retry::failure> judge(const http::response_head& head);
     [[nodiscard]] std::optional<retry::failure> inspect(const http::response_head& head);
@@ -46,8 +58,11 @@ private:
     runtime& world_;
     source_config& config_;
     source_statistics& statistics_;
+    const framing& format_;
+    const resume_point& from_;
     http::redirects way_;
     std::string acted_;
+    bool repeats_ = false;
     std::optional<endpoint> asked_;
 };
 

@@ -4,6 +4,7 @@
 #include <holdfast/runtime/condition_variable.hpp>
 #include <holdfast/runtime/one_at_a_time.hpp>
 #include <holdfast/stream/event_source.hpp>
+#include <holdfast/stream/handshake.hpp>
 
 #include <deque>
 #include <memory>
@@ -15,7 +16,19 @@
 
 namespace holdfast::stream {
 
-class handshake; // how one attempt is made
+/// The last event, kept over the reads that follow it.
+class kept_event {
+public:
+    void keep(const sse::event& what) {
+        type_ = what.type;
+        data_ = what.data;
+        id_ = what.id;
+    }
+    [[nodiscard]] sse::event get() const noexcept { return {type_, data_, id_}; }
+
+private:
+    std::string type_, data_, id_;
+};
 
 /// See event_source.
 class source_core {
@@ -26,13 +39,14 @@ public:
     /// Who waits holds the stream: its handle may be destroyed meanwhile.
     [[nodiscard]] static net::awaitable<std::optional<item>> next(std::shared_ptr<source_core> self);
     [[nodiscard]] std::optional<item> try_next();
+    void commit();
     void close() noexcept;
     void wake();
     void note_progress() noexcept { progress_ = true; }
     [[nodiscard]] const source_statistics& statistics() const noexcept { return statistics_; }
     [[nodiscard]] bool is_open() const noexcept { return body_.has_value() && !closed_; }
-    [[nodiscard]] const std::string& last_event_id() const noexcept { return parser_.last_event_id(); }
-    void last_event_id(std::string id) { parser_.last_event_id(std::move(id)); }
+    [[nodiscard]] const std::string& last_event_id() const noexcept { return parser_->last_event_id(); }
+    void last_event_id(std::string id) { parser_->last_event_id(std::move(id)); }
 
 private:
     [[nodiscard]] net::awaitable<bool> subscribe();
@@ -41,6 +55,10 @@ private:
     [[nodiscard]] location ask_location();
     [[nodiscard]] bool has_moved();
     [[nodiscard]] bool is_spent() const;
+    [[nodiscard]] bool can_resume() const;
+    [[nodiscard]] std::optional<item> take_next();
+    void load_id();
+    void on_ids(const std::string& wrong);
     [[nodiscard]] std::optional<item> parse_event();
     [[nodiscard]] std::optional<item> parsed();
     [[nodiscard]] std::optional<item> take_lifecycle();
@@ -49,9 +67,14 @@ private:
     void on_clean_end();
     void on_done(std::string left);
     void on_failure(retry::failure why, std::string left = {});
+    void on_spent(retry::failure why, std::string left = {});
+    void end_attempt(retry::failure why, const retry::schedule::decision& next, std::string left);
+    [[nodiscard]] std::optional<retry::failure> judge(const sse::event& what);
+    [[nodiscard]] retry::failure contained(std::string_view hook);
     void note_life() noexcept;
     void note_long_ids();
     [[nodiscard]] retry::life life_until(time_point now, const retry::failure& why) const;
+    [[nodiscard]] retry::failure weighed(retry::failure why) const;
     void on_skipped(const retry::failure& why);
     void leave_body() noexcept;
     [[nodiscard]] log_record record_of(log_level level, std::string_view event,
@@ -65,13 +88,19 @@ private:
     source_config config_;
     source_statistics statistics_;
     retry::schedule schedule_;
-    sse::parser parser_;
+    std::unique_ptr<framing> parser_;
     std::unique_ptr<handshake>
         handshake_; // of the attempt under way, or the last; none: that was not our own
     std::optional<http::body_stream> body_;
     std::span<const std::string_view> pieces_; // of the last read, not parsed yet
     std::string_view unparsed_;                // of the piece under way
     std::deque<item> lifecycle_;
+    std::optional<retry::failure> judged_; // by the last event: told behind it
+    kept_event last_event_;                // where next_request is set
+    resume_point from_;                    // of the attempt under way, or the last; its `spent` for good
+    std::optional<std::string> due_id_;    // handed out, and not dealt with yet
+    std::string stored_id_;
+    bool ids_broken_ = false;
     std::optional<http::url> url_;
     time_point due_{};  // the backoff: no attempt before this
     bool held_ = false; // the last failure blamed the endpoint
