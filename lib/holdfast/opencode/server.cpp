@@ -506,12 +506,17 @@ net::awaitable<std::shared_ptr<void>> server_core::prepare_event(std::string dat
 
 net::awaitable<void> server_core::hold_stream(std::shared_ptr<directory_stream> stream) {
     const auto self = shared_from_this();
-    struct ending { // also when it ends by an exception
-        server_core& server;
-        const std::shared_ptr<directory_stream>& stream;
-        ~ending() { server.on_stream_over(stream); }
-    } const ending{*this, stream};
-    co_await stream->hub->run();
+    std::exception_ptr thrown;
+    try {
+        co_await stream->hub->run();
+    } catch (...) {
+        thrown = std::current_exception();
+    }
+    // Not by a destructor: a context that goes destroys this where it waits, and what locate() uses may be
+    // gone.
+    on_stream_over(stream);
+    if (thrown)
+        std::rethrow_exception(thrown);
 }
 
 // It gave up (its subscribers were told), was closed by us, or its server is gone.
