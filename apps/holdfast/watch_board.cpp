@@ -722,11 +722,14 @@ json::object watch_board::status_of(const run& who, time_point now) const {
                      {"streamed", who.view.streamed},
                      {"captured", who.view.captured},
                      {"seen_ms_ago", nullptr},
+                     {"seen_at", nullptr},
                      {"turn", nullptr},
                      {"last", nullptr},
                      {"trouble", nullptr}};
-    if (who.view.seen)
-        all["seen_ms_ago"] = to_ms(now - *who.view.seen);
+    if (who.view.seen) {
+        all["seen_ms_ago"] = to_ms(now - *who.view.seen); // without the time for which the machine slept
+        all["seen_at"] = date(*who.view.seen);
+    }
     if (!who.turns.empty()) {
         const auto& turn = who.turns.back();
         json::object told{{"message", turn.message},

@@ -397,6 +397,14 @@ const std::vector<setting>& settings() {
          [](watch_config& to, const given& v) {
              to.turn_text = static_cast<std::size_t>(v.count());
          }},
+        {{"event_bytes", shape::one, "BYTES",
+          "The largest event of a stream; one that is larger ends the stream",
+          std::to_string(initial.event_bytes)},
+         [](watch_config& to, const given& v) {
+             to.event_bytes = static_cast<std::size_t>(v.count());
+             if (to.event_bytes < 4096)
+                 v.refuse("at least 4096 is wanted");
+         }},
         {{"capture_every", shape::one, "DURATION", "How often a session is looked at that no stream tells of",
           format_duration(initial.capture.tick)},
          [](watch_config& to, const given& v) {

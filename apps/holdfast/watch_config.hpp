@@ -37,7 +37,10 @@ struct watch_config {
     duration stall_timeout = seconds(60);
     opencode::capture_config capture;
     std::size_t turn_text = 64u << 10; ///< bytes of text kept of the turns of one session; 0: all
-    opencode::turn_limits limits;      ///< of every turn of every session, whoever prompted it
+    /// Bytes of one event of a stream. While one is read, nothing else is: the port must answer meanwhile. A
+    /// real server sent one of 31 MB.
+    std::size_t event_bytes = 32u << 20;
+    opencode::turn_limits limits; ///< of every turn of every session, whoever prompted it
     std::vector<opencode::ask_rule> ask_rules;
     duration ask_timeout{};
     std::string ask_default = "reject";

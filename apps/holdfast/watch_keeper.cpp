@@ -17,6 +17,7 @@ constexpr duration between_looks =
     milliseconds(250); // at one server, however often it tells of something new
 constexpr duration before_following_again = seconds(30);
 constexpr std::size_t longest_observed = 1u << 20; // bytes of an event: what is longer cannot be shown
+constexpr std::size_t field_name_bytes = 64;       // of a line, before its data
 constexpr std::size_t sessions_at_once = 50;       // taken in one go, before others get their turn
 
 std::string short_name(const watched_server& server) {
@@ -81,6 +82,8 @@ watch_keeper::watch_keeper(runtime& world, const watch_config& config,
         settings.capture = config.capture;
         settings.limits_of_turns = config.limits;
         settings.turns.followed_text = config.turn_text;
+        settings.limits.event = config.event_bytes;
+        settings.limits.line = config.event_bytes + field_name_bytes;
         settings.ask_rules = config.ask_rules;
         settings.ask_timeout = config.ask_timeout;
         settings.ask_default = config.ask_default;

@@ -366,6 +366,7 @@ BOOST_AUTO_TEST_CASE(status_tells_servers_sessions_and_dates) {
     const auto& session = status.at("sessions").at(0);
     BOOST_TEST(session.at("state").as_string() == "waiting");
     BOOST_TEST(session.at("seen_ms_ago").as_int64() == 2000);
+    BOOST_TEST(session.at("seen_at").as_string() == "2023-11-14T22:13:20.000Z");
     BOOST_TEST(session.at("turn").at("since").as_string() == "2023-11-14T22:13:21.500Z");
     BOOST_TEST(session.at("turn").at("text").as_string() == "Hello");
     BOOST_TEST(session.at("turn").at("tool").as_string() == "bash: ls");

@@ -112,6 +112,12 @@ BOOST_AUTO_TEST_CASE(so_much_of_a_turns_text_is_kept_as_is_asked_for) {
     BOOST_TEST(made("{}", {{"turn_text", "0"}}).turn_text == 0U);
 }
 
+BOOST_AUTO_TEST_CASE(an_event_may_be_as_large_as_is_said_but_not_useless) {
+    BOOST_TEST(made("{}").event_bytes == 33'554'432U);
+    BOOST_TEST(made(R"({"event_bytes": 4096})").event_bytes == 4096U);
+    BOOST_TEST(refused(R"({"event_bytes": 4095})").find("at least 4096 is wanted") != std::string::npos);
+}
+
 BOOST_AUTO_TEST_CASE(rules_stand_in_the_order_in_which_they_were_given_and_after_the_general_one) {
     const auto config =
         made(R"({"rules": [{"permission": "edit", "pattern": "src/**", "depth": 1, "answer": "always"}]})",
