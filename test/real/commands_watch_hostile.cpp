@@ -321,15 +321,19 @@ BOOST_AUTO_TEST_CASE(events_as_large_as_the_limits_allow_do_not_keep_the_port_wa
             R"("sessionID":"ses_1","messageID":"msg_2","partID":"prt_2","field":"text","delta":")" + text +
                 '"');
     };
-    const auto large = std::string(63 * mib, 'x');
+    const auto large = std::string(31 * mib, 'x');
     check_borne({
         stream("a text", begun + event_of("message.part.updated", R"("sessionID":"ses_1","part":)" +
                                                                       text_part("msg_2", "prt_2", large))),
+        stream("a text over the limit",
+               begun + event_of("message.part.updated",
+                                R"("sessionID":"ses_1","part":)" +
+                                    text_part("msg_2", "prt_2", std::string(63 * mib, 'x')))),
         stream("a delta", begun + delta(large)),
-        stream("a delta of escapes", begun + delta(repeated("\\u00e9", 63 * mib))),
-        stream("a delta of halves", begun + delta(repeated("\\ud800", 63 * mib))),
+        stream("a delta of escapes", begun + delta(repeated("\\u00e9", 31 * mib))),
+        stream("a delta of halves", begun + delta(repeated("\\ud800", 31 * mib))),
         stream("for nobody",
-               event_of("session.error", R"("sessionID":"ses_2","x":")" + repeated("s", 63 * mib) + '"')),
+               event_of("session.error", R"("sessionID":"ses_2","x":")" + repeated("s", 31 * mib) + '"')),
         stream(
             "a child's title",
             event_of(
@@ -341,16 +345,16 @@ BOOST_AUTO_TEST_CASE(events_as_large_as_the_limits_allow_do_not_keep_the_port_wa
         stream("299,000 values", event_of("message.updated", R"("sessionID":"ses_1","x":[)" +
                                                                  repeated("[],", 3 * 299'000) + "1]")),
         stream("more values than may be", event_of("message.updated", R"("sessionID":"ses_1","x":[)" +
-                                                                          repeated("[],", 60 * mib) + "1]")),
-        stream("nested", "data: " + std::string(63 * mib, '[') + "\n\n"),
+                                                                          repeated("[],", 29 * mib) + "1]")),
+        stream("nested", "data: " + std::string(31 * mib, '[') + "\n\n"),
         stream("a line that does not end", "data: " + large),
-        stream("lines", repeated("data: " + std::string(55, ' ') + '\n', 63 * mib)),
-        stream("comments", repeated(": " + std::string(70'000, ' ') + '\n', 127 * mib)),
-        stream("small deltas", begun + repeated(delta("x"), 63 * mib)),
+        stream("lines", repeated("data: " + std::string(55, ' ') + '\n', 31 * mib)),
+        stream("comments", repeated(": " + std::string(70'000, ' ') + '\n', 63 * mib)),
+        stream("small deltas", begun + repeated(delta("x"), 31 * mib)),
         stream("a permission",
                event_of("permission.asked",
                         R"("id":"per_1","sessionID":"ses_1","permission":"bash","patterns":)" +
-                            list(900, [](std::size_t) { return '"' + std::string(70'000, 'x') + '"'; }))),
+                            list(440, [](std::size_t) { return '"' + std::string(70'000, 'x') + '"'; }))),
     });
 }
 
