@@ -1,5 +1,5 @@
-// The approvals of one session that wait for an answer: found by id, and by when they are due. Pure. Not for
-// users.
+// The approvals of one session that wait for an answer: found by id, and by when they are due. Pure.
+// Not for users.
 #pragma once
 
 #include <holdfast/opencode/types.hpp>
