@@ -386,3 +386,47 @@ BOOST_AUTO_TEST_CASE(an_overflow_is_over_when_its_summary_begins) {
     f.says(summary(answer("s1", "c1", 4)));
     BOOST_TEST(!f.ledger.has_overflowed(*f.ledger.find_turn("p1")));
 }
+
+// --- the facts that rules ask for
+
+BOOST_AUTO_TEST_CASE(an_error_before_a_prompt_is_known_is_not_that_prompts_own) {
+    facts f;
+    const auto& t = f.posts("p1");
+    f.status(busy);
+    f.error("APIError");
+    BOOST_TEST(!f.ledger.own_error(t));
+    f.says(user("p1"));
+    BOOST_TEST(!f.ledger.own_error(t));
+    f.error("APIError2");
+    BOOST_TEST_REQUIRE(f.ledger.own_error(t));
+    BOOST_TEST(f.ledger.own_error(t)->error.name == "APIError2");
+}
+
+BOOST_AUTO_TEST_CASE(
+    an_error_between_two_answers_is_the_turns_own_and_one_after_an_answer_that_stopped_is_not) {
+    for (const bool stopped : {false, true}) {
+        facts f;
+        const auto& t = f.prompts("p1");
+        f.status(busy);
+        f.says(stopped ? answer("a1", "p1") : finished(answer("a1", "p1"), "tool-calls"));
+        f.next();
+        f.ledger.break_stream(false);
+        f.next();
+        f.ledger.attach();
+        f.error("APIError");
+        BOOST_TEST((f.ledger.own_error(t) == nullptr) == stopped);
+    }
+}
+
+BOOST_AUTO_TEST_CASE(of_aborts_the_last_256_are_kept) {
+    facts f;
+    const auto& t = f.prompts("p1");
+    f.aborts();
+    const auto first = f.ledger.at();
+    for (int i = 0; i < 255; ++i)
+        f.aborts();
+    BOOST_TEST(f.ledger.was_aborted(t, first));
+    f.aborts();
+    BOOST_TEST(!f.ledger.was_aborted(t, first));
+    BOOST_TEST(f.ledger.was_aborted(t));
+}

@@ -323,3 +323,30 @@ BOOST_AUTO_TEST_CASE(after_an_interruption_nothing_is_delivered_before_the_repai
     BOOST_TEST(
         (std::get<deliver>(told[0]).event == agent_event(gap_event{failure_class::cut, seconds(2), false})));
 }
+
+// --- what is kept of texts
+
+BOOST_AUTO_TEST_CASE(a_text_that_nobody_is_told_is_not_kept_and_its_end_brings_it_whole) {
+    session_ledger ledger(root, {});
+    audience nobody;
+    kept_text kept(ledger, nobody, 1000);
+    ledger.advance();
+    ledger.attach();
+    ledger.advance();
+    ledger.open("p1", turn_facts::origin::ours).posted = ledger.at();
+    ledger.merge_info(ledger.said().append("p1"), user("p1"), false);
+    auto& m = ledger.said().append("a1");
+    ledger.merge_info(m, answer("a1", "p1"), false);
+    auto start = text("a1", "stp_1", "", false);
+    start.type = "step-start";
+    ledger.merge_part(m, start, true);
+    auto begun = text("a1", "t1", "", false);
+    ledger.merge_part(m, begun, true);
+    BOOST_TEST(ledger.merge_delta(m, {"a1", root, "t1", "text", std::string(5000, 'x')}) != nullptr);
+    kept.bound();
+    BOOST_TEST(m.part("t1").text.empty());
+    BOOST_TEST(m.part("t1").may_miss_text());
+    auto whole = text("a1", "t1", std::string(6000, 'x'), true);
+    ledger.merge_part(m, whole, true);
+    BOOST_TEST(m.part("t1").text.size() == 6000u);
+}

@@ -325,3 +325,18 @@ BOOST_AUTO_TEST_CASE(a_message_heard_only_by_its_parts_finds_its_place_once_its_
         BOOST_TEST(order_of(said) == expected, created);
     }
 }
+
+BOOST_AUTO_TEST_CASE(no_character_is_cut_in_two_where_the_beginning_of_a_text_is_dropped) {
+    part_record p;
+    p.text = "x\xc3\xa9y";
+    p.delivered.text = p.size();
+    BOOST_TEST(p.take_all_but(2) == "x\xc3\xa9y");
+    BOOST_TEST(p.text == "y");
+    BOOST_TEST(p.size() == 4u);
+    p = {};
+    p.text = "x\xc3\xa9y";
+    p.delivered.text = p.size();
+    p.drop_delivered(2);
+    BOOST_TEST(p.text == "y");
+    BOOST_TEST(p.dropped.ink == 3u);
+}

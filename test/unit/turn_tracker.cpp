@@ -390,6 +390,20 @@ BOOST_AUTO_TEST_CASE(prompts_merge_through_a_chain_and_share_a_failure) {
     }
 }
 
+BOOST_AUTO_TEST_CASE(a_turn_let_go_before_the_answer_to_its_post_is_over_though_the_server_runs_it) {
+    story s;
+    s.prompt("p0", 0);
+    s.tracker.open("p1", s.now);
+    s.says(user("p1", 1));
+    s.tracker.close("p1", outcome::detached, rule::detached, {}, reprompt::no, s.now);
+    s.tracker.posted("p1", s.now);
+    s.status(busy);
+    s.says(finished(answer("a1", "p1", 2), "stop"));
+    s.idles();
+    BOOST_TEST(s.end("p1") == "detached detached");
+    BOOST_TEST(s.settlements("p1").size() == 1u);
+}
+
 BOOST_AUTO_TEST_CASE(a_turn_let_go_among_merged_ones_goes_with_the_last_that_anybody_waits_for) {
     story s;
     s.prompt("p1", 1);
