@@ -3,6 +3,7 @@
 #include <holdfast/opencode/wire.hpp>
 
 #include <algorithm>
+#include <iterator>
 
 namespace holdfast::opencode::ledger {
 
@@ -81,13 +82,11 @@ const message_rule of_messages[] = {
 judgement by_message(const turn_case& c, const message_record* m) {
     if (m->is_summary() && !m->info.error && c.own)
         m = c.own;
-    for (const auto& r : of_messages)
-        if (r.applies(c, *m)) {
-            auto said = r.says(c, *m);
-            said.by = r.name;
-            return said;
-        }
-    return {};
+    const auto* const r = std::find_if(std::begin(of_messages), std::end(of_messages),
+                                       [&](const message_rule& each) { return each.applies(c, *m); });
+    auto said = r->says(c, *m); // the last one always applies
+    said.by = r->name;
+    return said;
 }
 
 // --- when a turn is over
@@ -338,16 +337,13 @@ turn_case judge::look_at(const turn_facts& t, const occasion& seen, position gra
 
 judgement judge::decide(const turn_facts& t, const occasion& seen, position grace_over) const {
     const auto c = look_at(t, seen, grace_over);
-    for (const auto& r : of_turns) {
-        if (!r.applies(c))
-            continue;
-        auto said = r.says(c);
-        said.by = r.name;
-        if (said.what == kind::ends && !is_proved(r, c))
-            said.what = kind::verify;
-        return said;
-    }
-    return {};
+    const auto* const r = std::find_if(std::begin(of_turns), std::end(of_turns),
+                                       [&](const turn_rule& each) { return each.applies(c); });
+    auto said = r->says(c); // the last one always applies
+    said.by = r->name;
+    if (said.what == kind::ends && !is_proved(*r, c))
+        said.what = kind::verify;
+    return said;
 }
 
 judgement judge::by_own_answer(const turn_facts& t) const {

@@ -110,24 +110,26 @@ void narrator::tell_quiet(duration lasted, std::string status) {
     tell_all(quiet_event{lasted, std::move(status)});
 }
 
+void narrator::tell_again(const std::string& turn, const part_record& p, actions& into) const {
+    auto text = p.text.substr(0, p.delivered_of_kept());
+    if (p.dropped.bytes > 0)
+        into.push_back(deliver{turn, gap_event{outage_.cls, outage_.lasted, true}});
+    if (p.what == kind::tool && p.delivered.tool != tool_event())
+        into.push_back(deliver{turn, p.delivered.tool});
+    if (p.what == kind::text && !text.empty())
+        into.push_back(deliver{turn, text_event{p.id, std::move(text)}});
+    else if (p.what == kind::reasoning && !text.empty())
+        into.push_back(deliver{turn, reasoning_event{p.id, std::move(text)}});
+}
+
 actions narrator::told_so_far() const {
     actions all;
     for (const auto& m : ledger_.said().in_order()) {
         if (!m->answers() || !audience_.has(m->owner))
             continue;
-        for (const auto& p : m->parts) {
-            if (m->is_summary())
-                break;
-            auto text = p.text.substr(0, p.delivered_of_kept());
-            if (p.dropped.bytes > 0)
-                all.push_back(deliver{m->owner, gap_event{outage_.cls, outage_.lasted, true}});
-            if (p.what == kind::tool && p.delivered.tool != tool_event())
-                all.push_back(deliver{m->owner, p.delivered.tool});
-            if (p.what == kind::text && !text.empty())
-                all.push_back(deliver{m->owner, text_event{p.id, std::move(text)}});
-            else if (p.what == kind::reasoning && !text.empty())
-                all.push_back(deliver{m->owner, reasoning_event{p.id, std::move(text)}});
-        }
+        if (!m->is_summary())
+            for (const auto& p : m->parts)
+                tell_again(m->owner, p, all);
         if (m->usage_delivered)
             all.push_back(deliver{m->owner, usage_event{m->info.id, m->info.tokens, m->info.cost}});
     }

@@ -91,6 +91,7 @@ private:
     [[nodiscard]] bool may_tell(const turn_facts& t) const;
     void flush_known(const turn_facts& t);
     void flush_part(const turn_facts& t, part_record& p);
+    void tell_again(const std::string& turn, const part_record& p, actions& into) const;
     void flush_usage(const std::string& turn, message_record& m);
 
     session_ledger& ledger_;
