@@ -132,8 +132,8 @@ const turn_facts* approvals::turn_of(std::string_view session, std::string_view 
     return narrator_.at_work();
 }
 
-/// After an abort the server lists a request for ever: one whose tool does not wait for it is none. A turn
-/// that nobody listens to any more asks too; whoever waits behind it must know, as somebody has to reply.
+/// After an abort the server keeps listing a request: it is live only while its tool waits for a reply. This
+/// includes tools of turns that nobody listens to any more: the turns behind them wait for that reply.
 approvals::asking_tools approvals::tools_that_ask(const snapshot& s) const {
     asking_tools all;
     std::set<std::string_view> calls;

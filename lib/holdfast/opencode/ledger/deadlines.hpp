@@ -1,5 +1,5 @@
-// When something must happen by itself: the grace of a turn without an end, the question after a quiet time,
-// the next abort of a turn that goes on, the next try of a snapshot that could not be had. Not for users.
+// When something must happen by itself: the end of a turn's grace period, the check after a quiet time, the
+// next abort of a turn that keeps running, the next attempt at a snapshot that failed. Not for users.
 #pragma once
 
 #include <holdfast/opencode/ledger/transcript.hpp>

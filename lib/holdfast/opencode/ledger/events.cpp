@@ -89,8 +89,8 @@ struct turn_tracker::own_events {
         if (!follows())
             return;
         progressed();
-        // A prompt that was settled may be told of once more; it is no news, and belongs before those that
-        // came since.
+        // The server may report a settled prompt again. That is no news, and its place in the order is before
+        // the prompts that came later.
         auto& m = ledger.was_settled(e.info.id) ? ledger.said().place(e.info.id, e.info.created_ms)
                                                 : ledger.said().append(e.info.id);
         m.heard = ledger.at();

@@ -23,7 +23,7 @@ public:
     /// The child of the root itself through which a session descends from it.
     [[nodiscard]] std::string top_child(std::string_view session) const;
 
-    /// A session was told of: it is known from now on if its parent is.
+    /// The server reported this session: it belongs to the family if its parent does.
     void meet(const session_info& s);
     /// False: it is known already, or there are too many.
     bool add(const std::string& id, const std::string& parent);

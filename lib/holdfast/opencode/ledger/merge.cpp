@@ -244,8 +244,8 @@ part_record* session_ledger::merge_part(message_record& m, part& p, bool from_st
     return &record;
 }
 
-/// A message is told of before its parts, and an answer's first part is the start of a step: the stream did
-/// not break, and yet did not bring that.
+/// The server reports a message before its parts, and an answer begins with a step-start part. If either is
+/// missing, the stream dropped events although it did not break.
 void session_ledger::miss_beginning(const message_record& m) {
     if (!stream_.attached || limits_.recorded || was_settled(m.info.id))
         return;

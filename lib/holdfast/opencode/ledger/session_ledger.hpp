@@ -30,7 +30,7 @@ struct turn_facts {
     position opened = 0;
     position posted = 0;   ///< the server accepted it
     position adopted = 0;  ///< taken up: what came before was told to nobody here
-    position released = 0; ///< its owner let go of it
+    position released = 0; ///< its owner detached from it
     position reposted = 0; ///< it was to be posted once more
     position missed = 0;   ///< something of it did not come, though the stream did not break
     position doubted = 0; ///< how it ended was only inferred, and is to be verified by a snapshot begun later
@@ -117,7 +117,8 @@ public:
     void forget(const std::string& id);
     void forget_all();
     void let_go_unseen(const std::string& id);
-    /// Of its own, or told because all are; nobody let go of it.
+    /// Whether its events are delivered: it is ours, or all prompts are followed, and nobody detached from
+    /// it.
     [[nodiscard]] bool is_to_be_told(const turn_facts& t) const;
     [[nodiscard]] turn_facts* find_turn(std::string_view id);
     [[nodiscard]] const turn_facts* find_turn(std::string_view id) const;
@@ -254,7 +255,7 @@ private:
         position accepted = 0;  ///< the request that was
     } aborts_;
     recent_ids settled_;           ///< messages of turns that are over: heard of again, they are no news
-    std::set<std::string> let_go_; ///< prompts let go of before the server told of them
+    std::set<std::string> let_go_; ///< prompts detached from before the server reported them
     delta_joiner joiner_;
     std::size_t text_merged_ = 0;
     bool left_turns_out_ = false;
