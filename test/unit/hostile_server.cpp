@@ -510,19 +510,32 @@ BOOST_AUTO_TEST_CASE(more_asks_than_can_be_told_at_once_are_told_when_others_are
     BOOST_TEST(asked() == "per_2 ");
 }
 
+namespace {
+
+/// A turn that was adopted while it ran: its prompt is in the snapshot, and its answer has no end.
+struct adopted_turn {
+    time_point now{};
+    opencode::turn_tracker tracker{"ses_1"};
+    opencode::snapshot seen;
+    opencode::message answer = message_of("msg_a", "msg_u", 2);
+
+    adopted_turn() {
+        tracker.attached(now);
+        tracker.adopt("msg_u", now);
+        seen.status.state = opencode::session_status::kind::busy;
+        seen.messages.push_back(message_of("msg_u", {}, 1));
+        answer.info.completed_ms.reset();
+        answer.info.finish.clear();
+    }
+};
+
+} // namespace
+
 // As many as a list may have, of a message with as many parts as a page may have: to compare each with each
 // takes a minute.
 BOOST_AUTO_TEST_CASE(very_many_asks_are_found_among_very_many_tools_without_a_search_for_each) {
-    opencode::turn_tracker tracker("ses_1");
-    time_point now{};
-    tracker.attached(now);
-    tracker.adopt("msg_u", now);
-    opencode::snapshot seen;
-    seen.status.state = opencode::session_status::kind::busy;
-    seen.messages.push_back(message_of("msg_u", {}, 1));
-    auto answer = message_of("msg_a", "msg_u", 2);
-    answer.info.completed_ms.reset();
-    answer.info.finish.clear();
+    adopted_turn turn;
+    auto& [now, tracker, seen, answer] = turn;
     const auto part = answer.parts.front();
     for (int i = 0; i < 5000; ++i) {
         auto tool = part;
@@ -613,16 +626,8 @@ BOOST_AUTO_TEST_CASE(asks_are_withdrawn_in_the_order_in_which_they_were_told) {
 }
 
 BOOST_AUTO_TEST_CASE(parts_listed_twice_are_one_and_those_of_the_last_look_are_found_at_once) {
-    opencode::turn_tracker tracker("ses_1");
-    time_point now{};
-    tracker.attached(now);
-    tracker.adopt("msg_u", now);
-    opencode::snapshot seen;
-    seen.status.state = opencode::session_status::kind::busy;
-    seen.messages.push_back(message_of("msg_u", {}, 1));
-    auto answer = message_of("msg_a", "msg_u", 2);
-    answer.info.completed_ms.reset();
-    answer.info.finish.clear();
+    adopted_turn turn;
+    auto& [now, tracker, seen, answer] = turn;
     const auto part = answer.parts.front();
     answer.parts.clear();
     for (int i = 0; i < 5000; ++i) {
