@@ -9,6 +9,7 @@
 #include "support/fault_proxy.hpp"
 #include "support/opencode_server.hpp"
 #include "support/plain_http.hpp"
+#include "support/ports.hpp"
 #include "support/scripted_model.hpp"
 
 #include <boost/asio/error.hpp>

@@ -3,6 +3,7 @@
 
 #include "support/command.hpp"
 #include "support/plain_http.hpp"
+#include "support/ports.hpp"
 #include "support/raw_server.hpp"
 #include "support/rows.hpp"
 #include "support/runs.hpp"

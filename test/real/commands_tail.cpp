@@ -3,6 +3,7 @@
 
 #include "support/certificates.hpp"
 #include "support/command.hpp"
+#include "support/ports.hpp"
 #include "support/raw_server.hpp"
 #include "support/rows.hpp"
 #include "support/tls_server.hpp"

@@ -3,6 +3,7 @@
 
 #include "support/command.hpp"
 #include "support/eventually.hpp"
+#include "support/ports.hpp"
 #include "support/raw_server.hpp"
 #include "support/rows.hpp"
 

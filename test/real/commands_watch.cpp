@@ -3,6 +3,7 @@
 
 #include "support/command.hpp"
 #include "support/eventually.hpp"
+#include "support/ports.hpp"
 #include "support/sim_process.hpp"
 #include "support/sim_sessions.hpp"
 #include "support/terminal_screen.hpp"
@@ -222,12 +223,10 @@ BOOST_AUTO_TEST_CASE(a_turn_that_passes_its_limit_is_aborted_and_says_so) {
 BOOST_AUTO_TEST_CASE(servers_that_fail_hurt_no_other) {
     sim_process good;
     const auto session = make_session(good.port());
-    auto dead = std::make_unique<sim_process>();
-    const auto dead_url = dead->url();
-    dead.reset();
     sim_process closed({}, environment_with({"OPENCODE_SERVER_PASSWORD=secret"}));
-    watcher w({"--server", dead_url, "--server", closed.url(), "--server", good.url(), "--format", "ndjson"});
-    BOOST_TEST(w.told(with_both("{\"trouble\":", dead_url)));
+    const auto dead = "http://" + at_port(dead_port());
+    watcher w({"--server", dead, "--server", closed.url(), "--server", good.url(), "--format", "ndjson"});
+    BOOST_TEST(w.told(with_both("{\"trouble\":", dead)));
     BOOST_TEST(w.told(with_both("{\"trouble\":", closed.url())));
     BOOST_REQUIRE(w.told(with_both("{\"session\":", good.url())));
     prompt_session(good.port(), session, "#plain");
@@ -381,11 +380,8 @@ BOOST_AUTO_TEST_CASE(it_ends_by_itself_when_told_to) {
 
 BOOST_AUTO_TEST_CASE(a_terminal_has_a_table_and_gets_itself_back) {
     sim_process server;
-    auto dead = std::make_unique<sim_process>();
-    const auto dead_url = dead->url();
-    dead.reset();
     const auto session = make_session(server.port(), "the parser");
-    watcher w({"--server", server.url(), "--server", dead_url}, process::input::terminal);
+    watcher w({"--server", server.url(), "--server", dead_url()}, process::input::terminal);
     BOOST_REQUIRE(wait_signal_handler(w.child().id()));
     std::this_thread::sleep_for(1s);
     prompt_session(server.port(), session, "#ask");

@@ -3,11 +3,9 @@
 
 #include "support/command.hpp"
 #include "support/eventually.hpp"
+#include "support/ports.hpp"
 #include "support/sim_process.hpp"
 #include "support/sim_sessions.hpp"
-
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/ip/tcp.hpp>
 
 #include <fcntl.h>
 #include <poll.h>
@@ -29,12 +27,6 @@ namespace {
 using namespace holdfast::test;
 using namespace std::chrono_literals;
 using lines = std::vector<std::string>;
-
-unsigned short free_port() {
-    boost::asio::io_context io;
-    boost::asio::ip::tcp::acceptor one(io, {boost::asio::ip::address_v4::loopback(), 0});
-    return one.local_endpoint().port();
-}
 
 /// The command with outputs that nobody reads until read() is called: small pipes, or one terminal.
 class unread {

@@ -4,6 +4,7 @@
 
 #include "support/command.hpp"
 #include "support/eventually.hpp"
+#include "support/ports.hpp"
 #include "support/raw_server.hpp"
 #include "support/sim_process.hpp"
 #include "support/sim_sessions.hpp"
@@ -194,9 +195,7 @@ BOOST_AUTO_TEST_CASE(the_same_sessions_on_another_port_are_one_server_only_while
 }
 
 BOOST_AUTO_TEST_CASE(a_wake_up_signal_tries_at_once) {
-    auto server = std::make_unique<sim_process>();
-    const auto port = server->port();
-    server.reset();
+    const auto port = free_port();
     watcher w({"--server", "http://" + at_port(port), "--base-delay", "1h", "--max-delay", "1h"});
     BOOST_REQUIRE(w.told(with("{\"trouble\":")));
     const auto back = sim_at(port);

@@ -5,6 +5,7 @@
 #include "support/eventually.hpp"
 #include "support/opencode_server.hpp"
 #include "support/plain_http.hpp"
+#include "support/ports.hpp"
 #include "support/process.hpp"
 #include "support/raw_server.hpp"
 #include "support/sim_process.hpp"
@@ -212,7 +213,7 @@ BOOST_FIXTURE_TEST_CASE(two_callers_at_once_each_get_their_own_answer, embedded)
 }
 
 BOOST_AUTO_TEST_CASE(without_a_server_the_caller_is_told_that_it_failed) {
-    embed_process embed("http://127.0.0.1:" + std::to_string(free_port()));
+    embed_process embed(dead_url());
     const auto events = asking(embed.port(), "#plain").rest();
 
     BOOST_TEST(outcome_of(events) == "failed");

@@ -3,6 +3,7 @@
 #include <boost/test/unit_test.hpp>
 
 #include "support/command.hpp"
+#include "support/ports.hpp"
 #include "support/raw_server.hpp"
 
 #include <holdfast/stream/event_source.hpp>

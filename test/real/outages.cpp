@@ -6,6 +6,7 @@
 #include "support/fault_proxy.hpp"
 #include "support/held_turn.hpp"
 #include "support/plain_http.hpp"
+#include "support/ports.hpp"
 
 #include <boost/json.hpp>
 

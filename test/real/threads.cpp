@@ -1,7 +1,7 @@
 // Several servers on several threads, one strand each, one world: what they share is safe. Run with TSan too.
 #include <boost/test/unit_test.hpp>
 
-#include "support/raw_server.hpp"
+#include "support/ports.hpp"
 #include "support/sim_process.hpp"
 
 #include <holdfast/http/url.hpp>

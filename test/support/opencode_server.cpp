@@ -1,7 +1,6 @@
 #include "support/opencode_server.hpp"
+#include "support/ports.hpp"
 
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/ip/tcp.hpp>
 #include <boost/json.hpp>
 #include <boost/test/framework.hpp>
 #include <boost/test/results_collector.hpp>
@@ -66,13 +65,6 @@ std::optional<fs::path> find_opencode() {
     }
     std::error_code ignored;
     return fs::is_regular_file(path, ignored) ? std::optional(path) : std::nullopt;
-}
-
-unsigned short free_port() {
-    using tcp = boost::asio::ip::tcp;
-    boost::asio::io_context context;
-    const tcp::acceptor acceptor(context, tcp::endpoint(boost::asio::ip::address_v4::loopback(), 0));
-    return acceptor.local_endpoint().port();
 }
 
 /// A directory below the system's temporary one, removed with all in it.

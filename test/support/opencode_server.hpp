@@ -20,9 +20,6 @@ inline constexpr const char* opencode_version = "1.18.33";
 /// $XDG_CACHE_HOME (or ~/.cache) in holdfast/opencode/VERSION. Nothing when no such file is there.
 std::optional<std::filesystem::path> find_opencode();
 
-/// A port of 127.0.0.1 that nobody listens on now.
-unsigned short free_port();
-
 /// One server process, its home and its project directory. Its sessions survive a restart.
 ///
 /// Thread safety: distinct objects are safe, one object is not.

@@ -302,10 +302,4 @@ std::string black_hole::url() const {
     return "http://127.0.0.1:" + std::to_string(port_) + "/";
 }
 
-std::string dead_url() {
-    asio::io_context io;
-    const tcp::acceptor here(io, tcp::endpoint(asio::ip::address_v4::loopback(), 0));
-    return "http://127.0.0.1:" + std::to_string(here.local_endpoint().port()) + "/";
-}
-
 } // namespace holdfast::test

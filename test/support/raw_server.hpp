@@ -91,7 +91,4 @@ private:
     unsigned short port_ = 0;
 };
 
-/// The URL of a port of 127.0.0.1 where nobody listens.
-[[nodiscard]] std::string dead_url();
-
 } // namespace holdfast::test

@@ -6,6 +6,7 @@
 #include "support/fault_proxy.hpp"
 #include "support/opencode_server.hpp"
 #include "support/plain_http.hpp"
+#include "support/ports.hpp"
 #include "support/process.hpp"
 #include "support/scripted_model.hpp"
 
@@ -210,7 +211,7 @@ BOOST_FIXTURE_TEST_CASE(latency_delays_every_answer, proxied_model) {
 
 BOOST_FIXTURE_TEST_CASE(a_new_target_is_for_new_connections, proxied_model) {
     scripted_model other;
-    proxy.target(free_port());
+    proxy.target(dead_port());
     BOOST_CHECK_THROW(models_status(proxy.port()), boost::system::system_error);
     proxy.target(other.port());
     BOOST_TEST(models_status(proxy.port()) == 200);
