@@ -11,6 +11,7 @@
 #include <iterator>
 #include <regex>
 #include <set>
+#include <sstream>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -120,6 +121,47 @@ const char* trap_in(const std::string& statement) {
         if (std::regex_search(statement, each.what))
             return each.why;
     return nullptr;
+}
+
+std::string text_of(const fs::path& file) {
+    std::ifstream in(file, std::ios::binary);
+    return {std::istreambuf_iterator<char>(in), {}};
+}
+
+/// What a reader sees of a page, in lower case.
+std::string plain(const std::string& page) {
+    auto text = std::regex_replace(page, std::regex("[`*]"), "");
+    std::transform(text.begin(), text.end(), text.begin(),
+                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    return text;
+}
+
+/// The text below the heading "## NUMBER. ..." of a page, in one line.
+std::string section_of(const std::string& page, char number) {
+    const auto begin = page.find(std::string("\n## ") + number + ". ");
+    if (begin == std::string::npos)
+        return {};
+    const auto text = page.substr(begin, page.find("\n## ", begin + 1) - begin);
+    return std::regex_replace(text, std::regex("\\s+"), " ");
+}
+
+/// The citations in a judge's tables, such as "4: several prompts: the first streams; 8: #21524", one by one
+/// as their section and words.
+std::vector<std::pair<char, std::string>> citations_in(const std::string& code) {
+    static const std::regex citation(R"re("([0-9]: [^"]+)")re");
+    std::vector<std::pair<char, std::string>> all;
+    for (auto it = std::sregex_iterator(code.begin(), code.end(), citation); it != std::sregex_iterator();
+         ++it) {
+        char section = 0;
+        std::istringstream parts(std::regex_replace((*it)[1].str(), std::regex(" *[;:] *"), "\n"));
+        for (std::string part; std::getline(parts, part);) {
+            if (part.size() == 1)
+                section = part[0];
+            else
+                all.emplace_back(section, part);
+        }
+    }
+    return all;
 }
 
 // Statements that only look like a trap, as they begin.
@@ -245,4 +287,13 @@ BOOST_AUTO_TEST_CASE(nobody_includes_a_whole_library) {
 BOOST_AUTO_TEST_CASE(the_pure_rooms_need_no_asio) {
     for (const auto& each : sources_under({"lib/holdfast/sse", "lib/holdfast/retry"}))
         BOOST_TEST(each.code.find("boost/asio") == std::string::npos, each.name);
+}
+
+BOOST_AUTO_TEST_CASE(what_a_rule_of_the_judge_cites_stands_in_the_page_of_the_protocol) {
+    const auto page = plain(text_of(root / "lib/holdfast/opencode/protocol/README.md"));
+    const auto cited = citations_in(text_of(root / "lib/holdfast/opencode/ledger/judge.cpp"));
+    BOOST_TEST(cited.size() > 20u);
+    for (const auto& [section, words] : cited)
+        BOOST_TEST((section_of(page, section).find(plain(words)) != std::string::npos),
+                   "section " << section << " has no row \"" << words << '"');
 }

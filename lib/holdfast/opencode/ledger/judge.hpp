@@ -55,7 +55,7 @@ struct turn_rule {
                   ///< stream
     };
     std::string_view name;
-    std::string_view protocol; ///< the row of PROTOCOL.md that it comes from
+    std::string_view protocol; ///< the row of protocol/README.md that it comes from
     bool (*applies)(const turn_case&);
     judgement (*says)(const turn_case&);
     turn_rule::proof needs = proof::none;
