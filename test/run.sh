@@ -95,7 +95,7 @@ build/release/bin/holdfast-sim-test --threads "$jobs" --rows
 say "test: 440 seeds more, with sessions that others follow"
 build/release/bin/holdfast-sim-test --threads "$jobs" --seeds 1000020-1000459
 
-# What has several threads: gates and limits that runtimes share, look-ups, servers on a thread each.
+# What has several threads: breakers and limits that runtimes share, look-ups, servers on a thread each.
 say "build: what several threads share, with TSan"
 cmake --preset tsan -DHOLDFAST_WERROR=ON >/dev/null
 cmake --build --preset tsan -j "$jobs" --target unit-runtime unit-runtime_log unit-runtime_limits unit-tcp_network real-threads

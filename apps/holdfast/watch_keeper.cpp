@@ -62,7 +62,7 @@ struct watch_keeper::held {
     bool asked = false;
     bool answers = false;   // when it was asked last
     time_point failed_at{}; // when that was not so
-    bool suspect = false;   // its gate, when it was looked at last
+    bool open = false;      // its breaker, at the last check
     bool look_again = false;
     std::size_t left_out = 0; // sessions that it lists beyond max_runs
 };
@@ -189,9 +189,10 @@ net::awaitable<void> watch_keeper::hold(held& where) {
 // While a server does not answer, one attempt at a time is enough: what its streams and captures tried since
 // counts.
 std::optional<retry::failure> watch_keeper::failed_since(const held& where) const {
-    const auto gate = world_.gate_of(where.what.url.where);
-    const bool is_newer = gate && gate->suspect && where.sight.trouble && gate->last_at > where.failed_at;
-    return is_newer ? std::optional(gate->last) : std::nullopt;
+    const auto breaker = world_.breaker_of(where.what.url.where);
+    const bool is_newer =
+        breaker && breaker->open && where.sight.trouble && breaker->last_at > where.failed_at;
+    return is_newer ? std::optional(breaker->last) : std::nullopt;
 }
 
 net::awaitable<bool> watch_keeper::look_at(held& where) {
@@ -413,7 +414,7 @@ net::awaitable<void> watch_keeper::tend() {
         for (const auto& each : servers_) {
             std::erase_if(each->unknown, [&](const auto& one) { return one.second <= world_.now(); });
             co_await see_sessions(*each);
-            heed_gate(*each);
+            heed_breaker(*each);
         }
         board_.pass(now());
         on_change_();
@@ -446,16 +447,16 @@ net::awaitable<void> watch_keeper::see_sessions(held& where) {
 }
 
 // Streams and captures often find out first that a server is gone, or back.
-void watch_keeper::heed_gate(held& where) {
-    const auto gate = world_.gate_of(where.what.url.where);
-    const bool was_suspect = std::exchange(where.suspect, gate && gate->suspect);
-    if (where.suspect && !where.sight.trouble) {
+void watch_keeper::heed_breaker(held& where) {
+    const auto breaker = world_.breaker_of(where.what.url.where);
+    const bool was_open = std::exchange(where.open, breaker && breaker->open);
+    if (where.open && !where.sight.trouble) {
         where.answers = false;
-        where.sight.trouble = gate->last;
+        where.sight.trouble = breaker->last;
     }
-    if (where.suspect || was_suspect)
+    if (where.open || was_open)
         show(where);
-    if (was_suspect != where.suspect) {
+    if (was_open != where.open) {
         where.look_again = true;
         where.something_new.notify_all();
     }
@@ -464,7 +465,7 @@ void watch_keeper::heed_gate(held& where) {
 // While its endpoint fails, whoever is due first tries it for all.
 void watch_keeper::show(held& where) {
     auto shown = where.sight;
-    if (where.suspect)
+    if (where.open)
         for (const auto& [id, who] : where.sessions) {
             const auto view = who->feed.view();
             if (!view.trouble)

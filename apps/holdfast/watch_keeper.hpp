@@ -78,7 +78,7 @@ private:
     [[nodiscard]] std::optional<retry::failure> failed_since(const held& where) const;
     void on_failure(held& where, const retry::failure& why);
     void on_success(held& where);
-    void heed_gate(held& where);
+    void heed_breaker(held& where);
     void show(held& where);
     net::awaitable<void> see_sessions(held& where);
 

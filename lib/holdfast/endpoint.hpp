@@ -1,4 +1,4 @@
-// Where a server listens: the key by which connections, gates and incidents are shared.
+// Where a server listens: the key by which connections, breakers and incidents are shared.
 #pragma once
 
 #include <compare>

@@ -35,7 +35,7 @@ TESTS = {
     "sse/parser.cpp": ["sse_parser:!*_linear_time,!*random_stream*", "sse_parser:*random_stream*", "event_source"],
     "sse/utf8.cpp": ["utf8"],
     "retry/failure.cpp": ["failure", "event_source"],
-    "retry/gate.cpp": ["retry_gate", "event_source"],
+    "retry/endpoint_breaker.cpp": ["endpoint_breaker", "event_source"],
     "retry/policy.cpp": ["retry_policy", "retry_health", "event_source_health", "event_source"],
     "http/head_lines.cpp": ["http_odd_answers", "http_exchange"],
     "http/chunk_decoder.cpp": ["http_odd_answers", "http_exchange"],

@@ -98,7 +98,7 @@ BOOST_FIXTURE_TEST_CASE(servers_on_several_strands_hold_their_turns_through_cuts
     sim_process steady({"--pace", "1"});
     sim_process cut({"--pace", "1", "--fault", "cut@4000*"});
     std::vector<std::unique_ptr<strand>> strands;
-    for (int i = 0; i < 6; ++i) // three a server: they share its gate
+    for (int i = 0; i < 6; ++i) // three a server: they share its breaker
         strands.push_back(std::make_unique<strand>(*this, (i % 2 ? cut : steady).url(), quick()));
     std::vector<std::future<void>> ends;
     std::vector<std::future<std::vector<std::string>>> told;
@@ -115,7 +115,7 @@ BOOST_FIXTURE_TEST_CASE(servers_on_several_strands_hold_their_turns_through_cuts
         each.get();
 }
 
-BOOST_FIXTURE_TEST_CASE(a_gate_is_shared_by_strands_and_woken_from_any_thread, threads) {
+BOOST_FIXTURE_TEST_CASE(a_breaker_is_shared_by_strands_and_woken_from_any_thread, threads) {
     const auto url = http::parse_url(dead_url()).value();
     auto config = quick();
     config.policy.base_delay = config.policy.max_delay = 1h;
@@ -127,25 +127,26 @@ BOOST_FIXTURE_TEST_CASE(a_gate_is_shared_by_strands_and_woken_from_any_thread, t
             net::co_spawn(strands.back()->executor, strands.back()->server.run(), net::use_future));
     }
     const auto hold = [&](strand& each) -> net::awaitable<bool> {
-        const auto pass = co_await each.world.pass_gate(url.where, retry::gate::kind::stream,
-                                                        later(each.world.now(), 1h), true);
-        co_return !pass.ridden().has_value();
+        const auto pass = co_await each.world.begin_attempt(url.where, retry::endpoint_breaker::kind::stream,
+                                                            later(each.world.now(), 1h), true);
+        co_return !pass.shared_failure().has_value();
     };
     const auto blame = [&]() -> net::awaitable<void> {
-        auto pass = co_await first.pass_gate(url.where, retry::gate::kind::call, first.now(), false);
+        auto pass =
+            co_await first.begin_attempt(url.where, retry::endpoint_breaker::kind::call, first.now(), false);
         pass.failed(retry::make_failure(errc::refused));
     };
     net::co_spawn(first.executor(), blame(), net::use_future).get();
-    BOOST_TEST_REQUIRE(first.gate_of(url.where).has_value());
-    BOOST_TEST(first.gate_of(url.where)->suspect);
+    BOOST_TEST_REQUIRE(first.breaker_of(url.where).has_value());
+    BOOST_TEST(first.breaker_of(url.where)->open);
     std::vector<std::future<bool>> held;
     for (auto& each : strands)
         held.push_back(net::co_spawn(each->executor, hold(*each), net::use_future));
     const auto start = std::chrono::steady_clock::now();
-    while (first.gate_of(url.where)->waiting < strands.size() &&
+    while (first.breaker_of(url.where)->waiting < strands.size() &&
            std::chrono::steady_clock::now() - start < 20s)
         std::this_thread::yield();
-    BOOST_TEST(first.gate_of(url.where)->waiting == strands.size());
+    BOOST_TEST(first.breaker_of(url.where)->waiting == strands.size());
     first.wake(url.where); // from this thread
     for (auto& each : held) {
         BOOST_TEST_REQUIRE((each.wait_for(20s) == std::future_status::ready));

@@ -341,18 +341,18 @@ private:
     void on_connect(const endpoint& where, memory_network::connect_step step) {
         using step_kind = memory_network::connect_step;
         auto& probes = probes_[where];
-        const auto gate = world_.rt().gate_of(where);
+        const auto breaker = world_.rt().breaker_of(where);
         if (step == step_kind::begun) {
             // What was let through at the moment in which another failed was so before it did.
-            const bool suspect = gate && gate->suspect && gate->since < world_time();
-            if (!suspect || gate->since != probes.since)
+            const bool open = breaker && breaker->open && breaker->since < world_time();
+            if (!open || breaker->since != probes.since)
                 probes = {};
             complaints found;
-            a_suspect_endpoint_is_probed_by_one_attempt_at_a_time(
-                {since(), to_string(where), suspect, probes.under_way}, found);
+            an_open_breaker_admits_one_attempt_at_a_time({since(), to_string(where), open, probes.under_way},
+                                                         found);
             complain_once(std::move(found));
-            if (suspect) {
-                probes.since = gate->since;
+            if (open) {
+                probes.since = breaker->since;
                 ++probes.under_way;
             }
             return;

@@ -225,10 +225,10 @@ void the_shared_stream_is_always_drained(const step_view& seen, complaints& out)
                        std::to_string(seen.unread) + " bytes lie unread at " + in_ms(seen.at)});
 }
 
-/// While the gate is suspect, one attempt is the probe and the others ride on its result.
-void a_suspect_endpoint_is_probed_by_one_attempt_at_a_time(const attempt_view& seen, complaints& out) {
-    if (seen.suspect && seen.probes_under_way != 0)
-        out.push_back({"a suspect endpoint is probed by one attempt at a time",
+/// While the breaker is open, one attempt is the probe and the others share its failure.
+void an_open_breaker_admits_one_attempt_at_a_time(const attempt_view& seen, complaints& out) {
+    if (seen.open && seen.probes_under_way != 0)
+        out.push_back({"an open breaker admits one attempt at a time",
                        "at " + in_ms(seen.at) + " another attempt at " + seen.where + " begins beside " +
                            std::to_string(seen.probes_under_way)});
 }

@@ -18,7 +18,7 @@ using complaints = std::vector<complaint>;
 // --- after each step
 
 void the_shared_stream_is_always_drained(const step_view& seen, complaints& out);
-void a_suspect_endpoint_is_probed_by_one_attempt_at_a_time(const attempt_view& seen, complaints& out);
+void an_open_breaker_admits_one_attempt_at_a_time(const attempt_view& seen, complaints& out);
 void every_open_turn_settles_in_bounded_time_once_all_is_well(const waiting_turn& seen, complaints& out);
 
 /// How long that may take: a stall (60 s), a backoff (30 s), two header deadlines (10 s each), a quiet check

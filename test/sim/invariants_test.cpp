@@ -134,10 +134,10 @@ BOOST_AUTO_TEST_CASE(bytes_that_lie_unread_are_noticed) {
 
 BOOST_AUTO_TEST_CASE(a_second_probe_is_noticed) {
     complaints found;
-    a_suspect_endpoint_is_probed_by_one_attempt_at_a_time({seconds(1), "here", true, 0}, found);
-    a_suspect_endpoint_is_probed_by_one_attempt_at_a_time({seconds(1), "here", false, 3}, found);
+    an_open_breaker_admits_one_attempt_at_a_time({seconds(1), "here", true, 0}, found);
+    an_open_breaker_admits_one_attempt_at_a_time({seconds(1), "here", false, 3}, found);
     BOOST_TEST(found.empty());
-    a_suspect_endpoint_is_probed_by_one_attempt_at_a_time({seconds(1), "here", true, 1}, found);
+    an_open_breaker_admits_one_attempt_at_a_time({seconds(1), "here", true, 1}, found);
     BOOST_TEST(found.size() == 1u);
 }
 

@@ -171,8 +171,8 @@ struct step_view {
 struct attempt_view {
     duration at{};
     std::string where;
-    bool suspect = false;             ///< the endpoint's gate says so
-    std::size_t probes_under_way = 0; ///< begun while it was suspect, this one not counted
+    bool open = false;                ///< the endpoint's breaker
+    std::size_t probes_under_way = 0; ///< begun while it was open, this one not counted
 };
 
 /// A prompt whose feed was not told its end, though its server knows it.

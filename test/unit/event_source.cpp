@@ -502,17 +502,17 @@ struct phases : fixture {
         bool keeps_connection = false;
     };
 
-    net::awaitable<void> hold_the_gate() {
-        auto first = co_await rt.pass_gate(place, retry::gate::kind::stream, rt.now(), false);
+    net::awaitable<void> hold_the_breaker() {
+        auto first = co_await rt.begin_attempt(place, retry::endpoint_breaker::kind::stream, rt.now(), false);
         first.failed(make_failure(errc::refused));
-        auto probe = co_await rt.pass_gate(place, retry::gate::kind::stream, rt.now(), false);
+        auto probe = co_await rt.begin_attempt(place, retry::endpoint_breaker::kind::stream, rt.now(), false);
         co_await rt.sleep_for(seconds(10));
     }
 
     static const std::vector<phase>& all_phases() {
         static const std::vector<phase> list{
-            {"gate",
-             [](phases& f) { f.scope.spawn(f.hold_the_gate()); },
+            {"breaker",
+             [](phases& f) { f.scope.spawn(f.hold_the_breaker()); },
              seconds(1),
              {},
              {"opened 1", "event x"},
@@ -587,7 +587,7 @@ BOOST_AUTO_TEST_CASE(
             BOOST_TEST(f.elapsed_ms() == phase.resumed_at_ms);
 
             f.source->close();
-            f.world.run_for(seconds(20)); // who held the gate is done
+            f.world.run_for(seconds(20)); // who held the breaker is done
             f.finish();
             test::check_nothing_is_left(f.world);
         }
@@ -762,7 +762,7 @@ CO_TEST_CASE(who_comes_to_a_dead_endpoint_rides_on_the_probes_of_others, many) {
     world.net().stop_listening(place);
     add(1);
     co_await rt.sleep_for(milliseconds(500));
-    add(19); // one of them is the probe, the others and the first ride on it
+    add(19); // one of them is the probe, the others and the first share its failure
     co_await turn();
     BOOST_TEST(attempts() == 2u);
     for (const auto& each : all_of_them)
@@ -816,7 +816,7 @@ CO_TEST_CASE(the_failure_of_one_stream_alone_touches_no_other, many) {
     co_await rt.sleep_for(seconds(5));
     CHECK_LINES(all_of_them[0]->told, {"opened 1", "interrupted cut next 2 in 1000", "opened 2"});
     CHECK_LINES(all_of_them[1]->told, {"opened 1"});
-    BOOST_TEST(!rt.gate_of(place)->suspect);
+    BOOST_TEST(!rt.breaker_of(place)->open);
     for (const auto& each : all_of_them)
         each->source->close();
     co_await scope.join();
@@ -828,9 +828,9 @@ CO_TEST_CASE(a_call_that_succeeds_lets_no_stream_go_that_was_refused_by_a_status
     server.play({send(response(200, "application/json", "{}"))});
     add(1);
     co_await rt.sleep_for(milliseconds(500));
-    BOOST_TEST(rt.gate_of(place)->suspect);
-    auto pass = co_await rt.pass_gate(place, retry::gate::kind::call, rt.now(), false);
-    BOOST_TEST(!pass.ridden().has_value());
+    BOOST_TEST(rt.breaker_of(place)->open);
+    auto pass = co_await rt.begin_attempt(place, retry::endpoint_breaker::kind::call, rt.now(), false);
+    BOOST_TEST(!pass.shared_failure().has_value());
     http::request request;
     http::transport how;
     http::response_limits bounds;

@@ -167,8 +167,8 @@ CO_TEST_CASE(a_unix_socket_is_an_endpoint_of_its_own, fixture) {
     BOOST_TEST(cut.starts_with("interrupted cut"), cut);
     const auto refused = co_await next();
     BOOST_TEST(refused.starts_with("interrupted refused"), refused);
-    BOOST_TEST((rt.gate_of(there) && rt.gate_of(there)->suspect));
-    BOOST_TEST(!rt.gate_of(place).has_value());
+    BOOST_TEST((rt.breaker_of(there) && rt.breaker_of(there)->open));
+    BOOST_TEST(!rt.breaker_of(place).has_value());
     BOOST_TEST(last.failure.message.find("http://a.test:80 (unix:/run/agent.sock)") != std::string::npos,
                last.failure.message);
 }

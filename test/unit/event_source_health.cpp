@@ -297,8 +297,8 @@ CO_TEST_CASE(without_a_greeting_the_stall_timeout_governs_the_head_and_its_silen
         BOOST_TEST(last.failure.code == error_code(errc::header_timeout));
         BOOST_TEST(elapsed_ms() - before == to_ms(waits));
         BOOST_TEST(!retry::blames_endpoint(last.failure));
-        const auto gate = rt.gate_of(place);
-        BOOST_TEST((!gate || !gate->suspect));
+        const auto breaker = rt.breaker_of(place);
+        BOOST_TEST((!breaker || !breaker->open));
         source.reset();
     }
 }
@@ -324,14 +324,14 @@ CO_TEST_CASE(where_nothing_stalls_a_head_may_come_after_hours, fixture) {
     CHECK_LINES(got, {"opened 1", "event x"});
 }
 
-CO_TEST_CASE(where_a_greeting_is_expected_a_head_that_does_not_come_makes_the_endpoint_suspect, fixture) {
+CO_TEST_CASE(where_a_greeting_is_expected_a_head_that_does_not_come_opens_the_breaker, fixture) {
     config.greeting_timeout = seconds(15);
     server.play({});
     co_await next();
     BOOST_TEST(elapsed_ms() == 10000);
     BOOST_TEST(retry::blames_endpoint(last.failure));
-    BOOST_TEST_REQUIRE(rt.gate_of(place).has_value());
-    BOOST_TEST(rt.gate_of(place)->suspect);
+    BOOST_TEST_REQUIRE(rt.breaker_of(place).has_value());
+    BOOST_TEST(rt.breaker_of(place)->open);
 }
 
 // --- retry:

@@ -343,10 +343,10 @@ CO_TEST_CASE(statistics_tell_what_a_source_has_done, fixture) {
     BOOST_TEST(counted.skipped + counted.comments + counted.redirects == 0u);
 }
 
-CO_TEST_CASE(a_ridden_failure_is_an_interruption_but_no_attempt, fixture) {
-    auto failing = co_await rt.pass_gate(place, retry::gate::kind::stream, rt.now(), false);
+CO_TEST_CASE(a_shared_failure_is_an_interruption_but_no_attempt, fixture) {
+    auto failing = co_await rt.begin_attempt(place, retry::endpoint_breaker::kind::stream, rt.now(), false);
     failing.failed(make_failure(errc::refused));
-    auto probe = co_await rt.pass_gate(place, retry::gate::kind::stream, rt.now(), false);
+    auto probe = co_await rt.begin_attempt(place, retry::endpoint_breaker::kind::stream, rt.now(), false);
     scope.spawn(tell_all());
     co_await turn();
     probe.failed(make_failure(errc::refused));

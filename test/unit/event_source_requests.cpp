@@ -59,9 +59,9 @@ struct two_servers : fixture {
         return all;
     }
 
-    [[nodiscard]] bool is_suspect(const endpoint& where) const {
-        const auto gate = rt.gate_of(where);
-        return gate && gate->suspect;
+    [[nodiscard]] bool is_open(const endpoint& where) const {
+        const auto breaker = rt.breaker_of(where);
+        return breaker && breaker->open;
     }
 };
 
@@ -229,8 +229,8 @@ CO_TEST_CASE(what_next_request_says_went_wrong_is_the_attempts_failure_and_nothi
     BOOST_TEST(contains(last.failure.message, "no token"));
     BOOST_TEST(attempts() == 0u);
     BOOST_TEST(elapsed_ms() == 3000);
-    const auto gate = rt.gate_of(place); // whoever refused was not this endpoint
-    BOOST_TEST((!gate || !gate->suspect));
+    const auto breaker = rt.breaker_of(place); // whoever refused was not this endpoint
+    BOOST_TEST((!breaker || !breaker->open));
 }
 
 CO_TEST_CASE(what_next_request_throws_is_told_and_counts_as_a_failure, fixture) {
@@ -470,13 +470,13 @@ CO_TEST_CASE(each_reconnect_begins_at_the_configured_url_again, two_servers) {
     BOOST_TEST(source->statistics().redirects == 2u);
 }
 
-CO_TEST_CASE(a_target_that_cannot_be_reached_makes_its_own_endpoint_suspect_alone, two_servers) {
+CO_TEST_CASE(a_target_that_cannot_be_reached_opens_the_breaker_of_its_own_endpoint_alone, two_servers) {
     world.net().stop_listening(elsewhere);
     server.play_ever_after({send(redirect(302, "http://b.test/x"))});
     const auto got = co_await next(2);
     CHECK_LINES(got, {"interrupted refused next 2 in 1000", "interrupted refused next 3 in 2000"});
-    BOOST_TEST(!is_suspect(place));
-    BOOST_TEST(is_suspect(elsewhere));
+    BOOST_TEST(!is_open(place));
+    BOOST_TEST(is_open(elsewhere));
     BOOST_TEST(attempts() == 2u);
     BOOST_TEST(attempts(elsewhere) == 2u);
 }
@@ -487,7 +487,7 @@ CO_TEST_CASE(a_backoff_after_a_target_failed_is_not_ended_by_the_first_endpoints
     scope.spawn(tell_all());
     co_await rt.sleep_for(milliseconds(100));
     for (const bool well : {false, true}) {
-        auto pass = co_await rt.pass_gate(place, retry::gate::kind::call, rt.now(), false);
+        auto pass = co_await rt.begin_attempt(place, retry::endpoint_breaker::kind::call, rt.now(), false);
         if (well)
             pass.succeeded();
         else
@@ -502,20 +502,20 @@ CO_TEST_CASE(a_backoff_after_a_target_failed_is_not_ended_by_the_first_endpoints
     co_await scope.join();
 }
 
-CO_TEST_CASE(a_ridden_failure_of_the_first_endpoint_is_ended_by_its_recovery, two_servers) {
+CO_TEST_CASE(a_shared_failure_of_the_first_endpoint_is_ended_by_its_recovery, two_servers) {
     world.net().stop_listening(elsewhere);
     server.play_ever_after({send(redirect(302, "http://b.test/x"))});
     scope.spawn(tell_all());
     co_await rt.sleep_for(milliseconds(100));
-    auto failing = co_await rt.pass_gate(place, retry::gate::kind::stream, rt.now(), false);
+    auto failing = co_await rt.begin_attempt(place, retry::endpoint_breaker::kind::stream, rt.now(), false);
     failing.failed(make_failure(errc::refused));
-    auto probe = co_await rt.pass_gate(place, retry::gate::kind::stream, rt.now(), false);
+    auto probe = co_await rt.begin_attempt(place, retry::endpoint_breaker::kind::stream, rt.now(), false);
     co_await rt.sleep_for(seconds(1));
     probe.failed(make_failure(errc::refused));
     co_await turn();
     CHECK_LINES(told, {"interrupted refused next 2 in 1000", "interrupted refused next 3 in 2000"});
     BOOST_TEST(attempts() == 1u);
-    auto well = co_await rt.pass_gate(place, retry::gate::kind::call, rt.now(), false);
+    auto well = co_await rt.begin_attempt(place, retry::endpoint_breaker::kind::call, rt.now(), false);
     well.succeeded();
     co_await turn();
     BOOST_TEST(attempts() == 2u);
@@ -524,9 +524,10 @@ CO_TEST_CASE(a_ridden_failure_of_the_first_endpoint_is_ended_by_its_recovery, tw
 }
 
 CO_TEST_CASE(a_target_that_is_being_probed_is_not_asked_as_well, two_servers) {
-    auto failing = co_await rt.pass_gate(elsewhere, retry::gate::kind::stream, rt.now(), false);
+    auto failing =
+        co_await rt.begin_attempt(elsewhere, retry::endpoint_breaker::kind::stream, rt.now(), false);
     failing.failed(make_failure(errc::refused));
-    auto probe = co_await rt.pass_gate(elsewhere, retry::gate::kind::stream, rt.now(), false);
+    auto probe = co_await rt.begin_attempt(elsewhere, retry::endpoint_breaker::kind::stream, rt.now(), false);
     server.play({send(redirect(302, "http://b.test/x"))});
     scope.spawn(tell_all());
     co_await rt.sleep_for(seconds(3));
@@ -536,7 +537,7 @@ CO_TEST_CASE(a_target_that_is_being_probed_is_not_asked_as_well, two_servers) {
     co_await turn();
     CHECK_LINES(told, {"interrupted refused next 2 in 1000"});
     BOOST_TEST(attempts(elsewhere) == 0u);
-    BOOST_TEST(!is_suspect(place));
+    BOOST_TEST(!is_open(place));
     source->close();
     co_await scope.join();
 }
@@ -723,9 +724,9 @@ CO_TEST_CASE(a_post_that_was_cancelled_before_it_was_sent_is_sent, fixture) {
 
 CO_TEST_CASE(a_post_rides_on_the_failures_of_others_without_being_sent, fixture) {
     config.method = "POST";
-    auto failing = co_await rt.pass_gate(place, retry::gate::kind::stream, rt.now(), false);
+    auto failing = co_await rt.begin_attempt(place, retry::endpoint_breaker::kind::stream, rt.now(), false);
     failing.failed(make_failure(errc::header_timeout, {}, true));
-    auto probe = co_await rt.pass_gate(place, retry::gate::kind::stream, rt.now(), false);
+    auto probe = co_await rt.begin_attempt(place, retry::endpoint_breaker::kind::stream, rt.now(), false);
     scope.spawn(tell_all());
     co_await turn();
     probe.failed(make_failure(errc::header_timeout, {}, true));

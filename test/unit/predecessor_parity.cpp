@@ -5,7 +5,7 @@
 #include "support/streams.hpp"
 
 #include <holdfast/opencode/capture_state.hpp>
-#include <holdfast/retry/gate.hpp>
+#include <holdfast/retry/endpoint_breaker.hpp>
 #include <holdfast/retry/policy.hpp>
 
 #include <algorithm>
@@ -450,13 +450,13 @@ CO_TEST_CASE(failure_10_after_a_give_up_the_next_attempt_is_a_probe_and_its_succ
     start_hub();
     co_await at(seconds(1));
     BOOST_TEST(over);
-    BOOST_TEST(rt.gate_of(place)->suspect);
+    BOOST_TEST(rt.breaker_of(place)->open);
     world.net().listen(place, server);
     server.play({send(sse_head())});
     hub.reset();
     start_hub();
     co_await at(seconds(2));
-    BOOST_TEST(!rt.gate_of(place)->suspect);
+    BOOST_TEST(!rt.breaker_of(place)->open);
     co_await end();
 }
 
@@ -501,8 +501,8 @@ BOOST_AUTO_TEST_SUITE_END()
 // The pure parts.
 BOOST_AUTO_TEST_SUITE(capture_throttle)
 
-using retry::gate;
-using verdict = gate::answer::verdict;
+using retry::endpoint_breaker;
+using verdict = endpoint_breaker::answer::verdict;
 using opencode::capture_state;
 const time_point t0{};
 const endpoint port_4096("http", "127.0.0.1", 4096);
@@ -657,36 +657,36 @@ BOOST_AUTO_TEST_CASE(what_waiting_cannot_heal_stops_it) {
     }
 }
 
-// --- by the gate of the endpoint, which streams and calls share
+// --- by the breaker of the endpoint, which streams and calls share
 
 BOOST_AUTO_TEST_CASE(without_a_past_nothing_is_held_back) {
-    gate g;
-    const auto ticket = g.enter(gate::kind::call, t0, false);
-    BOOST_TEST((g.ask(ticket, t0).what == verdict::go));
+    endpoint_breaker g;
+    const auto ticket = g.enter(endpoint_breaker::kind::call, t0, false);
+    BOOST_TEST((g.ask(ticket, t0).kind == verdict::go));
 }
 
 BOOST_AUTO_TEST_CASE(before_its_time_it_is_held_back_after_it_not_and_exactly_then_it_is_allowed) {
-    gate g;
+    endpoint_breaker g;
     const auto due = t0 + seconds(10);
-    const auto early = g.enter(gate::kind::stream, due, false);
-    BOOST_TEST((g.ask(early, due - duration(1)).what == verdict::wait));
-    BOOST_TEST((g.ask(early, due).what == verdict::go));
-    const auto late = g.enter(gate::kind::stream, due, false);
-    BOOST_TEST((g.ask(late, due + seconds(1)).what == verdict::go));
+    const auto early = g.enter(endpoint_breaker::kind::stream, due, false);
+    BOOST_TEST((g.ask(early, due - duration(1)).kind == verdict::wait));
+    BOOST_TEST((g.ask(early, due).kind == verdict::go));
+    const auto late = g.enter(endpoint_breaker::kind::stream, due, false);
+    BOOST_TEST((g.ask(late, due + seconds(1)).kind == verdict::go));
 }
 
 BOOST_AUTO_TEST_CASE(a_success_lets_all_go) {
-    gate g;
-    const auto failing = g.enter(gate::kind::call, t0, false);
+    endpoint_breaker g;
+    const auto failing = g.enter(endpoint_breaker::kind::call, t0, false);
     std::ignore = g.ask(failing, t0);
     g.failed(failing, make_failure(errc::refused), t0);
-    BOOST_TEST(g.suspect());
-    const auto probe = g.enter(gate::kind::call, t0, false);
-    const auto held = g.enter(gate::kind::stream, t0 + seconds(60), true);
-    BOOST_TEST((g.ask(probe, t0).what == verdict::go));
+    BOOST_TEST(g.is_open());
+    const auto probe = g.enter(endpoint_breaker::kind::call, t0, false);
+    const auto held = g.enter(endpoint_breaker::kind::stream, t0 + seconds(60), true);
+    BOOST_TEST((g.ask(probe, t0).kind == verdict::go));
     g.succeeded(probe, t0);
-    BOOST_TEST(!g.suspect());
-    BOOST_TEST((g.ask(held, t0).what == verdict::go));
+    BOOST_TEST(!g.is_open());
+    BOOST_TEST((g.ask(held, t0).kind == verdict::go));
 }
 
 CO_TEST_CASE(repeats_and_changing_texts_of_one_class_are_no_news, one_stream) {
@@ -735,17 +735,17 @@ BOOST_AUTO_TEST_CASE(what_waiting_cannot_heal_is_not_on_the_schedule_of_a_timeou
 BOOST_AUTO_TEST_CASE(one_endpoints_failures_delay_no_other) {
     testing::world world;
     auto fail = [](runtime& rt) -> net::awaitable<void> {
-        auto pass = co_await rt.pass_gate(place, gate::kind::call, rt.now(), false);
+        auto pass = co_await rt.begin_attempt(place, endpoint_breaker::kind::call, rt.now(), false);
         pass.failed(make_failure(errc::refused));
-        auto other = co_await rt.pass_gate(elsewhere, gate::kind::call, rt.now(), false);
-        BOOST_TEST(!other.ridden().has_value());
+        auto other = co_await rt.begin_attempt(elsewhere, endpoint_breaker::kind::call, rt.now(), false);
+        BOOST_TEST(!other.shared_failure().has_value());
         other.succeeded();
     };
     const auto before = world.time().now();
     world.run(fail(world.rt()));
     BOOST_TEST((world.time().now() == before));
-    BOOST_TEST(world.rt().gate_of(place)->suspect);
-    BOOST_TEST(!world.rt().gate_of(elsewhere)->suspect);
+    BOOST_TEST(world.rt().breaker_of(place)->open);
+    BOOST_TEST(!world.rt().breaker_of(elsewhere)->open);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

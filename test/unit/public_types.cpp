@@ -87,7 +87,7 @@ const listed built_by_callers[] = {LISTED(holdfast::endpoint),
                                    LISTED(testing::fault),
                                    LISTED(testing::opencode_sim::options),
                                    LISTED(testing::memory_network::harm),
-                                   LISTED(runtime::gate_state),
+                                   LISTED(runtime::breaker_state),
                                    LISTED(holdfast::metric_info)};
 
 /// What the library makes and a caller only receives: nothing of it is built in an expression with a

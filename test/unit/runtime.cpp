@@ -446,17 +446,17 @@ BOOST_AUTO_TEST_CASE(a_moved_registration_goes_on_and_a_replaced_one_ends) {
     BOOST_TEST(told == "2");
 }
 
-// --- the gate, shared
+// --- the breaker, shared
 
 namespace {
 
 const endpoint place{"http", "a.test", 80};
-using kind = retry::gate::kind;
+using kind = retry::endpoint_breaker::kind;
 
-struct at_the_gate : fixture {
-    void make_suspect(duration since = {}) {
+struct breaker_fixture : fixture {
+    void open_breaker(duration since = {}) {
         auto fail = [](fixture& f, time_point due) -> net::awaitable<void> {
-            auto pass = co_await f.rt.pass_gate(place, kind::stream, due, false);
+            auto pass = co_await f.rt.begin_attempt(place, kind::stream, due, false);
             f.note("failed");
             pass.failed(make_failure(errc::refused));
         };
@@ -464,8 +464,8 @@ struct at_the_gate : fixture {
     }
 
     net::awaitable<void> probe(duration due, duration takes, bool good) {
-        auto pass = co_await rt.pass_gate(place, kind::stream, start + due, true);
-        if (pass.ridden()) {
+        auto pass = co_await rt.begin_attempt(place, kind::stream, start + due, true);
+        if (pass.shared_failure()) {
             note("rode");
             co_return;
         }
@@ -480,14 +480,14 @@ struct at_the_gate : fixture {
 
 } // namespace
 
-CO_TEST_CASE(a_clear_gate_lets_an_attempt_go_at_its_time, at_the_gate) {
-    auto pass = co_await rt.pass_gate(place, kind::stream, start + seconds(3), false);
-    BOOST_TEST(!pass.ridden().has_value());
+CO_TEST_CASE(a_closed_breaker_lets_an_attempt_go_at_its_time, breaker_fixture) {
+    auto pass = co_await rt.begin_attempt(place, kind::stream, start + seconds(3), false);
+    BOOST_TEST(!pass.shared_failure().has_value());
     BOOST_TEST(to_ms(elapsed()) == 3000);
 }
 
-CO_TEST_CASE(those_who_wait_ride_on_the_failed_probe_of_another, at_the_gate) {
-    make_suspect();
+CO_TEST_CASE(those_who_wait_share_the_failure_of_anothers_probe, breaker_fixture) {
+    open_breaker();
     co_await scope.join();
     happened.clear();
     scope.spawn(probe(seconds(1), seconds(2), false));
@@ -498,8 +498,8 @@ CO_TEST_CASE(those_who_wait_ride_on_the_failed_probe_of_another, at_the_gate) {
     BOOST_TEST(to_ms(elapsed()) == 3000);
 }
 
-CO_TEST_CASE(a_success_lets_those_who_are_held_go_at_once, at_the_gate) {
-    make_suspect();
+CO_TEST_CASE(a_success_lets_those_who_are_held_go_at_once, breaker_fixture) {
+    open_breaker();
     co_await scope.join();
     happened.clear();
     scope.spawn(probe(seconds(1), seconds(2), true));
@@ -509,8 +509,8 @@ CO_TEST_CASE(a_success_lets_those_who_are_held_go_at_once, at_the_gate) {
                boost::test_tools::per_element());
 }
 
-CO_TEST_CASE(who_is_held_and_comes_after_the_recovery_goes_at_once, at_the_gate) {
-    make_suspect();
+CO_TEST_CASE(who_is_held_and_comes_after_the_recovery_goes_at_once, breaker_fixture) {
+    open_breaker();
     co_await scope.join();
     happened.clear();
     co_await probe(seconds(1), {}, true);
@@ -519,36 +519,36 @@ CO_TEST_CASE(who_is_held_and_comes_after_the_recovery_goes_at_once, at_the_gate)
                boost::test_tools::per_element());
 }
 
-CO_TEST_CASE(cancelling_a_wait_at_the_gate_frees_its_place, at_the_gate) {
-    make_suspect();
+CO_TEST_CASE(cancelling_a_wait_for_the_breaker_frees_its_place, breaker_fixture) {
+    open_breaker();
     co_await scope.join();
     const auto waiting = scope.spawn(probe(seconds(10), {}, true));
     co_await rt.sleep_for(seconds(1));
-    BOOST_TEST_REQUIRE(rt.gate_of(place).has_value());
-    BOOST_TEST(rt.gate_of(place)->waiting == 1u);
+    BOOST_TEST_REQUIRE(rt.breaker_of(place).has_value());
+    BOOST_TEST(rt.breaker_of(place)->waiting == 1u);
     scope.cancel(waiting);
     co_await scope.join();
-    BOOST_TEST(rt.gate_of(place)->waiting == 0u);
+    BOOST_TEST(rt.breaker_of(place)->waiting == 0u);
     BOOST_TEST(to_ms(elapsed()) == 1000);
 }
 
-CO_TEST_CASE(cancelling_the_probe_lets_another_be_it, at_the_gate) {
-    make_suspect();
+CO_TEST_CASE(cancelling_the_probe_lets_another_be_it, breaker_fixture) {
+    open_breaker();
     co_await scope.join();
     happened.clear();
     const auto first = scope.spawn(probe(seconds(1), seconds(60), true));
     scope.spawn(probe(seconds(2), {}, true));
     co_await rt.sleep_for(seconds(5));
-    BOOST_TEST(rt.gate_of(place)->probing);
+    BOOST_TEST(rt.breaker_of(place)->probing);
     scope.cancel(first);
     co_await scope.join();
     BOOST_TEST(happened == (std::vector<std::string>{"went at 1000", "went at 5000"}),
                boost::test_tools::per_element());
-    BOOST_TEST(!rt.gate_of(place)->suspect);
+    BOOST_TEST(!rt.breaker_of(place)->open);
 }
 
-CO_TEST_CASE(wake_ends_every_wait_at_the_gate, at_the_gate) {
-    make_suspect();
+CO_TEST_CASE(wake_ends_every_wait_for_the_breaker, breaker_fixture) {
+    open_breaker();
     co_await scope.join();
     happened.clear();
     scope.spawn(probe(seconds(10), {}, true));
@@ -560,15 +560,15 @@ CO_TEST_CASE(wake_ends_every_wait_at_the_gate, at_the_gate) {
                boost::test_tools::per_element());
 }
 
-CO_TEST_CASE(each_endpoint_has_a_gate_of_its_own, at_the_gate) {
-    make_suspect();
+CO_TEST_CASE(each_endpoint_has_a_breaker_of_its_own, breaker_fixture) {
+    open_breaker();
     co_await scope.join();
     const endpoint other{"http", "a.test", 81};
-    BOOST_TEST(!rt.gate_of(other).has_value());
-    auto pass = co_await rt.pass_gate(other, kind::stream, start, false);
-    BOOST_TEST(!pass.ridden().has_value());
-    BOOST_TEST(!rt.gate_of(other)->suspect);
-    BOOST_TEST(rt.gate_of(place)->suspect);
+    BOOST_TEST(!rt.breaker_of(other).has_value());
+    auto pass = co_await rt.begin_attempt(other, kind::stream, start, false);
+    BOOST_TEST(!pass.shared_failure().has_value());
+    BOOST_TEST(!rt.breaker_of(other)->open);
+    BOOST_TEST(rt.breaker_of(place)->open);
     rt.wake(endpoint{"http", "nobody.test", 1});
 }
 

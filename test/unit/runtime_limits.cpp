@@ -1,4 +1,4 @@
-// What the runtimes of one world share beside the gates: the pace of connecting and retrying, and the
+// What the runtimes of one world share beside the breakers: the pace of connecting and retrying, and the
 // counters.
 #include <boost/test/unit_test.hpp>
 
@@ -15,7 +15,7 @@
 #include <vector>
 
 using namespace holdfast;
-using kind = retry::gate::kind;
+using kind = retry::endpoint_breaker::kind;
 
 namespace {
 
@@ -42,8 +42,8 @@ struct fixture {
     unsigned rode = 0;
 
     net::awaitable<void> go(endpoint where, kind who = kind::stream) {
-        auto pass = co_await rt.pass_gate(std::move(where), who, rt.now(), false);
-        if (pass.ridden())
+        auto pass = co_await rt.begin_attempt(std::move(where), who, rt.now(), false);
+        if (pass.shared_failure())
             ++rode;
         else
             went.push_back(to_ms(rt.now() - start));
@@ -51,7 +51,7 @@ struct fixture {
     }
 
     net::awaitable<void> go_and_fail(endpoint where, failure why) {
-        auto pass = co_await rt.pass_gate(std::move(where), kind::stream, rt.now(), false);
+        auto pass = co_await rt.begin_attempt(std::move(where), kind::stream, rt.now(), false);
         co_await rt.sleep_for(milliseconds(10));
         pass.failed(why);
     }
@@ -95,7 +95,7 @@ CO_TEST_CASE(who_waits_to_connect_while_its_endpoint_fails_rides_on_that_and_giv
         scope.spawn(go(place));
     co_await scope.join();
     BOOST_TEST(rode == 50u);
-    BOOST_TEST(rt.value(metric::gate_rides) == 50u);
+    BOOST_TEST(rt.value(metric::shared_failures) == 50u);
     went.clear();
     scope.spawn(go(elsewhere));
     co_await scope.join();
@@ -107,7 +107,7 @@ CO_TEST_CASE(the_runtimes_of_one_world_share_the_pace, five_at_once) {
     for (int n = 0; n < 5; ++n)
         scope.spawn(go(place));
     co_await scope.join();
-    auto pass = co_await second.pass_gate(elsewhere, kind::call, rt.now(), false);
+    auto pass = co_await second.begin_attempt(elsewhere, kind::call, rt.now(), false);
     BOOST_TEST(to_ms(rt.now() - start) == 100);
 }
 
@@ -115,7 +115,7 @@ CO_TEST_CASE(a_wake_is_known_to_who_waited, fixture) {
     co_await go_and_fail(place, make_failure(errc::refused));
     bool woken = false;
     auto wait = [](fixture& f, bool& told) -> net::awaitable<void> {
-        auto pass = co_await f.rt.pass_gate(place, kind::stream, f.rt.now() + seconds(60), true);
+        auto pass = co_await f.rt.begin_attempt(place, kind::stream, f.rt.now() + seconds(60), true);
         told = pass.woken();
     };
     scope.spawn(wait(*this, woken));
@@ -166,7 +166,7 @@ struct out_of_descriptors {
         const auto began = origin;
         long long at = -1;
         auto body = [](runtime& world, long long& made, time_point from) -> net::awaitable<void> {
-            auto pass = co_await world.pass_gate(place, kind::stream, world.now(), false);
+            auto pass = co_await world.begin_attempt(place, kind::stream, world.now(), false);
             made = to_ms(world.now() - from);
             auto got = co_await world.connect(place);
             pass.failed(got.error());
@@ -188,11 +188,11 @@ BOOST_FIXTURE_TEST_CASE(a_local_fault_pauses_all_connecting_ever_longer_and_blam
     for (int n = 0; n < 5; ++n)
         at.push_back(attempt());
     BOOST_TEST(at == (std::vector<long long>{0, 250, 750, 1750, 3750}), boost::test_tools::per_element());
-    BOOST_TEST(!rt->gate_of(place)->suspect);
+    BOOST_TEST(!rt->breaker_of(place)->open);
     BOOST_TEST(rt->value(metric::local_pauses) == 5u);
     out = false;
     BOOST_TEST(attempt() == 7750);
-    BOOST_TEST(rt->gate_of(place)->suspect); // refused, and that is the endpoint's
+    BOOST_TEST(rt->breaker_of(place)->open); // refused, and that is the endpoint's
     BOOST_TEST(rt->value(metric::local_pauses) == 5u);
 }
 
@@ -316,25 +316,25 @@ BOOST_FIXTURE_TEST_CASE(what_counts_in_a_gauge_counts_once_and_for_as_long_as_it
     BOOST_TEST(rt.value(metric::asks_waiting) == 1u);
 }
 
-// --- gates, for display
+// --- breakers, for display
 
-CO_TEST_CASE(the_gates_are_told_in_order, fixture) {
-    BOOST_TEST(rt.gates().empty());
+CO_TEST_CASE(breakers_are_listed_in_order, fixture) {
+    BOOST_TEST(rt.breakers().empty());
     co_await go(elsewhere);
     co_await go_and_fail(place, make_failure(errc::refused));
-    const auto all = rt.gates();
+    const auto all = rt.breakers();
     BOOST_TEST_REQUIRE(all.size() == 2u);
     BOOST_TEST((all[0].first == place));
-    BOOST_TEST(all[0].second.suspect);
+    BOOST_TEST(all[0].second.open);
     BOOST_TEST((all[0].second.last.cls == failure_class::refused));
     BOOST_TEST((all[1].first == elsewhere));
-    BOOST_TEST(!all[1].second.suspect);
+    BOOST_TEST(!all[1].second.open);
 }
 
-CO_TEST_CASE(gates_that_nobody_is_at_are_let_go_of_but_not_the_suspect_ones, fixture) {
+CO_TEST_CASE(closed_breakers_without_waiters_are_dropped_and_open_ones_are_kept, fixture) {
     co_await go_and_fail(place, make_failure(errc::refused));
     for (std::uint16_t n = 1; n <= 1000; ++n)
         co_await go(endpoint("http", "many.test", n));
-    BOOST_TEST(rt.gates().size() <= 100u);
-    BOOST_TEST(rt.gate_of(place).has_value());
+    BOOST_TEST(rt.breakers().size() <= 100u);
+    BOOST_TEST(rt.breaker_of(place).has_value());
 }

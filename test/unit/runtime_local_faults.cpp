@@ -49,7 +49,8 @@ struct fixture : test::in_the_real_world {
     std::pair<result<void>, duration> attempt() {
         auto body = [](runtime& world, endpoint where) -> net::awaitable<std::pair<result<void>, duration>> {
             const auto asked = world.now();
-            auto pass = co_await world.pass_gate(where, retry::gate::kind::call, asked, false);
+            auto pass =
+                co_await world.begin_attempt(where, retry::endpoint_breaker::kind::call, asked, false);
             const auto waited = world.now() - asked;
             auto wire = co_await world.connect(where);
             if (wire) {
@@ -66,7 +67,7 @@ struct fixture : test::in_the_real_world {
 
 } // namespace
 
-BOOST_FIXTURE_TEST_CASE(without_descriptors_connecting_pauses_no_gate_is_suspect_and_then_it_goes_on, fixture,
+BOOST_FIXTURE_TEST_CASE(without_descriptors_connecting_pauses_no_breaker_opens_and_then_it_goes_on, fixture,
                         *boost::unit_test::enable_if<may_have_none>()) {
     BOOST_TEST(attempt().first.has_value()); // all that opens something for the first time has done so
     {
@@ -78,7 +79,7 @@ BOOST_FIXTURE_TEST_CASE(without_descriptors_connecting_pauses_no_gate_is_suspect
         BOOST_TEST((second.first.error().code == errc::local));
         BOOST_TEST(to_ms(second.second) >= 240);
     }
-    BOOST_TEST(!rt.gate_of(here)->suspect);
+    BOOST_TEST(!rt.breaker_of(here)->open);
     const auto third = attempt();
     BOOST_TEST(third.first.has_value());
     BOOST_TEST(to_ms(third.second) >= 480); // of the second pause

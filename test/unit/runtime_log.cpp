@@ -1,4 +1,4 @@
-// What the runtimes of one world share beside the gates: the log and its incidents, in virtual time.
+// What the runtimes of one world share beside the breakers: the log and its incidents, in virtual time.
 #include <boost/test/unit_test.hpp>
 
 #include "support/coroutine.hpp"
@@ -71,7 +71,7 @@ struct logging : test::in_simulated_world {
     }
 
     net::awaitable<void> try_once(bool good, failure why = make_failure(errc::refused)) {
-        auto pass = co_await rt.pass_gate(place, retry::gate::kind::call, rt.now(), false);
+        auto pass = co_await rt.begin_attempt(place, retry::endpoint_breaker::kind::call, rt.now(), false);
         if (good)
             pass.succeeded();
         else
@@ -174,15 +174,15 @@ BOOST_FIXTURE_TEST_CASE(lines_are_counted_and_so_is_what_they_say_was_suppressed
     BOOST_TEST(rt.value(metric::log_lines_suppressed) == 9u);
 }
 
-// --- the gate tells whether the endpoint answers
+// --- the breaker tells whether the endpoint answers
 
-CO_TEST_CASE(a_success_at_the_gate_ends_the_endpoints_incident, logging) {
+CO_TEST_CASE(a_success_at_the_breaker_ends_the_endpoints_incident, logging) {
     rt.report(trouble_at(place));
     co_await try_once(true);
     CHECK_LINES(written(), {"warn it.failed", "info incident.recovered"});
 }
 
-CO_TEST_CASE(a_success_at_the_gate_says_nothing_of_streams_and_sessions, logging) {
+CO_TEST_CASE(a_success_at_the_breaker_says_nothing_of_streams_and_sessions, logging) {
     rt.report(trouble_at(place, "http_status"));
     auto of_session = trouble_at(place, "bad_json");
     of_session.session = "ses_1";

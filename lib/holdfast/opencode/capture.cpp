@@ -80,15 +80,15 @@ void captures::end_all() {
 // session's last look counts as a look of it.
 void captures::share_a_failure() {
     const auto where = server_.rest().base().where;
-    const auto gate = server_.world.gate_of(where);
-    if (!gate || !gate->suspect)
+    const auto breaker = server_.world.breaker_of(where);
+    if (!breaker || !breaker->open)
         return;
     for (const auto& session : server_.captured()) {
         const auto& last = session->capture().last();
         const bool waits = last && session->capture().failures() > 0 && retry::blames_endpoint(last->why) &&
-                           last->when < gate->last_at;
+                           last->when < breaker->last_at;
         if (waits && session->next_look() <= server_.world.now())
-            session->look_failed(gate->last, random_);
+            session->look_failed(breaker->last, random_);
     }
 }
 

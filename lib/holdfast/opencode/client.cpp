@@ -344,9 +344,10 @@ net::awaitable<result<http::response>> client::exchange(asked what, place_pool::
     place_pool::place mine;
     if (config_.places && what.request.method == "GET")
         mine = co_await config_.places->reads->take();
-    auto pass = co_await world.pass_gate(base_.where, retry::gate::kind::call, world.now(), false);
-    if (pass.ridden()) {
-        auto why = *pass.ridden();
+    auto pass =
+        co_await world.begin_attempt(base_.where, retry::endpoint_breaker::kind::call, world.now(), false);
+    if (pass.shared_failure()) {
+        auto why = *pass.shared_failure();
         why.connected = false; // another was; this call was not even sent
         co_return why;
     }

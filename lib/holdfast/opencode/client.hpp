@@ -97,7 +97,7 @@ struct prompt_part {
 };
 
 /// A prompt. With its own message and part ids it may be posted any number of times: the model runs once
-/// (PROTOCOL.md section 4, "Exactly-once prompts").
+/// (protocol/README.md section 4, "Exactly-once prompts").
 struct prompt {
     prompt() = default; // no aggregate, see header
 
@@ -156,13 +156,13 @@ struct message_page {
 
 /// Calls to one server. Cheap to make and to copy.
 ///
-/// Each call: cancellable at once (terminal, operation_aborted); passes the endpoint's gate, so that a dead
-/// server is not hammered; errors are values: those of http::fetch, http_status with the server's own words,
-/// not_found, bad_json, missing_field (naming the path; also where an answer is about another session or
-/// message than was asked for, or names an id that is none), not_opencode, body_too_large (see body_limits);
-/// invalid_request, with nothing sent, for an id that cannot be one (see is_usable_id()). `directory` empty:
-/// the server's own. However large an answer is, it is worked through in pieces, with all else that is ready
-/// at the loop in between. Thread safety: confined to its runtime's executor.
+/// Each call: cancellable at once (terminal, operation_aborted); passes the endpoint's circuit breaker, so
+/// that a dead server is not hammered; errors are values: those of http::fetch, http_status with the server's
+/// own words, not_found, bad_json, missing_field (naming the path; also where an answer is about another
+/// session or message than was asked for, or names an id that is none), not_opencode, body_too_large (see
+/// body_limits); invalid_request, with nothing sent, for an id that cannot be one (see is_usable_id()).
+/// `directory` empty: the server's own. However large an answer is, it is worked through in pieces, with all
+/// else that is ready at the loop in between. Thread safety: confined to its runtime's executor.
 class client {
 public:
     client(const runtime& world, http::url base, client_config config = {});

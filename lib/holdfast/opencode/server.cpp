@@ -410,8 +410,8 @@ bool server_core::streams_probe() const {
     const bool trying = std::any_of(streams_.begin(), streams_.end(), [](const auto& each) {
         return each.second->hub->running() && !each.second->hub->acknowledged();
     });
-    const auto gate = trying ? world.gate_of(last_up_.where) : std::nullopt;
-    return gate && gate->suspect;
+    const auto breaker = trying ? world.breaker_of(last_up_.where) : std::nullopt;
+    return breaker && breaker->open;
 }
 
 bool server_core::streams_to(const std::string& directory, const std::string& session) const {

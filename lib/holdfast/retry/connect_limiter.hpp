@@ -26,7 +26,7 @@ struct connect_limits {
 /// Says when the next connection may be opened.
 ///
 /// A local fault (out of descriptors, of memory, of ports: `failure_class::local`) tells nothing about the
-/// endpoint: it is not for a gate to know. It stops all connecting for a while instead, those who have a
+/// endpoint: no breaker learns of it. It stops all connecting for a while instead, those who have a
 /// place too, and afterwards they come one by one, not in a burst.
 ///
 /// Thread safety: distinct objects safe, shared objects unsafe.

@@ -1,5 +1,6 @@
-// retry: decisions over time. Failure classes, backoff, the endpoint gate. Everything in this room is pure:
-// `now` and random numbers are arguments, nothing waits, nothing does I/O, nothing needs Asio.
+// retry: decisions over time. Failure classes, backoff, the circuit breaker of an endpoint. Everything in
+// this room is pure: `now` and random numbers are arguments, nothing waits, nothing does I/O, nothing needs
+// Asio.
 //
 // This header: what went wrong, judged once, where it happened.
 #pragma once

@@ -144,7 +144,7 @@ public:
     [[nodiscard]] unsigned attempt() const noexcept { return failures_ + 1; }
     [[nodiscard]] unsigned failures() const noexcept { return failures_; }
 
-    /// Judges the end of an attempt at `now`, own or ridden. After a healthy life, see is_healthy(), the
+    /// Judges the end of an attempt at `now`, own or shared. After a healthy life, see is_healthy(), the
     /// count starts over: `ended` is no failure, and waits the base delay, or what `retry:` asked; anything
     /// else is the first failure of a new run. A final failure (is_final() by the policy), one before
     /// on_open() where the policy says `first_failure_final`, and one whose next attempt would come after

@@ -1,11 +1,12 @@
 // runtime: what the library takes from the world (clocks, network, randomness, the log) and how it lives in
 // it (abort_source, with_deadline, task_scope, mailbox). One `runtime` object owns what is shared: the
-// endpoint gates, the pace of connecting and of retries, the incidents behind the log, and the counters.
+// circuit breakers of endpoints, the pace of connecting and of retries, the incidents behind the log, and the
+// counters.
 #pragma once
 
 #include <holdfast/endpoint.hpp>
 #include <holdfast/retry/connect_limiter.hpp>
-#include <holdfast/retry/gate.hpp>
+#include <holdfast/retry/endpoint_breaker.hpp>
 #include <holdfast/retry/incident_log.hpp>
 #include <holdfast/retry/retry_budget.hpp>
 #include <holdfast/runtime/clock.hpp>
@@ -42,9 +43,9 @@ struct shared_limits {
 /// that a caller gave; what is still held then may only be asked, and destroyed.
 ///
 /// Thread safety: a runtime, and all objects made with it, are confined to its executor (a single-threaded
-/// io_context, or a strand); wake(), gate_of(), gates(), count(), uncount() and value() may be called from
-/// any thread. Several threads use several runtimes, one a strand, made from a first one: they share its
-/// clock, network, log, gates, limits and counters.
+/// io_context, or a strand); wake(), breaker_of(), breakers(), count(), uncount() and value() may be called
+/// from any thread. Several threads use several runtimes, one a strand, made from a first one: they share its
+/// clock, network, log, breakers, limits and counters.
 class runtime {
 public:
     /// The real world: system clocks, TCP, a seed from the system.
@@ -112,7 +113,7 @@ public:
     [[nodiscard]] net::awaitable<void> sleep_until(time_point when);
     [[nodiscard]] net::awaitable<void> sleep_for(duration d) { return sleep_until(later(now(), d)); }
 
-    /// Ends every wait at the gate of this endpoint: the caller knows that it is back.
+    /// Ends every wait for the breaker of this endpoint: the caller knows that it is back.
     void wake(const endpoint& where);
 
     /// network().connect(), counted. One that fails by this machine's own fault (errc::local) pauses all
@@ -126,12 +127,12 @@ public:
     [[nodiscard]] net::awaitable<bool> may_retry();
 
 private:
-    struct shared_gate;
+    struct shared_breaker;
     struct shared; ///< what the runtimes of one world share
     struct strand; ///< what the copies of one runtime share
 
 public:
-    /// The pass through an endpoint's gate for one attempt; reports "no result" when destroyed unreported.
+    /// One attempt at an endpoint, admitted by its breaker. Destroyed unreported, it reports "no result".
     class attempt {
     public:
         attempt() = default;
@@ -139,16 +140,18 @@ public:
         attempt& operator=(attempt&& other) noexcept;
         ~attempt();
 
-        /// Set when this attempt may not be made because another's probe failed in its place.
-        [[nodiscard]] const std::optional<failure>& ridden() const noexcept { return ridden_; }
+        /// Set when this attempt must not be made: another's probe failed, and this is its failure.
+        [[nodiscard]] const std::optional<failure>& shared_failure() const noexcept {
+            return shared_failure_;
+        }
 
         /// Whether there was a wake() while this one waited.
         [[nodiscard]] bool woken() const noexcept { return woken_; }
 
-        /// The endpoint answered: its gate is clear, and its incident in the log is over.
+        /// The endpoint answered: its breaker closes, and its incident in the log is over.
         void succeeded();
-        /// See retry::gate::failed(); of this machine's own faults (errc::local) the gate learns nothing. A
-        /// failure that only a working endpoint can cause ends its incident in the log too.
+        /// See retry::endpoint_breaker::failed(). This machine's own faults (errc::local) do not reach the
+        /// breaker. A failure that only a working endpoint can cause ends its incident in the log too.
         void failed(const failure& f);
 
     private:
@@ -157,38 +160,38 @@ public:
         void end(bool answered, How how);
 
         std::shared_ptr<shared> world_;
-        std::shared_ptr<shared_gate> gate_; ///< none: reported, or never entered
-        retry::gate::ticket ticket_ = 0;
+        std::shared_ptr<shared_breaker> breaker_; ///< none: reported, or never admitted
+        retry::endpoint_breaker::ticket ticket_ = 0;
         bool is_probe_ = false;
         bool woken_ = false;
-        std::optional<failure> ridden_;
+        std::optional<failure> shared_failure_;
     };
 
-    /// Waits at the gate of `where` until an attempt may be made, not before `due` (see retry::gate), then
-    /// for its place among all who connect (see retry::connect_limiter). Who waits for the latter while the
-    /// endpoint becomes suspect rides on that failure. Cancellation (terminal): at once; nothing is counted,
+    /// Waits until the breaker of `where` admits an attempt, not before `due` (see retry::endpoint_breaker),
+    /// then for a place among all who connect (see retry::connect_limiter). If the breaker opens during the
+    /// second wait, the attempt receives that failure. Cancellation (terminal): at once; nothing is counted,
     /// and the place is given back.
-    [[nodiscard]] net::awaitable<attempt> pass_gate(endpoint where, retry::gate::kind who, time_point due,
-                                                    bool held);
+    [[nodiscard]] net::awaitable<attempt> begin_attempt(endpoint where, retry::endpoint_breaker::kind who,
+                                                        time_point due, bool held);
 
-    /// The state of an endpoint's gate, for display.
-    struct gate_state {
-        gate_state() = default; // no aggregate, see header
+    /// The state of an endpoint's circuit breaker, for display.
+    struct breaker_state {
+        breaker_state() = default; // no aggregate, see header
 
-        bool suspect = false;
-        bool probing = false;    ///< an attempt of a suspect endpoint is under way
-        std::size_t waiting = 0; ///< those not counted whose attempt is under way
-        time_point since{};      ///< since when it is suspect; meaningful while it is, as are the next
+        bool open = false;       ///< open or half-open
+        bool probing = false;    ///< half-open: a probe is under way
+        std::size_t waiting = 0; ///< those whose attempt is under way are not counted
+        time_point since{};      ///< since when it is open; meaningful while it is, as are the next
         failure last;
         time_point last_at{}; ///< when that was seen
     };
-    /// Nothing: nobody is at its gate, and it is not suspect.
-    [[nodiscard]] std::optional<gate_state> gate_of(const endpoint& where) const;
-    /// All that gate_of() knows, in the order of their endpoints.
-    [[nodiscard]] std::vector<std::pair<endpoint, gate_state>> gates() const;
+    /// Nothing: nobody waits for it or attempts, and it is closed.
+    [[nodiscard]] std::optional<breaker_state> breaker_of(const endpoint& where) const;
+    /// All that breaker_of() knows, in the order of their endpoints.
+    [[nodiscard]] std::vector<std::pair<endpoint, breaker_state>> breakers() const;
 
 private:
-    struct gate_waiter;
+    struct waiter;
     struct connect_place;
     // Coroutines hold a copy: this one may be destroyed while they wait.
     [[nodiscard]] static net::awaitable<void> write_incidents_of(runtime self);
@@ -196,12 +199,13 @@ private:
     [[nodiscard]] static net::awaitable<result<std::unique_ptr<connection>>> connect_in(runtime self,
                                                                                         endpoint where);
     [[nodiscard]] static net::awaitable<bool> may_retry_in(runtime self);
-    [[nodiscard]] static net::awaitable<attempt>
-    pass_gate_of(runtime self, endpoint where, retry::gate::kind who, time_point due, bool held);
-    [[nodiscard]] static net::awaitable<void> wait_at_gate(runtime self, attempt& mine,
-                                                           std::shared_ptr<gate_waiter> me);
+    [[nodiscard]] static net::awaitable<attempt> begin_attempt_in(runtime self, endpoint where,
+                                                                  retry::endpoint_breaker::kind who,
+                                                                  time_point due, bool held);
+    [[nodiscard]] static net::awaitable<void> wait_for_breaker(runtime self, attempt& mine,
+                                                               std::shared_ptr<waiter> me);
     [[nodiscard]] static net::awaitable<void> wait_to_connect(runtime self, attempt& mine,
-                                                              std::shared_ptr<gate_waiter> me);
+                                                              std::shared_ptr<waiter> me);
 
     std::shared_ptr<strand> strand_;
     std::shared_ptr<shared> shared_;

@@ -65,12 +65,12 @@ net::awaitable<void> runtime::write_incidents() {
 
 net::awaitable<void> runtime::write_incidents_of(runtime self) {
     const auto world = self.shared_;
-    const auto me = std::make_shared<gate_waiter>(self);
+    const auto me = std::make_shared<waiter>(self);
     // The place in the list goes with the coroutine's frame; who is then the first takes over.
     struct presence {
         shared& world;
-        std::shared_ptr<gate_waiter> me;
-        presence(shared& w, std::shared_ptr<gate_waiter> who) : world(w), me(std::move(who)) {
+        std::shared_ptr<waiter> me;
+        presence(shared& w, std::shared_ptr<waiter> who) : world(w), me(std::move(who)) {
             const std::lock_guard lock(world.mutex);
             world.writers.push_back(me);
         }

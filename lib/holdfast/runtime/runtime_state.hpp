@@ -17,10 +17,10 @@
 namespace holdfast {
 
 // Those who wait may be on other strands: each is woken on its own, unless its context ends.
-struct runtime::gate_waiter {
-    explicit gate_waiter(const runtime& on) : home(on), alarm(home.clock(), home.executor()) {}
+struct runtime::waiter {
+    explicit waiter(const runtime& on) : home(on), alarm(home.clock(), home.executor()) {}
 
-    void wake(const std::shared_ptr<gate_waiter>& self) const {
+    void wake(const std::shared_ptr<waiter>& self) const {
         home.post([self] { self->alarm.cancel(); });
     }
 
@@ -30,8 +30,8 @@ struct runtime::gate_waiter {
 };
 
 // Guarded by shared::mutex.
-struct runtime::shared_gate {
-    explicit shared_gate(const endpoint& at) : where(at) {}
+struct runtime::shared_breaker {
+    explicit shared_breaker(const endpoint& at) : where(at) {}
 
     void wake_all() const {
         for (const auto& each : waiting)
@@ -39,9 +39,9 @@ struct runtime::shared_gate {
     }
 
     const endpoint where;
-    retry::gate gate;
+    retry::endpoint_breaker breaker;
     std::uint64_t wakes = 0;
-    std::list<std::shared_ptr<gate_waiter>> waiting;
+    std::list<std::shared_ptr<waiter>> waiting;
 };
 
 struct runtime::shared {
@@ -55,14 +55,14 @@ struct runtime::shared {
     std::atomic<bool> in_trouble = false; ///< whether `incidents` has subjects
 
     std::mutex mutex; ///< for all below
-    std::map<endpoint, std::shared_ptr<shared_gate>> gates;
-    std::size_t purge_at = 64; ///< so many gates
+    std::map<endpoint, std::shared_ptr<shared_breaker>> breakers;
+    std::size_t purge_at = 64; ///< so many breakers
     retry::incident_log incidents;
-    std::list<std::shared_ptr<gate_waiter>> writers; ///< the first writes the incidents
+    std::list<std::shared_ptr<waiter>> writers; ///< the first writes the incidents
     retry::connect_limiter connects;
     retry::retry_budget retries;
 
-    [[nodiscard]] std::shared_ptr<shared_gate> gate_at(const endpoint& where);
+    [[nodiscard]] std::shared_ptr<shared_breaker> breaker_at(const endpoint& where);
 
     void count(metric which, std::uint64_t n = 1) noexcept {
         counts[static_cast<std::size_t>(which)].fetch_add(n, std::memory_order_relaxed);

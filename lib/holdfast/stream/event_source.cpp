@@ -91,7 +91,7 @@ source_core::source_core(const runtime& world, source_config config)
 source_core::~source_core() = default;
 
 // The story: hand out what is there; else read on; else subscribe, after whatever wait the schedule and the
-// endpoint's gate ask for.
+// endpoint's breaker ask for.
 net::awaitable<std::optional<item>> source_core::next(std::shared_ptr<source_core> self) {
     const detail::one_at_a_time::call mine(self->readers_,
                                            "another call of next() is pending on this stream");
@@ -172,13 +172,14 @@ net::awaitable<bool> source_core::subscribe() {
     handshake_.reset();
     if (!co_await find_location())
         co_return false;
-    auto pass = co_await world_.pass_gate(url_->where, retry::gate::kind::stream, due_, held_);
+    auto pass =
+        co_await world_.begin_attempt(url_->where, retry::endpoint_breaker::kind::stream, due_, held_);
     if (pass.woken())
         start_over();
     if (closed_ || has_moved()) // while we waited
         co_return false;
-    if (pass.ridden()) {
-        on_failure(*pass.ridden());
+    if (pass.shared_failure()) {
+        on_failure(*pass.shared_failure());
         co_return false;
     }
     from_.last_id = parser_->last_event_id();

@@ -244,10 +244,10 @@ public:
 
     /// The next item; waits, connects and reads for it as needed. nullopt after done, after gave_up, after
     /// close(), and when the location is gone. One call at a time: another one throws std::logic_error.
-    /// Cancellation (terminal): at once in every phase (gate, backoff, `next_request`, name look-up, connect,
-    /// header, body), as operation_aborted; no item is lost, and the connection and the schedule stay: the
-    /// next call goes on; an attempt that was under way is made anew (but see `repeat_unsafe`). Throws
-    /// nothing else.
+    /// Cancellation (terminal): at once in every phase (breaker, backoff, `next_request`, name look-up,
+    /// connect, header, body), as operation_aborted; no item is lost, and the connection and the schedule
+    /// stay: the next call goes on; an attempt that was under way is made anew (but see `repeat_unsafe`).
+    /// Throws nothing else.
     [[nodiscard]] net::awaitable<std::optional<item>> next();
 
     /// The next item that is there without waiting: what is left of the last read.

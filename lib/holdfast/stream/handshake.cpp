@@ -94,10 +94,11 @@ net::awaitable<result<http::body_stream>> handshake::run(runtime::attempt pass) 
             co_return std::move(*answer);
         ++statistics_.redirects;
         answer->close();
-        pass = co_await world_.pass_gate(way_.where().where, retry::gate::kind::stream, world_.now(), false);
-        if (pass.ridden()) {
+        pass = co_await world_.begin_attempt(way_.where().where, retry::endpoint_breaker::kind::stream,
+                                             world_.now(), false);
+        if (pass.shared_failure()) {
             asked_ = way_.where().where;
-            co_return *pass.ridden();
+            co_return *pass.shared_failure();
         }
     }
 }

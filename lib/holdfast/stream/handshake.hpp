@@ -32,8 +32,8 @@ public:
     handshake(runtime& world, source_config& config, source_statistics& statistics, const framing& format,
               http::url start, const resume_point& from);
 
-    /// `pass` is the one through the gate of the configured URL's endpoint; a redirect's target has a gate of
-    /// its own, passed here. Each gate is told how it went at its endpoint, and nothing of what went wrong
+    /// `pass` is the one of the configured URL's endpoint; a redirect's target has a breaker of
+    /// its own, passed here. Each breaker is told how it went at its endpoint, and nothing of what went wrong
     /// elsewhere, in `next_request` say. Errors: all that `item::failure` of an attempt can be. Cancellation
     /// (terminal): at once, as operation_aborted.
     [[nodiscard]] net::awaitable<result<http::body_stream>> run(runtime::attempt pass);

@@ -1,22 +1,22 @@
-#include <holdfast/retry/gate.hpp>
+#include <holdfast/retry/endpoint_breaker.hpp>
 
 #include <algorithm>
 #include <utility>
 
 namespace holdfast::retry {
 
-gate::ticket gate::enter(kind who, time_point due, bool held) {
+endpoint_breaker::ticket endpoint_breaker::enter(kind who, time_point due, bool held) {
     const ticket t = next_++;
     waiters_.emplace(t, waiter{who, due, held});
     return t;
 }
 
-gate::answer gate::ask(ticket t, time_point now) {
+endpoint_breaker::answer endpoint_breaker::ask(ticket t, time_point now) {
     waiter& w = waiters_.at(t);
-    if (w.ride) {
-        answer ridden{answer::verdict::ride, now, std::move(w.ride)};
+    if (w.shared) {
+        answer failed{answer::verdict::shared_failure, now, std::move(w.shared)};
         waiters_.erase(t);
-        return ridden;
+        return failed;
     }
     if (w.attempting)
         return {answer::verdict::go, now, std::nullopt};
@@ -24,7 +24,7 @@ gate::answer gate::ask(ticket t, time_point now) {
         return {};
     if (w.due > now)
         return {answer::verdict::wait, w.due, std::nullopt};
-    if (suspect_) {
+    if (open_) {
         if (must_yield(w, now))
             return {};
         probe_ = t;
@@ -33,7 +33,7 @@ gate::answer gate::ask(ticket t, time_point now) {
     return {answer::verdict::go, now, std::nullopt};
 }
 
-void gate::leave(ticket t) noexcept {
+void endpoint_breaker::leave(ticket t) noexcept {
     if (waiters_.erase(t) == 0)
         return;
     if (probe_ == t)
@@ -41,75 +41,75 @@ void gate::leave(ticket t) noexcept {
     ++version_;
 }
 
-void gate::succeeded(ticket t, time_point now) {
+void endpoint_breaker::succeeded(ticket t, time_point now) {
     if (!waiters_.contains(t))
         return;
     leave(t);
-    if (suspect_)
-        open(now);
+    if (open_)
+        close(now);
 }
 
-void gate::failed(ticket t, const failure& f, time_point now) {
+void endpoint_breaker::failed(ticket t, const failure& f, time_point now) {
     const auto found = waiters_.find(t);
     if (found == waiters_.end())
         return;
     const kind who = found->second.who;
     const bool was_probe = probe_ == t;
     leave(t);
-    if (suspect_ && shows_endpoint_alive(f))
-        open(now);
+    if (open_ && shows_endpoint_alive(f))
+        close(now);
     if (!blames_endpoint(f))
         return;
-    suspect_by(f, now);
+    open_by(f, now);
     if (was_probe)
-        hand_on(f, who, now);
+        share(f, who, now);
 }
 
-void gate::wake(time_point now) noexcept {
+void endpoint_breaker::wake(time_point now) noexcept {
     for (auto& [t, w] : waiters_)
         w.held = true;
-    open(now);
+    close(now);
 }
 
-void gate::open(time_point now) noexcept {
-    suspect_ = false;
+void endpoint_breaker::close(time_point now) noexcept {
+    open_ = false;
     probe_.reset();
     for (auto& [t, w] : waiters_) {
         // A failure not yet handed out is no longer true.
-        w.ride.reset();
+        w.shared.reset();
         if (w.held)
             w.due = std::min(w.due, now);
     }
     ++version_;
 }
 
-void gate::suspect_by(const failure& f, time_point now) {
-    if (!suspect_)
+void endpoint_breaker::open_by(const failure& f, time_point now) {
+    if (!open_)
         since_ = now;
-    suspect_ = true;
+    open_ = true;
     last_ = f;
     last_at_ = now;
 }
 
-void gate::hand_on(const failure& f, kind prober, time_point now) {
+void endpoint_breaker::share(const failure& f, kind prober, time_point now) {
     for (auto& [t, w] : waiters_) {
         if (w.attempting)
             continue;
-        const bool rides = w.who == kind::call || (prober == kind::stream && (w.held || w.due <= now));
-        if (rides)
-            w.ride = f;
+        const bool receives = w.who == kind::call || (prober == kind::stream && (w.held || w.due <= now));
+        if (receives)
+            w.shared = f;
     }
 }
 
-bool gate::must_yield(const waiter& w, time_point now) const noexcept {
+bool endpoint_breaker::must_yield(const waiter& w, time_point now) const noexcept {
     // Else calls that follow each other closely could keep the streams from ever probing.
     return w.who == kind::call && std::any_of(waiters_.begin(), waiters_.end(), [&](const auto& each) {
                const waiter& other = each.second;
-               return other.who == kind::stream && !other.attempting && !other.ride && other.due <= now;
+               return other.who == kind::stream && !other.attempting && !other.shared && other.due <= now;
            });
 }
 
-std::size_t gate::waiting() const noexcept {
+std::size_t endpoint_breaker::waiting() const noexcept {
     return static_cast<std::size_t>(std::count_if(waiters_.begin(), waiters_.end(),
                                                   [](const auto& each) { return !each.second.attempting; }));
 }

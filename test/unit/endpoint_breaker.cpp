@@ -1,6 +1,6 @@
 #include <boost/test/unit_test.hpp>
 
-#include <holdfast/retry/gate.hpp>
+#include <holdfast/retry/endpoint_breaker.hpp>
 #include <holdfast/retry/policy.hpp>
 
 #include <algorithm>
@@ -11,8 +11,8 @@
 
 using namespace holdfast;
 using namespace holdfast::retry;
-using kind = gate::kind;
-using verdict = gate::answer::verdict;
+using kind = endpoint_breaker::kind;
+using verdict = endpoint_breaker::answer::verdict;
 
 namespace {
 
@@ -21,10 +21,10 @@ const failure refused = make_failure(errc::refused);
 const failure cut = make_failure(errc::cut, {}, true);
 const failure early_end = make_failure(errc::early_end, {}, true);
 
-/// A gate that one attempt of a stream, refused at t0, has made suspect.
-struct suspect_gate {
-    gate g;
-    suspect_gate() { fail(refused); }
+/// A breaker that one attempt of a stream, refused at t0, has opened.
+struct open_breaker {
+    endpoint_breaker g;
+    open_breaker() { fail(refused); }
 
     void fail(const failure& f, time_point now = t0) {
         const auto t = pass(kind::stream, now);
@@ -32,47 +32,47 @@ struct suspect_gate {
     }
 
     /// Enters, due now, and must go.
-    gate::ticket pass(kind who, time_point now = t0) {
+    endpoint_breaker::ticket pass(kind who, time_point now = t0) {
         const auto t = g.enter(who, now, false);
-        BOOST_TEST_REQUIRE((g.ask(t, now).what == verdict::go));
+        BOOST_TEST_REQUIRE((g.ask(t, now).kind == verdict::go));
         return t;
     }
 
-    verdict ask(gate::ticket t, time_point now = t0) { return g.ask(t, now).what; }
+    verdict ask(endpoint_breaker::ticket t, time_point now = t0) { return g.ask(t, now).kind; }
 };
 
 } // namespace
 
-BOOST_AUTO_TEST_CASE(a_clear_gate_lets_everyone_pass_at_their_own_time) {
-    gate g;
+BOOST_AUTO_TEST_CASE(a_closed_breaker_lets_everyone_pass_at_their_own_time) {
+    endpoint_breaker g;
     const auto a = g.enter(kind::stream, t0, false);
     const auto b = g.enter(kind::stream, t0, false);
     const auto later_one = g.enter(kind::stream, t0 + seconds(1), false);
-    BOOST_TEST((g.ask(a, t0).what == verdict::go));
-    BOOST_TEST((g.ask(b, t0).what == verdict::go));
+    BOOST_TEST((g.ask(a, t0).kind == verdict::go));
+    BOOST_TEST((g.ask(b, t0).kind == verdict::go));
     const auto wait = g.ask(later_one, t0);
-    BOOST_TEST((wait.what == verdict::wait));
+    BOOST_TEST((wait.kind == verdict::wait));
     BOOST_TEST((wait.until == t0 + seconds(1)));
-    BOOST_TEST((g.ask(later_one, t0 + seconds(1)).what == verdict::go));
-    BOOST_TEST(!g.suspect());
+    BOOST_TEST((g.ask(later_one, t0 + seconds(1)).kind == verdict::go));
+    BOOST_TEST(!g.is_open());
 }
 
 BOOST_AUTO_TEST_CASE(a_held_stream_keeps_its_due_time_while_nothing_happens) {
-    gate g;
+    endpoint_breaker g;
     const auto t = g.enter(kind::stream, t0 + seconds(1), true);
-    BOOST_TEST((g.ask(t, t0 + milliseconds(999)).what == verdict::wait));
-    BOOST_TEST((g.ask(t, t0 + seconds(1)).what == verdict::go));
+    BOOST_TEST((g.ask(t, t0 + milliseconds(999)).kind == verdict::wait));
+    BOOST_TEST((g.ask(t, t0 + seconds(1)).kind == verdict::go));
 }
 
-BOOST_FIXTURE_TEST_CASE(an_endpoint_failure_makes_the_gate_suspect_since_then, suspect_gate) {
-    BOOST_TEST(g.suspect());
+BOOST_FIXTURE_TEST_CASE(an_endpoint_failure_opens_the_breaker, open_breaker) {
+    BOOST_TEST(g.is_open());
     BOOST_TEST((g.since() == t0));
     fail(make_failure(errc::unreachable), t0 + seconds(1));
     BOOST_TEST((g.since() == t0));
     BOOST_TEST((g.last_failure() == make_failure(errc::unreachable)));
 }
 
-BOOST_FIXTURE_TEST_CASE(a_suspect_gate_lets_one_probe_through, suspect_gate) {
+BOOST_FIXTURE_TEST_CASE(an_open_breaker_lets_one_probe_through, open_breaker) {
     pass(kind::stream);
     BOOST_TEST(g.probing());
     const auto other = g.enter(kind::stream, t0, false);
@@ -82,12 +82,12 @@ BOOST_FIXTURE_TEST_CASE(a_suspect_gate_lets_one_probe_through, suspect_gate) {
     BOOST_TEST((ask(call) == verdict::wait));
 }
 
-BOOST_FIXTURE_TEST_CASE(asking_for_an_attempt_under_way_says_go_again, suspect_gate) {
+BOOST_FIXTURE_TEST_CASE(asking_for_an_attempt_under_way_says_go_again, open_breaker) {
     const auto probe = pass(kind::stream);
     BOOST_TEST((ask(probe) == verdict::go));
 }
 
-BOOST_FIXTURE_TEST_CASE(those_who_are_held_or_due_ride_on_a_streams_failed_probe, suspect_gate) {
+BOOST_FIXTURE_TEST_CASE(those_who_are_held_or_due_share_the_failure_of_a_streams_probe, open_breaker) {
     const auto held = g.enter(kind::stream, t0 + seconds(30), true);
     const auto due = g.enter(kind::stream, t0 + seconds(1), false);
     const auto probe = pass(kind::stream);
@@ -98,38 +98,38 @@ BOOST_FIXTURE_TEST_CASE(those_who_are_held_or_due_ride_on_a_streams_failed_probe
     g.failed(probe, unreachable, now);
     for (const auto t : {held, due, call}) {
         const auto answer = g.ask(t, now);
-        BOOST_TEST((answer.what == verdict::ride));
+        BOOST_TEST((answer.kind == verdict::shared_failure));
         BOOST_TEST((answer.result == unreachable));
     }
     BOOST_TEST((ask(not_yet, now) == verdict::wait));
     BOOST_TEST(g.waiting() == 1u);
 }
 
-BOOST_FIXTURE_TEST_CASE(a_ride_ends_its_ticket, suspect_gate) {
+BOOST_FIXTURE_TEST_CASE(a_shared_failure_ends_its_ticket, open_breaker) {
     const auto held = g.enter(kind::stream, t0, true);
     const auto probe = pass(kind::stream);
     g.failed(probe, refused, t0);
-    BOOST_TEST((ask(held) == verdict::ride));
+    BOOST_TEST((ask(held) == verdict::shared_failure));
     BOOST_CHECK_THROW((void)g.ask(held, t0), std::out_of_range);
 }
 
-BOOST_FIXTURE_TEST_CASE(a_calls_failed_probe_is_handed_to_calls_alone, suspect_gate) {
+BOOST_FIXTURE_TEST_CASE(a_calls_failed_probe_is_shared_with_calls_alone, open_breaker) {
     const auto held = g.enter(kind::stream, t0 + seconds(1), true);
     const auto probe = pass(kind::call);
     const auto call = g.enter(kind::call, t0, false);
     g.failed(probe, refused, t0 + seconds(2));
-    BOOST_TEST((ask(call, t0 + seconds(2)) == verdict::ride));
+    BOOST_TEST((ask(call, t0 + seconds(2)) == verdict::shared_failure));
     BOOST_TEST((ask(held, t0 + seconds(2)) == verdict::go));
 }
 
-BOOST_FIXTURE_TEST_CASE(a_call_lets_a_stream_that_is_due_probe_first, suspect_gate) {
+BOOST_FIXTURE_TEST_CASE(a_call_lets_a_stream_that_is_due_probe_first, open_breaker) {
     const auto stream = g.enter(kind::stream, t0 + seconds(1), true);
     const auto call = g.enter(kind::call, t0 + seconds(1), false);
     BOOST_TEST((ask(call, t0 + seconds(1)) == verdict::wait));
     BOOST_TEST((ask(stream, t0 + seconds(1)) == verdict::go));
 }
 
-BOOST_FIXTURE_TEST_CASE(a_call_that_yields_is_asked_again_when_the_stream_leaves, suspect_gate) {
+BOOST_FIXTURE_TEST_CASE(a_call_that_yields_is_asked_again_when_the_stream_leaves, open_breaker) {
     const auto stream = g.enter(kind::stream, t0, true);
     const auto call = g.enter(kind::call, t0, false);
     BOOST_TEST((ask(call) == verdict::wait));
@@ -140,23 +140,23 @@ BOOST_FIXTURE_TEST_CASE(a_call_that_yields_is_asked_again_when_the_stream_leaves
 }
 
 BOOST_AUTO_TEST_CASE(a_call_does_not_yield_to_a_stream_that_will_not_probe) {
-    gate other;
+    endpoint_breaker other;
     const auto under_way = other.enter(kind::stream, t0, false);
     const auto first = other.enter(kind::stream, t0, false);
-    BOOST_TEST((other.ask(under_way, t0).what == verdict::go));
-    BOOST_TEST((other.ask(first, t0).what == verdict::go));
+    BOOST_TEST((other.ask(under_way, t0).kind == verdict::go));
+    BOOST_TEST((other.ask(first, t0).kind == verdict::go));
     other.failed(first, refused, t0);
     const auto probe = other.enter(kind::stream, t0, false);
-    BOOST_TEST((other.ask(probe, t0).what == verdict::go));
-    const auto about_to_ride = other.enter(kind::stream, t0, true);
+    BOOST_TEST((other.ask(probe, t0).kind == verdict::go));
+    const auto about_to_receive = other.enter(kind::stream, t0, true);
     other.failed(probe, refused, t0);
     const auto call = other.enter(kind::call, t0, false);
-    BOOST_TEST((other.ask(call, t0).what == verdict::go));
-    BOOST_TEST((other.ask(about_to_ride, t0).what == verdict::ride));
+    BOOST_TEST((other.ask(call, t0).kind == verdict::go));
+    BOOST_TEST((other.ask(about_to_receive, t0).kind == verdict::shared_failure));
 }
 
 BOOST_AUTO_TEST_CASE(a_second_failed_probe_takes_the_place_of_one_not_yet_handed_out) {
-    suspect_gate s;
+    open_breaker s;
     const auto held = s.g.enter(kind::stream, t0 + seconds(1), true);
     s.fail(refused);
     s.fail(make_failure(errc::unreachable));
@@ -164,98 +164,98 @@ BOOST_AUTO_TEST_CASE(a_second_failed_probe_takes_the_place_of_one_not_yet_handed
     BOOST_TEST(s.g.waiting() == 0u);
 }
 
-BOOST_AUTO_TEST_CASE(attempts_under_way_when_the_gate_becomes_suspect_hand_nothing_on) {
-    gate g;
-    std::vector<gate::ticket> under_way;
+BOOST_AUTO_TEST_CASE(attempts_under_way_when_the_breaker_opens_share_nothing) {
+    endpoint_breaker g;
+    std::vector<endpoint_breaker::ticket> under_way;
     for (int i = 0; i < 3; ++i) {
         under_way.push_back(g.enter(kind::stream, t0, false));
-        BOOST_TEST((g.ask(under_way.back(), t0).what == verdict::go));
+        BOOST_TEST((g.ask(under_way.back(), t0).kind == verdict::go));
     }
     g.failed(under_way[0], refused, t0);
     const auto held = g.enter(kind::stream, t0 + seconds(1), true);
     const auto probe = g.enter(kind::stream, t0, false);
-    BOOST_TEST((g.ask(probe, t0).what == verdict::go));
+    BOOST_TEST((g.ask(probe, t0).kind == verdict::go));
     g.failed(under_way[1], refused, t0);
     g.failed(under_way[2], refused, t0);
-    BOOST_TEST((g.ask(held, t0).what == verdict::wait));
+    BOOST_TEST((g.ask(held, t0).kind == verdict::wait));
     BOOST_TEST(g.probing());
 }
 
-BOOST_AUTO_TEST_CASE(attempts_under_way_do_not_ride) {
-    gate g;
+BOOST_AUTO_TEST_CASE(attempts_under_way_receive_no_shared_failure) {
+    endpoint_breaker g;
     const auto under_way = g.enter(kind::stream, t0, false);
     const auto first = g.enter(kind::stream, t0, false);
-    BOOST_TEST((g.ask(under_way, t0).what == verdict::go));
-    BOOST_TEST((g.ask(first, t0).what == verdict::go));
+    BOOST_TEST((g.ask(under_way, t0).kind == verdict::go));
+    BOOST_TEST((g.ask(first, t0).kind == verdict::go));
     g.failed(first, refused, t0);
     const auto probe = g.enter(kind::stream, t0, false);
-    BOOST_TEST((g.ask(probe, t0).what == verdict::go));
+    BOOST_TEST((g.ask(probe, t0).kind == verdict::go));
     g.failed(probe, refused, t0);
-    BOOST_TEST((g.ask(under_way, t0).what == verdict::go));
+    BOOST_TEST((g.ask(under_way, t0).kind == verdict::go));
 }
 
-BOOST_FIXTURE_TEST_CASE(a_success_clears_the_gate_and_lets_the_held_go_at_once, suspect_gate) {
+BOOST_FIXTURE_TEST_CASE(a_success_closes_the_breaker_and_lets_the_held_go_at_once, open_breaker) {
     const auto held = g.enter(kind::stream, t0 + seconds(30), true);
     const auto own_trouble = g.enter(kind::stream, t0 + seconds(30), false);
     const auto probe = pass(kind::call);
     const auto before = g.version();
     g.succeeded(probe, t0);
-    BOOST_TEST(!g.suspect());
+    BOOST_TEST(!g.is_open());
     BOOST_TEST(!g.probing());
     BOOST_TEST(g.version() != before);
     BOOST_TEST((ask(held) == verdict::go));
     BOOST_TEST((ask(own_trouble) == verdict::wait));
 }
 
-BOOST_FIXTURE_TEST_CASE(a_failure_that_shows_the_endpoint_alive_clears_the_gate, suspect_gate) {
+BOOST_FIXTURE_TEST_CASE(a_failure_that_shows_the_endpoint_alive_closes_the_breaker, open_breaker) {
     const auto held = g.enter(kind::stream, t0 + seconds(30), true);
     fail(early_end);
-    BOOST_TEST(!g.suspect());
+    BOOST_TEST(!g.is_open());
     BOOST_TEST((ask(held) == verdict::go));
 }
 
-BOOST_AUTO_TEST_CASE(a_success_of_an_older_attempt_clears_the_gate_too) {
-    gate other;
+BOOST_AUTO_TEST_CASE(a_success_of_an_older_attempt_closes_the_breaker_too) {
+    endpoint_breaker other;
     const auto older = other.enter(kind::stream, t0, false);
     const auto first = other.enter(kind::stream, t0, false);
-    BOOST_TEST((other.ask(older, t0).what == verdict::go));
-    BOOST_TEST((other.ask(first, t0).what == verdict::go));
+    BOOST_TEST((other.ask(older, t0).kind == verdict::go));
+    BOOST_TEST((other.ask(first, t0).kind == verdict::go));
     other.failed(first, refused, t0);
     other.succeeded(older, t0);
-    BOOST_TEST(!other.suspect());
+    BOOST_TEST(!other.is_open());
 }
 
-BOOST_FIXTURE_TEST_CASE(a_probe_of_a_gate_cleared_meanwhile_hands_nothing_on, suspect_gate) {
+BOOST_FIXTURE_TEST_CASE(a_probe_of_a_breaker_closed_meanwhile_shares_nothing, open_breaker) {
     const auto probe = pass(kind::stream);
     g.wake(t0);
     const auto held = g.enter(kind::stream, t0 + seconds(1), true);
     g.failed(probe, refused, t0);
-    BOOST_TEST(g.suspect());
+    BOOST_TEST(g.is_open());
     BOOST_TEST((ask(held) == verdict::wait));
 }
 
-BOOST_FIXTURE_TEST_CASE(a_cut_leaves_the_gate_and_frees_the_probe, suspect_gate) {
+BOOST_FIXTURE_TEST_CASE(a_cut_leaves_the_breaker_open_and_frees_the_probe, open_breaker) {
     const auto probe = pass(kind::stream);
     const auto next = g.enter(kind::stream, t0, true);
     const auto before = g.version();
     g.failed(probe, cut, t0);
-    BOOST_TEST(g.suspect());
+    BOOST_TEST(g.is_open());
     BOOST_TEST(g.version() != before);
     BOOST_TEST((ask(next) == verdict::go));
 }
 
-BOOST_AUTO_TEST_CASE(failures_of_one_stream_alone_leave_a_clear_gate_clear) {
+BOOST_AUTO_TEST_CASE(failures_of_one_stream_alone_leave_a_closed_breaker_closed) {
     for (const errc code :
          {errc::cut, errc::early_end, errc::stalled, errc::malformed, errc::local, errc::bad_status}) {
-        gate g;
+        endpoint_breaker g;
         const auto t = g.enter(kind::stream, t0, false);
-        BOOST_TEST((g.ask(t, t0).what == verdict::go));
+        BOOST_TEST((g.ask(t, t0).kind == verdict::go));
         g.failed(t, make_failure(code), t0);
-        BOOST_TEST(!g.suspect());
+        BOOST_TEST(!g.is_open());
     }
 }
 
-BOOST_FIXTURE_TEST_CASE(a_probe_that_leaves_lets_another_probe, suspect_gate) {
+BOOST_FIXTURE_TEST_CASE(a_probe_that_leaves_lets_another_probe, open_breaker) {
     const auto probe = pass(kind::stream);
     const auto next = g.enter(kind::stream, t0, true);
     const auto before = g.version();
@@ -265,30 +265,30 @@ BOOST_FIXTURE_TEST_CASE(a_probe_that_leaves_lets_another_probe, suspect_gate) {
     BOOST_TEST((ask(next) == verdict::go));
 }
 
-BOOST_FIXTURE_TEST_CASE(reports_for_a_ticket_that_has_ended_change_nothing, suspect_gate) {
+BOOST_FIXTURE_TEST_CASE(reports_for_a_ticket_that_has_ended_change_nothing, open_breaker) {
     const auto t = pass(kind::stream);
     g.leave(t);
     const auto before = g.version();
     g.succeeded(t, t0);
-    BOOST_TEST(g.suspect());
+    BOOST_TEST(g.is_open());
     g.failed(t, early_end, t0);
-    BOOST_TEST(g.suspect());
+    BOOST_TEST(g.is_open());
     BOOST_TEST(g.version() == before);
 }
 
-BOOST_FIXTURE_TEST_CASE(wake_lets_everyone_go_at_once_whatever_their_schedule, suspect_gate) {
+BOOST_FIXTURE_TEST_CASE(wake_lets_everyone_go_at_once_whatever_their_schedule, open_breaker) {
     pass(kind::stream);
     const auto held = g.enter(kind::stream, t0 + seconds(30), true);
     const auto own_trouble = g.enter(kind::stream, t0 + seconds(30), false);
     const auto before = g.version();
     g.wake(t0);
     BOOST_TEST(g.version() != before);
-    BOOST_TEST(!g.suspect());
+    BOOST_TEST(!g.is_open());
     BOOST_TEST((ask(held) == verdict::go));
     BOOST_TEST((ask(own_trouble) == verdict::go));
 }
 
-BOOST_FIXTURE_TEST_CASE(wake_takes_back_a_failure_not_yet_handed_out, suspect_gate) {
+BOOST_FIXTURE_TEST_CASE(wake_takes_back_a_failure_not_yet_handed_out, open_breaker) {
     const auto held = g.enter(kind::stream, t0 + seconds(30), true);
     const auto probe = pass(kind::stream);
     g.failed(probe, refused, t0);
@@ -297,24 +297,24 @@ BOOST_FIXTURE_TEST_CASE(wake_takes_back_a_failure_not_yet_handed_out, suspect_ga
 }
 
 BOOST_AUTO_TEST_CASE(those_whose_attempt_is_under_way_do_not_count_as_waiting) {
-    gate g;
+    endpoint_breaker g;
     const auto t = g.enter(kind::stream, t0, false);
     BOOST_TEST(g.waiting() == 1u);
-    BOOST_TEST((g.ask(t, t0).what == verdict::go));
+    BOOST_TEST((g.ask(t, t0).kind == verdict::go));
     BOOST_TEST(g.waiting() == 0u);
 }
 
-// Many streams and calls on one gate in virtual time, asked as the contract says: when their time comes and
-// whenever the version has changed, in random order. What the gate may do is checked against a second,
+// Many streams and calls on one breaker in virtual time, asked as the contract says: when their time comes
+// and whenever the version has changed, in random order. What the breaker may do is checked against a second,
 // simpler account of it.
 namespace {
 
 class crowd {
 public:
     struct member {
-        gate::kind who;
+        endpoint_breaker::kind who;
         schedule plan;
-        std::optional<gate::ticket> ticket{};
+        std::optional<endpoint_breaker::ticket> ticket{};
         bool attempting = false;
         time_point due{};
         bool held = false;
@@ -328,7 +328,7 @@ public:
 
     explicit crowd(std::uint64_t seed) : random_(seed) {}
 
-    gate g;
+    endpoint_breaker g;
     time_point now = t0;
     std::vector<member> members;
     /// The outcome of an attempt that ends now: nothing is success.
@@ -342,7 +342,7 @@ public:
 
     std::uint64_t draw() { return random_(); }
 
-    void join(gate::kind who, const policy& p) {
+    void join(endpoint_breaker::kind who, const policy& p) {
         members.push_back({who, schedule(p)});
         enter(members.back(), now, false);
     }
@@ -416,19 +416,19 @@ private:
         }
         for (const member& m : members)
             BOOST_TEST_REQUIRE(!m.owed);
-        BOOST_TEST_REQUIRE(g.suspect() == suspect_);
+        BOOST_TEST_REQUIRE(g.is_open() == open_);
         BOOST_TEST_REQUIRE(g.probing() == probe_.has_value());
     }
 
     bool ask(member& m) {
         const auto answer = g.ask(*m.ticket, now);
-        switch (answer.what) {
+        switch (answer.kind) {
         case verdict::wait:
             BOOST_TEST_REQUIRE(!m.owed);
             BOOST_TEST_REQUIRE((answer.until > now));
             m.ask_at = answer.until;
             return false;
-        case verdict::ride:
+        case verdict::shared_failure:
             BOOST_TEST_REQUIRE(m.owed.has_value());
             BOOST_TEST_REQUIRE(answer.result->message == std::to_string(*m.owed));
             m.owed.reset();
@@ -438,7 +438,7 @@ private:
         }
         BOOST_TEST_REQUIRE(!m.owed);
         BOOST_TEST_REQUIRE((m.due <= now));
-        if (suspect_) {
+        if (open_) {
             BOOST_TEST_REQUIRE(!probe_);
             probe_ = m.ticket;
         }
@@ -485,14 +485,14 @@ private:
         if (shows_endpoint_alive(*f))
             clear(false);
         if (blames_endpoint(*f)) {
-            suspect_ = true;
+            open_ = true;
             if (was_probe)
                 owe(m.who);
         }
         lost(m, *f);
     }
 
-    void owe(gate::kind prober) {
+    void owe(endpoint_breaker::kind prober) {
         for (member& m : members) {
             if (!m.ticket || m.attempting)
                 continue;
@@ -502,9 +502,9 @@ private:
     }
 
     void clear(bool everyone) {
-        if (!everyone && !suspect_)
+        if (!everyone && !open_)
             return;
-        suspect_ = false;
+        open_ = false;
         probe_.reset();
         for (member& m : members) {
             m.owed.reset();
@@ -528,8 +528,8 @@ private:
     }
 
     std::mt19937_64 random_;
-    bool suspect_ = false;
-    std::optional<gate::ticket> probe_;
+    bool open_ = false;
+    std::optional<endpoint_breaker::ticket> probe_;
     int failed_ = 0;
 };
 
@@ -636,14 +636,14 @@ BOOST_AUTO_TEST_CASE(whatever_happens_one_probes_each_rides_once_and_nobody_wait
     }
 }
 
-BOOST_FIXTURE_TEST_CASE(a_ticket_that_succeeded_is_over, suspect_gate) {
+BOOST_FIXTURE_TEST_CASE(a_ticket_that_succeeded_is_over, open_breaker) {
     const auto t = pass(kind::stream);
     g.succeeded(t, t0);
-    BOOST_TEST(!g.suspect());
+    BOOST_TEST(!g.is_open());
     g.failed(t, refused, t0);
-    BOOST_TEST(!g.suspect());
-    const auto call = pass(kind::call); // and of a clear gate, where it is no probe
+    BOOST_TEST(!g.is_open());
+    const auto call = pass(kind::call); // and of a closed breaker, where it is no probe
     g.succeeded(call, t0);
     g.failed(call, refused, t0);
-    BOOST_TEST(!g.suspect());
+    BOOST_TEST(!g.is_open());
 }
