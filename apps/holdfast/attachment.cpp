@@ -44,7 +44,7 @@ std::string too_large(std::uintmax_t size) {
 }
 
 /// Why it cannot be read; empty: it is in `content`.
-std::string read_file(const std::string& path, std::string& content) {
+std::string read_attachment(const std::string& path, std::string& content) {
     // Without O_NONBLOCK opening a pipe waits for its other end.
     const descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
     if (file.get() < 0)
@@ -113,7 +113,7 @@ std::string attach(const std::vector<std::string>& paths, std::vector<opencode::
     for (const auto& path : paths) {
         std::string content;
         const auto named = "--file " + (path.empty() ? "''" : path) + ' ';
-        if (auto wrong = read_file(path, content); !wrong.empty())
+        if (auto wrong = read_attachment(path, content); !wrong.empty())
             return named + wrong;
         all += content.size();
         if (all > max_attachments)

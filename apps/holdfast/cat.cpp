@@ -58,7 +58,7 @@ std::string indented(std::string_view text) {
     return out + '\n';
 }
 
-std::string event_text(const sse::event& e, const output& out) {
+std::string recorded_text(const sse::event& e, const output& out) {
     std::string text = out.paint(style::bold, printable_line(e.type));
     if (!e.id.empty())
         text += ' ' + out.paint(style::dim, "id " + printable_line(e.id));
@@ -78,7 +78,7 @@ void write_event(const sse::event& e, command_context& context) {
     if (context.format == output_format::ndjson)
         context.out.row(event_row(e));
     else
-        context.out.text(event_text(e, context.out));
+        context.out.text(recorded_text(e, context.out));
 }
 
 void write_end(const stream_end& end, command_context& context) {
@@ -88,7 +88,7 @@ void write_end(const stream_end& end, command_context& context) {
         context.out.text(end_text(end, context.out));
 }
 
-std::string_view take(std::string_view& bytes, std::size_t size) {
+std::string_view front_of(std::string_view& bytes, std::size_t size) {
     const std::string_view front = bytes.substr(0, size);
     bytes.remove_prefix(front.size());
     return front;
@@ -120,7 +120,7 @@ command_result cat(const cat_options& options, command_context& context) {
     };
     for (std::string_view block = in.read(); !block.empty() && wanted(); block = in.read())
         while (!block.empty() && wanted())
-            end.events += decode(take(block, options.chunk > 0 ? options.chunk : block.size()), parser,
+            end.events += decode(front_of(block, options.chunk > 0 ? options.chunk : block.size()), parser,
                                  options, turns, context);
 
     end.last_event_id = parser.last_event_id();

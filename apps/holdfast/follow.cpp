@@ -43,8 +43,6 @@ struct follow_options {
     follow_options() { stream.policy.max_attempts = retry::unlimited; }
 };
 
-constexpr milliseconds longest_end{1900}; // after a signal, whatever we are busy with
-
 class follower {
 public:
     follower(const follow_options& options, http::url base, std::shared_ptr<const http::tls_context> tls,

@@ -37,14 +37,14 @@ json::object interrupted_row(const retry::failure& why, unsigned attempt, durati
               {"retry_ms", to_ms(retry_in)}}}};
 }
 
-std::string words_for(const opencode::settlement_error& error) {
+std::string reason_words(const opencode::settlement_error& error) {
     const auto message =
         error.message.substr(0, error.message.find('\n')); // what follows is a stack, if anything
     return error.name.empty() ? message : error.name + ": " + message;
 }
 
 // For a settlement without an error; empty where the rule's name says it all.
-std::string_view words_for(opencode::rule why) {
+std::string_view reason_words(opencode::rule why) {
     using opencode::rule;
     switch (why) {
     case rule::message_interrupted: return "its answer was interrupted";
@@ -197,7 +197,7 @@ std::string why_not_completed(const opencode::settlement& how) {
                       std::string(to_string(how.rule)) + ")";
     if (how.limit != opencode::turn_limit::none)
         return why + ": it passed its limit (" + std::string(to_string(how.limit)) + ")";
-    const auto reason = how.error ? words_for(*how.error) : std::string(words_for(how.rule));
+    const auto reason = how.error ? reason_words(*how.error) : std::string(reason_words(how.rule));
     return reason.empty() ? why : why + ": " + reason;
 }
 

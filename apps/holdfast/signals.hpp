@@ -36,6 +36,9 @@ private:
 /// The signal that asked for the end, the last one; 0: none did.
 [[nodiscard]] int signal_received() noexcept;
 
+/// How long a command may take to end after a signal, whatever it is busy with.
+inline constexpr std::chrono::milliseconds longest_end{1900};
+
 /// From here on, a signal alone ends the process, whatever it is busy with: `patience` after the first one,
 /// and at once at a second one that comes before the first was passed on. `before` is called then, in a
 /// signal handler; may be null. Uses SIGALRM.

@@ -9,7 +9,7 @@
 namespace holdfast::app {
 namespace {
 
-struct character {
+struct glyph {
     std::string_view bytes;
     std::size_t width;
 };
@@ -26,7 +26,7 @@ std::size_t width_of_code(char32_t code) {
 }
 
 // The first character of valid UTF-8.
-character first_of(std::string_view text) {
+glyph first_of(std::string_view text) {
     const auto byte = [&](std::size_t i) {
         return static_cast<unsigned char>(text[i]);
     };
@@ -39,8 +39,8 @@ character first_of(std::string_view text) {
     return {text.substr(0, size), width_of_code(code)};
 }
 
-std::vector<character> characters_of(std::string_view text) {
-    std::vector<character> all;
+std::vector<glyph> glyphs_of(std::string_view text) {
+    std::vector<glyph> all;
     for (; !text.empty(); text.remove_prefix(all.back().bytes.size()))
         all.push_back(first_of(text));
     return all;
@@ -79,7 +79,7 @@ std::string fitted(std::string_view printable, std::size_t width) {
         return {};
     std::string cut;
     std::size_t taken = 0;
-    for (const auto& each : characters_of(printable)) {
+    for (const auto& each : glyphs_of(printable)) {
         if (taken + each.width > width - 1)
             break;
         cut += each.bytes;
@@ -91,7 +91,7 @@ std::string fitted(std::string_view printable, std::size_t width) {
 std::string fitted_end(std::string_view printable, std::size_t width) {
     if (width_of(printable) <= width || width == 0)
         return fitted(printable, width);
-    const auto all = characters_of(printable);
+    const auto all = glyphs_of(printable);
     std::size_t taken = 0;
     auto from = all.size();
     while (from > 0 && taken + all[from - 1].width <= width - 1)

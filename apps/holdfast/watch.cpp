@@ -45,7 +45,6 @@ constexpr duration end_patience = milliseconds(1800); // for all that is under w
 constexpr duration abort_patience = milliseconds(1200);
 constexpr duration between_frames = milliseconds(250);
 constexpr milliseconds last_words_patience{200};
-constexpr milliseconds longest_end{1900}; // after a signal, whatever we are busy with
 constexpr std::size_t token_file_bytes = 8u << 10;
 constexpr std::size_t log_kept = 16;
 constexpr screen_size paper{110, 1000}; // of what is no terminal

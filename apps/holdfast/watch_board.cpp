@@ -46,11 +46,11 @@ void keep_end(std::string& text) {
     text.erase(0, begin);
 }
 
-json::value or_null(const std::string& text) {
+json::value beginning_or_null(const std::string& text) {
     return text.empty() ? json::value() : json::value(beginning(text));
 }
 
-json::value or_null(int status) {
+json::value status_or_null(int status) {
     return status == 0 ? json::value() : json::value(status);
 }
 
@@ -83,7 +83,7 @@ json::object json_of(const retry::failure& why, unsigned failures, std::optional
                      time_point now) {
     return {{"class", retry::to_string(why.cls)},
             {"message", beginning(why.message)},
-            {"status", or_null(why.status)},
+            {"status", status_or_null(why.status)},
             {"failures", failures},
             {"retry_in_ms", retry_in(next_try, now)}};
 }
@@ -100,7 +100,7 @@ json::object json_of(const opencode::settlement& how) {
         settled["error"] = {{"class", how.error->cls},
                             {"name", beginning(how.error->name)},
                             {"message", beginning(how.error->message)},
-                            {"status", or_null(how.error->status)}};
+                            {"status", status_or_null(how.error->status)}};
     return settled;
 }
 
@@ -131,7 +131,7 @@ run_state state_after(opencode::outcome how) {
     return run_state::lost;
 }
 
-std::string what_of(const opencode::question_request& asked) {
+std::string subject_of(const opencode::question_request& asked) {
     std::string all;
     for (const auto& each : asked.questions)
         all += (all.empty() ? "" : " ") + each.text;
@@ -270,10 +270,10 @@ void watch_board::see_error(std::size_t server, const std::string& session, cons
         {"error",
          {{"server", where.where},
           {"tag", where.tag},
-          {"session", or_null(session)},
-          {"name", or_null(what.name)},
+          {"session", beginning_or_null(session)},
+          {"name", beginning_or_null(what.name)},
           {"message", beginning(what.message)},
-          {"status", or_null(what.status)}},
+          {"status", status_or_null(what.status)}},
          (session.empty() ? where.tag : where.tag + ": " + beginning(session)) + ": error: " + words,
          true});
 }
@@ -450,7 +450,8 @@ void watch_board::take(run& who, turn& at, const opencode::agent_event& event, t
                            e.reply);
         }
         void operator()(const opencode::question_event& e) {
-            board.take_ask(who, {e.request.id, e.request.session_id, what_of(e.request), true, now}, e.reply);
+            board.take_ask(who, {e.request.id, e.request.session_id, subject_of(e.request), true, now},
+                           e.reply);
         }
         void operator()(const opencode::retry_event& e) {
             at.retrying = true;
@@ -736,7 +737,7 @@ json::object watch_board::status_of(const run& who, time_point now) const {
                           {"since", date(turn.since)},
                           {"text", turn.tail},
                           {"tool", nullptr},
-                          {"remark", or_null(turn.remark)}};
+                          {"remark", beginning_or_null(turn.remark)}};
         if (!turn.tools.empty())
             told["tool"] = turn.tools.back().second;
         all["turn"] = std::move(told);
@@ -765,7 +766,7 @@ json::object watch_board::status_of(const server& where, time_point now) const {
     const bool bad = where.sight.trouble.has_value();
     json::object all{{"url", where.where},
                      {"tag", where.tag},
-                     {"version", or_null(where.sight.version)},
+                     {"version", beginning_or_null(where.sight.version)},
                      {"state", bad           ? "trouble"
                                : where.since ? "up"
                                              : "unknown"},

@@ -14,7 +14,7 @@ namespace holdfast::app {
 namespace {
 
 // DEC private modes: 1049 is the alternate screen, 25 the cursor, 7 the wrapping of long lines.
-constexpr std::string_view take = "\x1b[?1049h\x1b[?25l\x1b[?7l";
+constexpr std::string_view take_screen = "\x1b[?1049h\x1b[?25l\x1b[?7l";
 constexpr std::string_view give_back = "\x1b[?7h\x1b[?25h\x1b[0m\x1b[?1049l";
 
 constexpr std::array ending_signals{SIGHUP, SIGQUIT, SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTSTP};
@@ -95,7 +95,7 @@ void watch_screen::refresh() {
     watch_signals();
     hide_what_is_typed();
     taken = 1;
-    out_.text(take);
+    out_.text(take_screen);
 }
 
 void watch_screen::draw(const std::vector<std::string>& lines) {

@@ -223,7 +223,7 @@ std::string_view essence_of(std::string_view media_type) {
 }
 
 /// Fit for a message: what a server sent may be anything.
-std::string shown(std::string_view text) {
+std::string named(std::string_view text) {
     constexpr std::size_t longest = 40;
     std::string safe(text.substr(0, longest));
     std::replace_if(safe.begin(), safe.end(), [](char c) { return !is_graphic(c); }, '?');
@@ -235,7 +235,7 @@ std::string shown(std::string_view text) {
 std::optional<failure> refuse_compressed(const std::vector<header>& response_fields) {
     for (const auto& each : response_fields) {
         if (const auto coding = coding_in(each); !coding.empty())
-            return make_failure(errc::compressed, each.name + ": " + shown(coding), true);
+            return make_failure(errc::compressed, each.name + ": " + named(coding), true);
     }
     return std::nullopt;
 }

@@ -9,7 +9,7 @@
 namespace holdfast::http {
 namespace {
 
-constexpr std::size_t longest_quote = 60;
+constexpr std::size_t longest_line_quote = 60;
 
 bool is_blank(char c) {
     return c == ' ' || c == '\t';
@@ -75,7 +75,7 @@ std::optional<std::string> read_codings(const std::vector<header>& fields,
 std::string quoted_bytes(std::string_view bytes) {
     constexpr std::string_view digits = "0123456789abcdef";
     std::string text = "\"";
-    for (const char c : bytes.substr(0, longest_quote)) {
+    for (const char c : bytes.substr(0, longest_line_quote)) {
         if (c == '"' || c == '\\')
             text += '\\';
         if (is_graphic(c) || c == ' ') {
@@ -86,7 +86,7 @@ std::string quoted_bytes(std::string_view bytes) {
             text += digits[byte & 15];
         }
     }
-    return text + (bytes.size() > longest_quote ? "...\"" : "\"");
+    return text + (bytes.size() > longest_line_quote ? "...\"" : "\"");
 }
 
 std::optional<std::string> read_status_line(std::string_view line, int& status, std::string& reason) {

@@ -90,7 +90,7 @@ struct host_and_port {
     std::optional<std::string_view> port;
 };
 
-host_and_port take_apart(std::string_view rule) {
+host_and_port split_rule(std::string_view rule) {
     const auto colon = rule.rfind(':');
     const bool bracketed = rule.starts_with('[');
     host_and_port parts{rule, std::nullopt};
@@ -107,7 +107,7 @@ bool covers(std::string_view rule, const endpoint& origin) {
     const auto host = parse_address(origin.host);
     if (rule.find('/') != std::string_view::npos)
         return host && is_in_block(*host, rule);
-    const auto parts = take_apart(rule);
+    const auto parts = split_rule(rule);
     if (parts.port && parse_number<std::uint16_t>(*parts.port) != origin.port)
         return false;
     return host ? parse_address(parts.host) == host : is_in_domain(origin.host, parts.host);

@@ -75,10 +75,6 @@ failure too_large(std::string_view what, std::size_t limit, std::string_view uni
         std::string(what) + ": more than " + std::to_string(limit) + ' ' + std::string(unit), true);
 }
 
-std::string indexed(std::string_view path, std::size_t i) {
-    return std::string(path) + '[' + std::to_string(i) + ']';
-}
-
 /// What the parsing of one value is counted as by a breather.
 constexpr std::size_t effort = 256;
 

@@ -1,5 +1,6 @@
 #include <holdfast/opencode/event.hpp>
 
+#include <holdfast/http/ascii.hpp>
 #include <holdfast/opencode/json_reader.hpp>
 #include <holdfast/opencode/wire.hpp>
 
@@ -18,9 +19,7 @@ namespace field = wire::field;
 
 namespace {
 
-bool is_digit(char c) {
-    return c >= '0' && c <= '9';
-}
+using http::is_digit;
 bool is_space(char c) {
     return c == ' ' || c == '\t' || c == '\n' || c == '\r';
 }

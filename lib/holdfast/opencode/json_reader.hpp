@@ -47,6 +47,11 @@ namespace holdfast::opencode {
     return std::isnan(*d) ? 0 : std::clamp(*d, limits::lowest(), limits::max());
 }
 
+/// The path of a list's element.
+[[nodiscard]] inline std::string indexed(std::string_view path, std::size_t i) {
+    return std::string(path) + '[' + std::to_string(i) + ']';
+}
+
 class json_reader {
 public:
     json_reader(const boost::json::value& v, std::string_view path) : path_(path), object_(v.if_object()) {

@@ -1,5 +1,6 @@
 #include <holdfast/opencode/json_text.hpp>
 
+#include <holdfast/http/ascii.hpp>
 #include <holdfast/opencode/types.hpp>
 
 #include <boost/json/basic_parser_impl.hpp>
@@ -21,9 +22,7 @@ constexpr std::size_t max_depth = 512;
 constexpr std::size_t max_exponent_digits = 9; // Boost.JSON refuses exponents that do not fit an int
 constexpr std::size_t escape_size = 6;         // "\uXXXX"
 
-bool is_digit(char c) {
-    return c >= '0' && c <= '9';
-}
+using http::is_digit;
 
 /// The code unit of the "\uXXXX" at `at`, if there is one.
 std::optional<unsigned> escaped_unit(std::string_view text, std::size_t at) {

@@ -25,7 +25,7 @@ struct size_of {
     }
 };
 
-bool is_progress(const agent_event& e) {
+bool may_be_thinned(const agent_event& e) {
     return std::holds_alternative<tool_event>(e) || std::holds_alternative<retry_event>(e) ||
            std::holds_alternative<usage_event>(e) || std::holds_alternative<quiet_event>(e) ||
            std::holds_alternative<interrupted_event>(e);
@@ -74,7 +74,7 @@ bool event_queue<Item>::coalesce(const agent_event& event) {
 template <class Item>
 void event_queue<Item>::thin() {
     const auto oldest =
-        std::find_if(items_.begin(), items_.end(), [](Item& each) { return is_progress(event_of(each)); });
+        std::find_if(items_.begin(), items_.end(), [](Item& each) { return may_be_thinned(event_of(each)); });
     if (oldest == items_.end())
         return;
     bytes_ -= std::visit(size_of{}, event_of(*oldest));

@@ -88,10 +88,6 @@ question parse_one_question(json_reader& in) {
     return q;
 }
 
-std::string indexed(std::string_view path, std::size_t i) {
-    return std::string(path) + '[' + std::to_string(i) + ']';
-}
-
 /// As it would be written, no more of it than is kept.
 std::string beginning_of_json(const json::value& v) {
     std::string text(max_error_text, ' ');

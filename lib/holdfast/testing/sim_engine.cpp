@@ -11,11 +11,6 @@ using outcome = opencode_sim::outcome;
 constexpr std::string_view base62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 constexpr std::string_view hex = "0123456789abcdef";
 
-std::string_view text_at(const json::object& from, std::string_view key) {
-    const auto* value = from.if_contains(key);
-    return value && value->is_string() ? std::string_view(value->get_string()) : std::string_view();
-}
-
 /// 2026-01-01T00:00:00.000Z
 std::string iso_date(std::int64_t wall_ms) {
     using namespace std::chrono;

@@ -23,6 +23,12 @@ namespace holdfast::testing::detail {
 
 namespace json = boost::json;
 
+/// The string under `key`; "" where there is none.
+[[nodiscard]] inline std::string_view text_at(const json::object& from, std::string_view key) {
+    const auto* value = from.if_contains(key);
+    return value && value->is_string() ? std::string_view(value->get_string()) : std::string_view();
+}
+
 /// One event on its way to the subscribers.
 struct sim_event {
     std::string directory; ///< the instance it belongs to; "global" for the server's own

@@ -23,11 +23,6 @@ struct rest::call {
 
 namespace {
 
-std::string_view text_at(const json::object& from, std::string_view key) {
-    const auto* value = from.if_contains(key);
-    return value && value->is_string() ? std::string_view(value->get_string()) : std::string_view();
-}
-
 json::object named_error(std::string_view name, std::string_view message) {
     json::object data;
     data["message"] = message;

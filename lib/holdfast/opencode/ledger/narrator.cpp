@@ -4,7 +4,7 @@
 
 namespace holdfast::opencode::ledger {
 
-using kind = part_record::kind;
+using part_kind = part_record::kind;
 using hearing = part_record::hearing;
 
 void narrator::tell(const std::string& turn, agent_event e) {
@@ -27,7 +27,7 @@ bool narrator::may_tell(const turn_facts& t) const {
 }
 
 void narrator::flush_part(const turn_facts& t, part_record& p) {
-    if (p.what == kind::tool) {
+    if (p.what == part_kind::tool) {
         if (p.tool != p.delivered.tool)
             tell(t.id, p.tool);
         p.delivered.tool = p.tool;
@@ -38,9 +38,9 @@ void narrator::flush_part(const turn_facts& t, part_record& p) {
     if (p.delivered.text >= p.size())
         return;
     auto delta = text_.take_undelivered(t, p);
-    if (p.what == kind::text)
+    if (p.what == part_kind::text)
         tell(t.id, text_event{p.id, std::move(delta)});
-    if (p.what == kind::reasoning)
+    if (p.what == part_kind::reasoning)
         tell(t.id, reasoning_event{p.id, std::move(delta)});
 }
 
@@ -114,11 +114,11 @@ void narrator::tell_again(const std::string& turn, const part_record& p, actions
     auto text = p.text.substr(0, p.delivered_of_kept());
     if (p.dropped.bytes > 0)
         into.push_back(deliver{turn, gap_event{outage_.cls, outage_.lasted, true}});
-    if (p.what == kind::tool && p.delivered.tool != tool_event())
+    if (p.what == part_kind::tool && p.delivered.tool != tool_event())
         into.push_back(deliver{turn, p.delivered.tool});
-    if (p.what == kind::text && !text.empty())
+    if (p.what == part_kind::text && !text.empty())
         into.push_back(deliver{turn, text_event{p.id, std::move(text)}});
-    else if (p.what == kind::reasoning && !text.empty())
+    else if (p.what == part_kind::reasoning && !text.empty())
         into.push_back(deliver{turn, reasoning_event{p.id, std::move(text)}});
 }
 
@@ -189,7 +189,7 @@ void narrator::add_final_text(const turn_facts& t, settlement& to) const {
         return;
     for (const auto& p : m->parts) {
         const bool is_final = p.heard == hearing::ended || (p.heard == hearing::live && m->info.error);
-        if (p.what != kind::text || !is_final)
+        if (p.what != part_kind::text || !is_final)
             continue;
         to.text += p.text;
         to.text_dropped += p.dropped.bytes;
