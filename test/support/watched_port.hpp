@@ -2,9 +2,9 @@
 // a test wants said.
 #pragma once
 
-#include "event_ring.hpp"
-#include "prometheus.hpp"
-#include "watch_port.hpp"
+#include "watch/event_ring.hpp"
+#include "watch/port.hpp"
+#include "watch/prometheus.hpp"
 
 #include <holdfast/runtime/runtime.hpp>
 #include <holdfast/runtime/task_scope.hpp>

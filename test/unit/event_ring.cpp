@@ -2,7 +2,7 @@
 // missed.
 #include <boost/test/unit_test.hpp>
 
-#include "event_ring.hpp"
+#include "watch/event_ring.hpp"
 
 #include <algorithm>
 #include <string>

@@ -1,7 +1,7 @@
 // The text that Prometheus reads. That its own tool takes it is shown in real/watch_metrics.
 #include <boost/test/unit_test.hpp>
 
-#include "prometheus.hpp"
+#include "watch/prometheus.hpp"
 
 #include <holdfast/testing/world.hpp>
 

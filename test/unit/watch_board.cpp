@@ -1,7 +1,7 @@
 // What holdfast watch knows of servers and runs: states, news, totals, and /status.
 #include <boost/test/unit_test.hpp>
 
-#include "watch_board.hpp"
+#include "watch/board.hpp"
 
 #include <boost/json/serialize.hpp>
 

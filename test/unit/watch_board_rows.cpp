@@ -2,8 +2,8 @@
 // hold, and no number that is none.
 #include <boost/test/unit_test.hpp>
 
-#include "watch_board.hpp"
-#include "watch_table.hpp"
+#include "watch/board.hpp"
+#include "watch/table.hpp"
 
 #include <boost/json/serialize.hpp>
 

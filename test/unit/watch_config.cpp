@@ -1,7 +1,7 @@
 // What holdfast watch is to do: flags and a file become one configuration, or a clear refusal.
 #include <boost/test/unit_test.hpp>
 
-#include "watch_config.hpp"
+#include "watch/config.hpp"
 
 #include <set>
 #include <string>

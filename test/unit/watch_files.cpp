@@ -1,8 +1,8 @@
 // What holdfast watch reads from files: bounded, and odd tokens refused in words.
 #include <boost/test/unit_test.hpp>
 
-#include "watch_config.hpp"
-#include "watch_files.hpp"
+#include "watch/config.hpp"
+#include "watch/files.hpp"
 
 #include <sys/stat.h>
 #include <unistd.h>

@@ -1,7 +1,7 @@
 // A request to the port of holdfast watch: what is read as one, and what is refused.
 #include <boost/test/unit_test.hpp>
 
-#include "watch_request.hpp"
+#include "watch/request.hpp"
 
 #include <string>
 #include <utility>

@@ -1,8 +1,8 @@
 // The table of holdfast watch: lines of exact width, and what they say.
 #include <boost/test/unit_test.hpp>
 
-#include "text_width.hpp"
-#include "watch_table.hpp"
+#include "watch/table.hpp"
+#include "watch/text_width.hpp"
 
 #include <algorithm>
 #include <string>

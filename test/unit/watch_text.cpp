@@ -2,8 +2,8 @@
 #include <boost/test/unit_test.hpp>
 
 #include "output.hpp"
-#include "text_width.hpp"
 #include "turn_text.hpp"
+#include "watch/text_width.hpp"
 
 #include <cstdio>
 #include <string>

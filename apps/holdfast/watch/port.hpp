@@ -2,7 +2,7 @@
 // its events.
 #pragma once
 
-#include "event_ring.hpp"
+#include "watch/event_ring.hpp"
 
 #include <holdfast/runtime/runtime.hpp>
 

@@ -1,4 +1,4 @@
-#include "line_reader.hpp"
+#include "run/line_reader.hpp"
 
 #include "input.hpp"
 

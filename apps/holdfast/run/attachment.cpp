@@ -1,4 +1,4 @@
-#include "attachment.hpp"
+#include "run/attachment.hpp"
 
 #include <holdfast/sse/utf8.hpp>
 

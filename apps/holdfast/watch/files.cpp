@@ -1,4 +1,4 @@
-#include "watch_files.hpp"
+#include "watch/files.hpp"
 
 #include "input.hpp"
 

@@ -1,4 +1,4 @@
-#include "watch_keeper.hpp"
+#include "watch/keeper.hpp"
 
 #include <holdfast/opencode/types.hpp>
 

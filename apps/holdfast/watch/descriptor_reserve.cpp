@@ -1,4 +1,4 @@
-#include "descriptor_reserve.hpp"
+#include "watch/descriptor_reserve.hpp"
 
 #include <fcntl.h>
 #include <sys/resource.h>

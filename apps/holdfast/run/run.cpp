@@ -1,10 +1,10 @@
 // holdfast run: one turn, from the prompt to its settlement.
-#include "attachment.hpp"
 #include "command.hpp"
 #include "credentials.hpp"
-#include "line_reader.hpp"
 #include "options.hpp"
 #include "rows.hpp"
+#include "run/attachment.hpp"
+#include "run/line_reader.hpp"
 #include "signals.hpp"
 #include "stream_options.hpp"
 #include "turn_text.hpp"

@@ -1,4 +1,4 @@
-#include "watch_board.hpp"
+#include "watch/board.hpp"
 
 #include "options.hpp"
 #include "turn_text.hpp"

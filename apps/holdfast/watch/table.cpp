@@ -1,6 +1,6 @@
-#include "watch_table.hpp"
+#include "watch/table.hpp"
 
-#include "text_width.hpp"
+#include "watch/text_width.hpp"
 
 #include <algorithm>
 #include <functional>

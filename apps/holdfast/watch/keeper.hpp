@@ -2,8 +2,8 @@
 // the board.
 #pragma once
 
-#include "watch_board.hpp"
-#include "watch_config.hpp"
+#include "watch/board.hpp"
+#include "watch/config.hpp"
 
 #include <holdfast/runtime/condition_variable.hpp>
 #include <holdfast/runtime/runtime.hpp>

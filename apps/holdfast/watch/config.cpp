@@ -1,7 +1,7 @@
-#include "watch_config.hpp"
+#include "watch/config.hpp"
 
 #include "options.hpp"
-#include "watch_files.hpp"
+#include "watch/files.hpp"
 
 #include <holdfast/http/ascii.hpp>
 

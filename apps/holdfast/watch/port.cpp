@@ -1,7 +1,7 @@
-#include "watch_port.hpp"
+#include "watch/port.hpp"
 
-#include "descriptor_reserve.hpp"
-#include "watch_request.hpp"
+#include "watch/descriptor_reserve.hpp"
+#include "watch/request.hpp"
 
 #include <holdfast/runtime/task_scope.hpp>
 #include <holdfast/runtime/with_deadline.hpp>

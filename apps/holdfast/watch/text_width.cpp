@@ -1,4 +1,4 @@
-#include "text_width.hpp"
+#include "watch/text_width.hpp"
 
 #include "output.hpp"
 

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "output.hpp"
-#include "watch_board.hpp"
+#include "watch/board.hpp"
 
 #include <holdfast/time.hpp>
 

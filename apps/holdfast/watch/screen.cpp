@@ -1,4 +1,4 @@
-#include "watch_screen.hpp"
+#include "watch/screen.hpp"
 
 #include <array>
 #include <cerrno>

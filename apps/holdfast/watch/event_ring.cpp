@@ -1,4 +1,4 @@
-#include "event_ring.hpp"
+#include "watch/event_ring.hpp"
 
 #include <holdfast/sse/utf8.hpp>
 

@@ -1,4 +1,4 @@
-#include "prometheus.hpp"
+#include "watch/prometheus.hpp"
 
 #include <array>
 #include <charconv>

@@ -1,4 +1,4 @@
-#include "watch_request.hpp"
+#include "watch/request.hpp"
 
 #include <holdfast/http/ascii.hpp>
 
