@@ -164,6 +164,16 @@ std::vector<std::pair<char, std::string>> citations_in(const std::string& code) 
     return all;
 }
 
+/// The project's own pages.
+std::vector<fs::path> pages() {
+    std::vector<fs::path> all{root / "README.md"};
+    for (const char* folder : {"lib", "apps", "test"})
+        for (const auto& entry : fs::recursive_directory_iterator(root / folder))
+            if (entry.path().filename() == "README.md")
+                all.push_back(entry.path());
+    return all;
+}
+
 // Statements that only look like a trap, as they begin.
 const std::set<std::pair<std::string, std::string>> false_alarms{};
 
@@ -296,4 +306,41 @@ BOOST_AUTO_TEST_CASE(what_a_rule_of_the_judge_cites_stands_in_the_page_of_the_pr
     for (const auto& [section, words] : cited)
         BOOST_TEST((section_of(page, section).find(plain(words)) != std::string::npos),
                    "section " << section << " has no row \"" << words << '"');
+}
+
+// One word for one thing: what these said has another name now.
+BOOST_AUTO_TEST_CASE(words_that_were_replaced_do_not_come_back) {
+    const std::vector<std::pair<std::regex, const char*>> replaced{
+        {std::regex(R"(\b(pass_gate|gate_of|gate_state|retry::gate)\b)"), "circuit breaker"},
+        {std::regex(R"(\b(ridden_?|gate_rides|verdict::ride)\b)"), "shared failure"},
+        {std::regex(R"(\bsuspect(_by|_)?\()"), "open"},
+    };
+    for (const auto& each : sources_under({"lib", "apps", "test"})) {
+        for (const auto& [word, instead] : replaced)
+            if (std::smatch found; std::regex_search(each.code, found, word))
+                BOOST_ERROR(each.name + ": " + found.str() + " is called " + instead + " now");
+    }
+}
+
+BOOST_AUTO_TEST_CASE(every_link_of_a_page_leads_to_a_file) {
+    static const std::regex link(R"(\]\(([^)#:]+)(#[^)]*)?\))");
+    std::size_t links = 0;
+    for (const auto& page : pages()) {
+        const auto text = text_of(page);
+        for (auto it = std::sregex_iterator(text.begin(), text.end(), link); it != std::sregex_iterator();
+             ++it, ++links)
+            BOOST_TEST(fs::exists(page.parent_path() / (*it)[1].str()),
+                       fs::relative(page, root).string() << " links to " << (*it)[1].str());
+    }
+    BOOST_TEST(links > 50u);
+}
+
+BOOST_AUTO_TEST_CASE(every_file_that_the_page_of_the_library_names_is_there) {
+    static const std::regex name("`([a-z_]+/[a-z_/]+[.]cpp)`");
+    const auto text = text_of(root / "lib/holdfast/README.md");
+    std::size_t names = 0;
+    for (auto it = std::sregex_iterator(text.begin(), text.end(), name); it != std::sregex_iterator();
+         ++it, ++names)
+        BOOST_TEST(fs::exists(root / "lib/holdfast" / (*it)[1].str()), (*it)[1].str());
+    BOOST_TEST(names > 10u);
 }
