@@ -59,10 +59,17 @@ need_formatter() {
   (need_packages clang-format-19) || say "clang-format 19: cannot be installed from this system's sources; the form is not checked"
 }
 
+# It links the tests in a third of the time.
+need_linker() {
+  if installed mold; then say "mold: there"; return; fi
+  (need_packages mold) || say "mold: cannot be installed from this system's sources; the tests are linked more slowly"
+}
+
 # shellcheck disable=SC2086
 need_packages $build_packages $test_packages gcovr python3
 need_fuzzer
 need_formatter
+need_linker
 need_promtool
 need_opencode
 [ "$setup_only" = no ] || { say "set up"; exit 0; }
