@@ -54,7 +54,7 @@ public:
 
     /// Serves until a signal asks for the end. All that was started has ended when this returns.
     net::awaitable<void> run() {
-        std::cout << "listening on http://" << acceptor_.local_endpoint() << std::endl;
+        std::cout << "listening on http://" << acceptor_.local_endpoint() << '\n' << std::flush;
         tasks_.spawn(agent_.run());
         tasks_.spawn(accept());
         co_await signals_.async_wait(net::use_awaitable);

@@ -22,13 +22,17 @@ recorder::recorder(std::string path, bool replace) : path_(std::move(path)) {
 void recorder::open(bool replace) {
     descriptor_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
     struct stat file{};
-    if (descriptor_ < 0 && errno == ELOOP)
+    if (descriptor_ < 0 && errno == ELOOP) {
         error_ = "cannot write " + path_ + ": it is a symbolic link, which is not followed";
-    else if (descriptor_ < 0 || ::fstat(descriptor_, &file) != 0)
-        fail(errno);
-    else if (S_ISREG(file.st_mode) && file.st_size != 0 && !replace)
+        return;
+    }
+    if (descriptor_ < 0 || ::fstat(descriptor_, &file) != 0)
+        return fail(errno);
+    if (!S_ISREG(file.st_mode))
+        return;
+    if (file.st_size != 0 && !replace)
         error_ = path_ + " holds something already; --force replaces it";
-    else if (S_ISREG(file.st_mode) && ::ftruncate(descriptor_, 0) != 0)
+    else if (::ftruncate(descriptor_, 0) != 0)
         fail(errno);
 }
 

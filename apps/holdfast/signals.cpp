@@ -121,7 +121,7 @@ void signals::wait() {
                               [this](boost::system::error_code ec, std::size_t) {
                                   if (ec)
                                       return;
-                                  const int number = number_;
+                                  const int number = static_cast<unsigned char>(number_);
                                   signals_passed_on = 1;
                                   wait();
                                   on_signal_(number);

@@ -75,6 +75,6 @@ int main(int argc, char** argv) try {
     if (const auto why = answered.get(); !why.empty())
         throw std::runtime_error(why);
 } catch (const std::exception& e) {
-    std::cerr << "holdfast-llm: " << e.what() << std::endl;
+    std::cerr << "holdfast-llm: " << e.what() << '\n';
     return 1;
 }

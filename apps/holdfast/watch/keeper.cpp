@@ -255,7 +255,7 @@ void watch_keeper::drop_old(held& where, const std::vector<opencode::session_inf
     for (const auto& [id, who] : where.sessions) {
         const auto status = who->feed.view().status;
         const bool idle = !status || status->state == opencode::session_status::kind::idle;
-        if (who->listed && idle && kept.count(id) == 0)
+        if (who->listed && idle && !kept.contains(id))
             old.push_back(id);
     }
     for (const auto& each : old)
@@ -349,7 +349,7 @@ void watch_keeper::on_failure(held& where, const retry::failure& why) {
 // --- sessions
 
 void watch_keeper::follow(held& where, const std::string& session, opencode::follow_by how) {
-    if (where.sessions.count(session) != 0 || where.unknown.count(session) != 0)
+    if (where.sessions.contains(session) || where.unknown.contains(session))
         return;
     auto who = std::make_shared<followed>(session, where.server.follow(session, how));
     who->listed = how == opencode::follow_by::activity;

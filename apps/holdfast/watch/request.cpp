@@ -51,7 +51,7 @@ std::optional<net::ip::address> literal(std::string_view host) {
     if (bracketed)
         host = host.substr(1, host.size() - 2);
     error_code failed;
-    const auto address = net::ip::make_address(host, failed);
+    auto address = net::ip::make_address(host, failed);
     if (failed || address.is_v6() != bracketed)
         return std::nullopt;
     return address;

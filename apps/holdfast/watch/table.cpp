@@ -193,7 +193,7 @@ std::string more_line(const std::vector<board_row>& rows, const std::vector<std:
     const std::set<std::size_t> seen(shown.begin(), shown.end());
     std::vector<std::pair<std::string, std::size_t>> states;
     for (std::size_t i = 0; i < rows.size(); ++i) {
-        if (seen.count(i) != 0)
+        if (seen.contains(i))
             continue;
         const std::string word(rows[i].is_server ? "server" : to_string(rows[i].state));
         const auto known =

@@ -13,6 +13,15 @@
 
 namespace holdfast {
 
+namespace {
+
+// A context destroys its latest service first: that of timers has to be there before the strand's own.
+void make_timer_service(clock& time, const net::any_io_executor& executor) {
+    [[maybe_unused]] const timer first(time, executor);
+}
+
+} // namespace
+
 runtime::runtime(net::any_io_executor executor, log_sink sink, shared_limits limits)
     : runtime(std::move(executor), make_system_clock(), make_tcp_network(), std::random_device()(),
               std::move(sink), limits) {}
@@ -26,13 +35,12 @@ runtime::runtime(net::any_io_executor executor, std::unique_ptr<holdfast::clock>
     shared_->clock = std::move(time);
     shared_->network = std::move(wires);
     shared_->sink = std::move(sink);
-    // The services of timers are there before the strand's own: a context ends the latest first.
-    timer(*shared_->clock, executor);
+    make_timer_service(*shared_->clock, executor);
     strand_ = std::make_shared<strand>(std::move(executor), seed);
 }
 
 runtime::runtime(runtime& other, net::any_io_executor executor) : shared_(other.shared_) {
-    timer(*shared_->clock, executor);
+    make_timer_service(*shared_->clock, executor);
     strand_ = std::make_shared<strand>(std::move(executor), other.random());
 }
 

@@ -26,7 +26,7 @@ public:
         try {
             if (timer_)
                 timer_->cancel();
-        } catch (const boost::system::system_error&) {
+        } catch (const boost::system::system_error&) { // NOLINT(bugprone-empty-catch)
             // The reactor refuses: then the wait ends by its time.
         }
     }

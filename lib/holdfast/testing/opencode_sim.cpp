@@ -479,7 +479,6 @@ private:
             tap_(e.directory, e.payload);
         if (mute_)
             return;
-        std::string wrapped;
         for (const auto id : ids(is_stream)) {
             const connection* c = find(id);
             if (!c || c->muted || (!c->global && !c->api && c->directory != e.directory))

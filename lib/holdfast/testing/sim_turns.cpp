@@ -386,7 +386,7 @@ story engine::retry_wait(session& s, int attempt, std::string text, duration wai
     json::object status;
     status["type"] = "retry";
     status["attempt"] = attempt;
-    status["message"] = std::move(text);
+    status["message"] = text;
     status["next"] = wall_ms() + to_ms(wait);
     set_status(s, std::move(status));
     co_await pause(line_, wait);
