@@ -1015,6 +1015,29 @@ net::awaitable<result<snapshot>> session_core::fetch_snapshot() {
     snapshot seen;
     auto server = rest();
     server.allow_in_all(config().snapshot_bytes);
+    const auto at_work = co_await fetch_status(server);
+    if (!at_work)
+        co_return at_work.error();
+    seen.status = status_in(*at_work);
+    auto step = co_await fetch_messages(server, seen);
+    if (step && may_be_broken_off(seen)) {
+        const auto after = co_await fetch_status(server);
+        if (!after)
+            co_return after.error();
+        seen.status_after = status_in(*after);
+    }
+    if (step && seen.session_known)
+        step = co_await fetch_children(server, seen, *at_work);
+    if (step && seen.session_known)
+        step = co_await fetch_asks(server, seen);
+    if (step && seen.session_known) // moved meanwhile, it was asked in the wrong place
+        step = co_await read_directory_again();
+    if (!step)
+        co_return step.error();
+    co_return seen;
+}
+
+net::awaitable<result<std::map<std::string, session_status>>> session_core::fetch_status(client server) {
     std::map<std::string, session_status> at_work;
     const auto directories = ask_directories();
     for (const auto& directory : directories) {
@@ -1023,18 +1046,21 @@ net::awaitable<result<snapshot>> session_core::fetch_snapshot() {
             co_return status.error();
         at_work.insert(status->begin(), status->end());
     }
-    if (const auto mine = at_work.find(info_.id); mine != at_work.end())
-        seen.status = mine->second;
-    auto step = co_await fetch_messages(server, seen);
-    if (step && seen.session_known)
-        step = co_await fetch_children(server, seen, at_work);
-    if (step && seen.session_known)
-        step = co_await fetch_asks(server, seen);
-    if (step && seen.session_known) // moved meanwhile, it was asked in the wrong place
-        step = co_await read_directory_again();
-    if (!step)
-        co_return step.error();
-    co_return seen;
+    co_return at_work;
+}
+
+session_status session_core::status_in(const std::map<std::string, session_status>& at_work) const {
+    const auto mine = at_work.find(info_.id);
+    return mine == at_work.end() ? session_status() : mine->second;
+}
+
+// An answer that was begun after the status was read has no end either.
+bool session_core::may_be_broken_off(const snapshot& seen) const {
+    if (!is_followed() || tracker_.knows_history() || seen.status.state != session_status::kind::idle)
+        return false;
+    const auto last = std::find_if(seen.messages.rbegin(), seen.messages.rend(),
+                                   [](const message& m) { return m.info.assistant; });
+    return last != seen.messages.rend() && !last->info.finished();
 }
 
 namespace {

@@ -209,7 +209,10 @@ private:
     void leave_stream();
     [[nodiscard]] net::awaitable<void> post_again();
     [[nodiscard]] net::awaitable<result<snapshot>> fetch_snapshot();
+    [[nodiscard]] net::awaitable<result<std::map<std::string, session_status>>> fetch_status(client server);
+    [[nodiscard]] session_status status_in(const std::map<std::string, session_status>& at_work) const;
     [[nodiscard]] net::awaitable<result<void>> fetch_messages(client server, snapshot& into);
+    [[nodiscard]] bool may_be_broken_off(const snapshot& seen) const;
     [[nodiscard]] net::awaitable<result<void>>
     fetch_children(client server, snapshot& into, const std::map<std::string, session_status>& at_work);
     [[nodiscard]] net::awaitable<result<void>> fetch_asks(client server, snapshot& into);

@@ -17,12 +17,15 @@
 
 namespace holdfast::opencode {
 
-/// What the server said of one root session by REST. Taken in this order: status, messages, permissions,
-/// questions.
+/// What the server said of one root session by REST. Taken in this order: status, messages, the status once
+/// more, permissions, questions.
 struct snapshot {
     snapshot() = default; // no aggregate, see header
 
-    session_status status;                       ///< of the root session
+    session_status status; ///< of the root session
+    /// The same, read after the messages; nothing: it was not asked for. Only with it is an answer without an
+    /// end history when the following begins.
+    std::optional<session_status> status_after;
     bool session_known = true;                   ///< false: 404, the session was deleted
     std::vector<message> messages;               ///< the latest, ascending
     std::vector<session_info> children;          ///< of the root session, all levels

@@ -112,6 +112,8 @@ struct turn_tracker::own_events {
         if (!follows())
             return;
         progressed();
+        if (!e.part.ended)
+            ledger.note_work_on(e.part.message_id);
         auto& m = ledger.said().append(e.part.message_id);
         m.heard = ledger.at();
         if (auto* p = ledger.merge_part(m, e.part, true))
@@ -125,8 +127,11 @@ struct turn_tracker::own_events {
         if (!m && !follows())
             return;
         progressed();
-        if (!m)
+        if (!m) {
+            ledger.note_work_on(e.message_id);
+            self.admit();
             m = &ledger.said().append(e.message_id);
+        }
         m->heard = ledger.at();
         if (m->is_foreign())
             return;

@@ -21,14 +21,23 @@ bool has_begun(std::string_view tool_state) {
 
 } // namespace
 
-void recent_ids::insert(const std::string& id) {
-    if (!ids_.insert(id).second)
+void recent_ids::insert(const std::string& id, std::string prompt) {
+    if (!ids_.emplace(id, std::move(prompt)).second)
         return;
     order_.push_back(id);
     if (order_.size() <= max_settled)
         return;
     ids_.erase(order_.front());
     order_.pop_front();
+}
+
+void recent_ids::erase_those_of(const std::string& prompt) {
+    std::erase_if(ids_, [&](const auto& each) { return each.second == prompt; });
+}
+
+std::string recent_ids::prompt_of(const std::string& id) const {
+    const auto found = ids_.find(id);
+    return found == ids_.end() ? std::string() : found->second;
 }
 
 session_ledger::session_ledger(std::string root, limits l)

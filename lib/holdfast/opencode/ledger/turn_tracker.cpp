@@ -413,7 +413,7 @@ void turn_tracker::take(snapshot& s, position begun, bool by_capture, time_point
     for (const auto& child : s.children)
         if (ledger_.sessions().add(child.id, child.parent_id))
             ledger_.note_news();
-    ledger_.merge_messages(s.messages, s.status);
+    ledger_.merge_messages(s.messages, s.status, s.status_after);
     admit();
     narrator_.flush_all();
     const auto& stream = ledger_.stream();
