@@ -49,6 +49,169 @@ message stored(const std::string& id, std::int64_t created) {
 
 } // namespace
 
+// --- others' prompts
+
+BOOST_AUTO_TEST_CASE(a_prompt_without_a_reply_is_no_turn_and_never_lost) {
+    followed s;
+    s.stores("p1");
+    s.pass(minutes(10));
+    s.snap(snap_of(idle, {stored("p1", 10)}));
+    BOOST_TEST(s.turns() == "");
+    BOOST_TEST(s.told.empty());
+    BOOST_TEST(!s.tracker.has_open_turns());
+}
+
+BOOST_AUTO_TEST_CASE(a_prompt_that_asks_for_no_snapshot_as_nobody_answers_it) {
+    followed s;
+    s.stores("p1");
+    BOOST_TEST(!s.tracker.wants_snapshot());
+    BOOST_TEST(s.tracker.next_deadline().has_value()); // its grace
+    s.pass(seconds(5));
+    BOOST_TEST(!s.tracker.wants_snapshot());
+    BOOST_TEST(!s.tracker.next_deadline().has_value());
+}
+
+BOOST_AUTO_TEST_CASE(a_prompt_without_a_reply_is_no_turn_at_the_next_start_either) {
+    for (const bool before_an_answer : {false, true}) {
+        std::vector<message> shown{stored("p0", 1), {finished(answer("a0", "p0", 2), "stop"), {}}};
+        if (before_an_answer)
+            shown.insert(shown.begin(), stored("n0", 0));
+        else
+            shown.push_back(stored("n0", 3));
+        followed s(snap_of(idle, shown));
+        s.pass(minutes(2));
+        s.snap(snap_of(idle, shown));
+        BOOST_TEST(s.turns() == "");
+        BOOST_TEST(s.told.empty());
+    }
+}
+
+BOOST_AUTO_TEST_CASE(the_newest_prompt_without_an_answer_is_a_turn_when_the_session_goes_to_work) {
+    followed s;
+    s.stores("p1");
+    BOOST_TEST(s.turns() == "");
+    s.status(busy);
+    BOOST_TEST(s.turns() == "p1 ");
+    s.answers_whole("a1", "p1", "hello", 11);
+    s.idles();
+    BOOST_TEST(s.end("p1") == "completed message_finished");
+}
+
+BOOST_AUTO_TEST_CASE(a_prompt_is_a_turn_when_an_answer_names_it) {
+    followed s;
+    s.stores("p1");
+    s.answers_whole("a1", "p1", "hello", 11);
+    BOOST_TEST(s.turns() == "p1 ");
+    BOOST_TEST(s.said() == "hello");
+}
+
+BOOST_AUTO_TEST_CASE(a_prompt_is_a_turn_when_an_error_or_an_abort_of_the_session_comes) {
+    for (const std::string name : {"UnknownError", "MessageAbortedError"}) {
+        followed s;
+        s.status(busy);
+        s.stores("p1");
+        BOOST_TEST(s.turns() == "");
+        s.error(name);
+        BOOST_TEST(s.turns() == "p1 ", name);
+    }
+}
+
+BOOST_AUTO_TEST_CASE(older_prompts_without_an_answer_end_with_the_one_that_is_answered) {
+    followed s;
+    s.stores("p1", 10);
+    s.stores("p2", 11);
+    s.status(busy);
+    BOOST_TEST(s.turns() == "p2 ");
+    s.answers_whole("a2", "p2", "both", 12);
+    s.idles();
+    BOOST_TEST(s.turns() == "p2 p1 ");
+    s.snap(
+        snap_of(idle, {stored("p1", 10), stored("p2", 11), {finished(answer("a2", "p2", 12), "stop"), {}}}));
+    BOOST_TEST(s.end("p1") == "completed merged");
+    BOOST_TEST(s.end("p2") == "completed message_finished");
+}
+
+BOOST_AUTO_TEST_CASE(context_is_not_told_when_a_later_prompt_is_answered) {
+    followed s;
+    s.stores("n1", 10);
+    s.pass(seconds(5));
+    s.stores("p2", 11);
+    s.status(busy);
+    s.answers_whole("a2", "p2", "hello", 12);
+    s.idles();
+    BOOST_TEST(s.turns() == "p2 ");
+    BOOST_TEST(s.end("n1") == "open");
+}
+
+BOOST_AUTO_TEST_CASE(what_was_taken_for_context_is_told_whole_when_an_answer_names_it) {
+    followed s;
+    s.stores("p1");
+    s.pass(seconds(12));
+    s.status(busy);
+    BOOST_TEST(s.turns() == "");
+    s.says(answer("a1", "p1", 11));
+    BOOST_TEST(s.turns() == "p1 ");
+    BOOST_TEST(s.tracker.wants_snapshot());
+    s.says(text("a1", "t1", "", false)); // kept until then
+    s.delta("a1", "t1", "hello");
+    s.snap(snap_of(busy, {stored("p1", 10), {answer("a1", "p1", 11), {text("a1", "t1", "", false)}}}));
+    s.says(text("a1", "t1", "hello", true));
+    s.says(finished(answer("a1", "p1", 11), "stop"));
+    s.idles();
+    BOOST_TEST(s.said() == "hello");
+    BOOST_TEST(s.end("p1") == "completed message_finished");
+}
+
+BOOST_AUTO_TEST_CASE(only_an_unbroken_idle_stream_makes_context_of_a_prompt) {
+    followed s;
+    s.stores("p1");
+    s.pass(seconds(4));
+    s.break_off();
+    s.attach();
+    s.pass(seconds(4));
+    s.snap(snap_of(idle, {stored("p1", 10)}));
+    s.pass(seconds(4));
+    s.status(busy); // 8 s after the stream began anew, but 4 s after it was repaired
+    BOOST_TEST(s.turns() == "p1 ");
+}
+
+BOOST_AUTO_TEST_CASE(a_prompt_that_waits_behind_a_turn_is_none_before_it_is_answered) {
+    followed s;
+    s.stores("p1", 10);
+    s.status(busy);
+    s.says(answer("a1", "p1", 11));
+    s.stores("p2", 12);
+    s.status(busy);
+    BOOST_TEST(s.turns() == "p1 ");
+    s.says(finished(answer("a1", "p1", 11), "stop"));
+    s.idles();
+    BOOST_TEST(s.end("p1") == "completed message_finished");
+    s.pass(seconds(4));
+    s.answers_whole("a2", "p2", "hello", 13); // the end of p1 did not forget it
+    BOOST_TEST(s.turns() == "p1 p2 ");
+    BOOST_TEST(s.said() == "hello");
+}
+
+BOOST_AUTO_TEST_CASE(captures_make_context_of_a_prompt_by_a_look_after_its_grace) {
+    story s;
+    s.break_off();
+    s.tracker.follow();
+    const auto look = [&](snapshot shown) {
+        const auto taken = s.tracker.begin_snapshot();
+        BOOST_TEST(s.tracker.on_capture(std::move(shown), taken, s.now));
+        s.collect();
+    };
+    look(snap_of(idle, {}));
+    look(snap_of(idle, {stored("n1", 1)}));
+    s.pass(seconds(5));
+    look(snap_of(idle, {stored("n1", 1)}));
+    look(snap_of(busy, {stored("n1", 1)}));
+    BOOST_TEST(s.tracker.take_opened().empty());
+    look(snap_of(busy, {stored("n1", 1), {answer("a1", "n1", 2), {text("a1", "t1", "hello", true)}}}));
+    BOOST_TEST(s.tracker.take_opened() == std::vector<std::string>{"n1"}, boost::test_tools::per_element());
+    BOOST_TEST(s.said() == "hello");
+}
+
 // --- history
 
 BOOST_AUTO_TEST_CASE(an_answer_that_was_broken_off_is_history_when_nothing_is_at_work) {

@@ -34,10 +34,6 @@ position deadlines::grace_over(const std::string& turn) const {
     return found == waits_.end() ? 0 : found->second.over;
 }
 
-bool deadlines::any_grace_over() const {
-    return std::any_of(waits_.begin(), waits_.end(), [](const auto& w) { return w.second.over != 0; });
-}
-
 void deadlines::progressed(time_point now) {
     progress_ = now;
     quiet_told(now);

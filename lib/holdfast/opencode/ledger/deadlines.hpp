@@ -29,7 +29,6 @@ public:
     void shift_all(time_point now);
     /// When its grace was over; zero: it is not, or there is none.
     [[nodiscard]] position grace_over(const std::string& turn) const;
-    [[nodiscard]] bool any_grace_over() const;
 
     // --- quiet
     void progressed(time_point now);

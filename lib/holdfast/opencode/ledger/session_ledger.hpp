@@ -104,6 +104,7 @@ public:
         position told = 0;                 ///< last, by an event
         position busy = 0;                 ///< told last to be so
         position working = 0;              ///< known last to be so
+        position begun = 0;                ///< went last from idle, or from not known, to work
     };
 
     session_ledger(std::string root, limits l);
@@ -121,6 +122,8 @@ public:
     void forget(const std::string& id);
     void forget_all();
     void let_go_unseen(const std::string& id);
+    /// No turn, unless an answer names it.
+    void set_aside(const std::string& id);
     /// Whether its events are delivered: it is ours, or all prompts are followed, and nobody detached from
     /// it.
     [[nodiscard]] bool is_to_be_told(const turn_facts& t) const;
@@ -202,6 +205,10 @@ public:
         return t.posted != 0 && stream_.disposed > t.posted;
     }
     [[nodiscard]] bool was_at_work(const turn_facts& t) const { return status_.working >= t.opened; }
+    /// Ours is one from its post. A prompt of others once an answer names it, or that of a later one is for
+    /// it too; or, while it is the newest one without an answer, once the session goes to work, or an error
+    /// or an abort of the session comes.
+    [[nodiscard]] bool has_work(const turn_facts& t) const;
     /// The server has stored it, and nothing tells that work on it has begun, or never will.
     [[nodiscard]] bool is_unbegun(const turn_facts& t) const;
     [[nodiscard]] bool abort_asked(const turn_facts& t) const { return aborts_.requested > t.opened; }

@@ -207,9 +207,13 @@ void transcript::erase(std::string_view id) {
         take_out(m->index);
 }
 
-void transcript::clear() {
-    by_id_.clear();
-    order_.clear();
+void transcript::keep(const std::set<std::string>& ids) {
+    const auto is_gone = [&](const std::string& id) {
+        return !ids.contains(id);
+    };
+    std::erase_if(by_id_, [&](const auto& each) { return is_gone(each.first); });
+    std::erase_if(order_, [&](const auto& m) { return is_gone(m->info.id); });
+    number_from(0);
 }
 
 message_record* transcript::last_answer(std::string_view owner) const {

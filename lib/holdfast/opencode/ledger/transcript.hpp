@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -134,7 +135,8 @@ public:
     /// The record of a message seen in a snapshot: what is new takes its place by time.
     message_record& place(std::string_view id, std::int64_t created_ms);
     void erase(std::string_view id);
-    void clear();
+    /// Erases all but these.
+    void keep(const std::set<std::string>& ids);
 
     [[nodiscard]] const list& in_order() const noexcept { return order_; }
 
