@@ -663,8 +663,10 @@ private:
                                       [&](const trouble_window& w) { return w.server == server && w.mute; });
         for (const auto& each : prompts_of(f)) {
             const bool pending = each.outcome == opencode_sim::outcome::pending;
+            // A prompt that nobody worked at is no turn, unless its stream told how it ended.
+            const bool without_work = !pending && each.parts.empty() && each.merged_into.empty();
             if (f.over_when_known.contains(each.message) || f.when_told.contains(each.message) ||
-                (pending && !(running && each.running)))
+                without_work || (pending && !(running && each.running)))
                 continue;
             // Of a whole turn that was swallowed, a stream that goes on tells nothing.
             const bool told = std::any_of(f.told.begin(), f.told.end(),
