@@ -512,3 +512,34 @@ BOOST_AUTO_TEST_CASE(in_a_session_that_is_merely_held_no_prompt_of_others_is_set
     f.idles();
     BOOST_TEST(f.describe(f.judged("p1", {}, f.next())) == "open");
 }
+
+// --- late beginnings
+
+BOOST_AUTO_TEST_CASE(a_prompt_is_unbegun_while_it_is_stored_and_nothing_says_that_it_will_not_be) {
+    struct row {
+        const char* name;
+        void (*happens)(facts&);
+        bool unbegun;
+    };
+    const row rows[] = {
+        {"stored", [](facts& f) { f.prompts("p1"); }, true},
+        {"the stream was cut", [](facts& f) { f.prompts("p1"), f.next(), f.ledger.break_stream(false); },
+         true},
+        {"unknown to the server", [](facts& f) { f.posts("p1"); }, false},
+        {"answered", [](facts& f) { f.prompts("p1"), f.says(answer("a1", "p1")); }, false},
+        {"at work since", [](facts& f) { f.prompts("p1"), f.status(busy), f.idles(); }, false},
+        {"at work by a snapshot", [](facts& f) { f.prompts("p1"), f.next(), f.ledger.set_status(busy); },
+         false},
+        {"at work before", [](facts& f) { f.status(busy), f.idles(), f.prompts("p1"); }, true},
+        {"disposed of", [](facts& f) { f.prompts("p1"), f.next(), f.ledger.break_stream(true); }, false},
+        {"an error", [](facts& f) { f.prompts("p1"), f.error("E", false); }, false},
+        {"our abort", [](facts& f) { f.prompts("p1"), f.next(), f.ledger.note_abort_requested(); }, false},
+        {"perhaps an abort", [](facts& f) { f.prompts("p1"), f.next(), f.ledger.note_abort({}, true); },
+         false},
+    };
+    for (const auto& r : rows) {
+        facts f;
+        r.happens(f);
+        BOOST_TEST(f.ledger.is_unbegun(*f.ledger.find_turn("p1")) == r.unbegun, r.name);
+    }
+}

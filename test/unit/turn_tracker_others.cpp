@@ -324,3 +324,101 @@ BOOST_AUTO_TEST_CASE(work_behind_what_was_broken_off_does_not_make_that_a_turn) 
     BOOST_TEST(s.turns() == "p1 ");
     BOOST_TEST(s.said() == "hello");
 }
+
+// --- late beginnings
+
+BOOST_AUTO_TEST_CASE(a_stored_prompt_that_nothing_says_will_not_be_begun_is_waited_for_a_minute) {
+    story s;
+    s.prompt("p1");
+    s.snap(snap_of(idle, {{user("p1"), {}}}));
+    s.pass(seconds(48));
+    BOOST_TEST(s.tracker.wants_snapshot()); // it is quiet
+    s.snap(snap_of(idle, {{user("p1"), {}}}));
+    BOOST_TEST(s.kinds() == "quiet");
+    s.status(busy);
+    s.answers_whole("a1", "p1", "late");
+    s.idles();
+    BOOST_TEST(s.end("p1") == "completed message_finished");
+}
+
+BOOST_AUTO_TEST_CASE(a_prompt_that_only_a_snapshot_shows_to_be_stored_is_waited_for_as_long) {
+    story s;
+    s.open("p1"); // its own message is not told
+    s.idles();
+    s.pass(seconds(5));
+    BOOST_TEST(s.tracker.wants_snapshot());
+    s.snap(snap_of(idle, {{user("p1"), {}}}));
+    BOOST_TEST(s.end("p1") == "open");
+    BOOST_TEST(!s.tracker.wants_snapshot());
+    s.pass(seconds(55));
+    BOOST_TEST(s.tracker.wants_snapshot());
+    s.snap(snap_of(idle, {{user("p1"), {}}}));
+    BOOST_TEST(s.end("p1") == "lost never_answered");
+}
+
+BOOST_AUTO_TEST_CASE(what_the_long_grace_is_for_and_what_it_is_not) {
+    struct row {
+        const char* name;
+        void (*happens)(story&);
+        duration grace;
+    };
+    const row rows[] = {
+        {"stored", [](story& s) { s.prompt("p1"); }, seconds(60)},
+        {"stored, and the stream was cut",
+         [](story& s) {
+             s.prompt("p1");
+             s.break_off();
+             s.attach();
+             s.snap(snap_of(idle, {{user("p1"), {}}}));
+         },
+         seconds(60)},
+        {"stored, and a refusal",
+         [](story& s) {
+             s.prompt("p1");
+             s.break_off(failure_class::refused);
+             s.attach();
+             s.snap(snap_of(idle, {{user("p1"), {}}}));
+         },
+         seconds(60)},
+        {"unknown to the server", [](story& s) { s.open("p1"); }, seconds(5)},
+        {"let fall by a dispose",
+         [](story& s) {
+             s.prompt("p1");
+             s.break_off(failure_class::ended);
+             s.attach();
+             s.snap(snap_of(idle, {{user("p1"), {}}}));
+         },
+         seconds(5)},
+        {"let fall by a loop that ended",
+         [](story& s) {
+             s.prompt("p1");
+             s.status(busy);
+         },
+         seconds(5)},
+        {"an answer without an end",
+         [](story& s) {
+             s.prompt("p1");
+             s.says(answer("a1", "p1"));
+         },
+         seconds(5)},
+        {"an error", [](story& s) { s.prompt("p1"), s.error("E"); }, seconds(5)},
+        {"our abort", [](story& s) { s.prompt("p1"), s.abort(); }, seconds(1)},
+        {"at work by a snapshot",
+         [](story& s) {
+             s.prompt("p1");
+             s.snap(snap_of(busy, {{user("p1"), {}}}));
+         },
+         seconds(5)},
+    };
+    for (const auto& r : rows) {
+        tracker_options o;
+        o.quiet_after = duration::zero();
+        story s(o);
+        r.happens(s);
+        s.idles();
+        s.pass(r.grace - milliseconds(1));
+        BOOST_TEST(!s.tracker.wants_snapshot(), r.name);
+        s.pass(milliseconds(1));
+        BOOST_TEST(s.tracker.wants_snapshot(), r.name);
+    }
+}

@@ -39,7 +39,7 @@ struct tracker_options {
     /// The same of a prompt that the server has stored, in a session not at work since, where nothing tells
     /// of an error or an abort: a cold instance on a busy machine was seen to begin after 48 s. No less than
     /// start_grace.
-    duration unbegun_grace = seconds(5);
+    duration unbegun_grace = seconds(60);
     duration abort_grace =
         seconds(1); ///< the same once we have asked the server to abort: it answers such turns no more
     duration quiet_after = seconds(

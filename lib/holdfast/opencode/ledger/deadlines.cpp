@@ -6,12 +6,17 @@ namespace holdfast::opencode::ledger {
 
 void deadlines::wait_for(const std::string& turn, time_point now, duration lasts) {
     waits_.try_emplace(turn, grace{now, lasts, 0});
-    set_grace(turn, lasts);
+    set_grace(turn, now, lasts);
 }
 
-void deadlines::set_grace(const std::string& turn, duration lasts) {
-    if (const auto found = waits_.find(turn); found != waits_.end())
-        found->second.lasts = lasts;
+void deadlines::set_grace(const std::string& turn, time_point now, duration lasts) {
+    const auto found = waits_.find(turn);
+    if (found == waits_.end())
+        return;
+    auto& wait = found->second;
+    if (lasts > wait.lasts && now < later(wait.since, lasts))
+        wait.over = 0;
+    wait.lasts = lasts;
 }
 
 void deadlines::restart_all(time_point now) {

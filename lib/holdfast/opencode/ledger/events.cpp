@@ -229,9 +229,12 @@ void turn_tracker::dispatch(event& e) {
 }
 
 void turn_tracker::set_status(const session_status& s) {
+    // That it is idle is no news of what nothing was known of: a turn may be quiet meanwhile.
+    const bool is_news = ledger_.status().now || s.state != session_status::kind::idle;
     if (!ledger_.set_status(s))
         return;
-    progressed(input_.now);
+    if (is_news)
+        progressed(input_.now);
     narrator_.tell_retry();
 }
 

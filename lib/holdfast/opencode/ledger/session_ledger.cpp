@@ -341,8 +341,8 @@ bool session_ledger::has_work(const turn_facts& t) const {
 }
 
 bool session_ledger::is_unbegun(const turn_facts& t) const {
-    return prompt_seen(t) && !said_.last_answer(t.id) && !was_at_work(t) && !was_disposed(t) &&
-           !first_error(t) && !abort_asked(t) && !was_perhaps_aborted(t);
+    return prompt_seen(t) && !said_.last_answer(t.id) && !was_at_work(t) && status_.begun < t.opened &&
+           !was_disposed(t) && !first_error(t) && !abort_asked(t) && !was_perhaps_aborted(t);
 }
 
 bool session_ledger::ran_a_tool(const turn_facts& t) const {

@@ -150,6 +150,7 @@ actions turn_tracker::close(std::string_view message, settlement how) {
 
 actions turn_tracker::abort_requested(time_point now) {
     ledger_.advance();
+    input_.now = now;
     ledger_.note_abort_requested();
     for (const auto& t : ledger_.turns())
         if (audience_.has(t.id))
@@ -166,10 +167,10 @@ actions turn_tracker::abort_accepted() {
     return done();
 }
 
-/// What an abort says ends the patience with a prompt that is not begun.
+/// What is learned of a prompt may lengthen its grace, or end it.
 void turn_tracker::set_graces() {
     for (const auto& t : ledger_.turns())
-        deadlines_.set_grace(t.id, grace_of(t));
+        deadlines_.set_grace(t.id, input_.now, grace_of(t));
 }
 
 actions turn_tracker::follow() {
@@ -196,6 +197,7 @@ duration turn_tracker::grace_of(const turn_facts& t) const {
 /// Looks at every open turn, and settles those that can be.
 void turn_tracker::evaluate(const occasion& seen) {
     admit();
+    set_graces();
     const auto find_overtaken = [&] {
         for (auto& t : ledger_.turns()) {
             const auto* by = ledger_.overtaking(t);
