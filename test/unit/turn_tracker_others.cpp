@@ -325,6 +325,73 @@ BOOST_AUTO_TEST_CASE(work_behind_what_was_broken_off_does_not_make_that_a_turn) 
     BOOST_TEST(s.said() == "hello");
 }
 
+// --- what works on in the background
+
+namespace {
+
+/// p1 starts a child that works on when p1 is settled. `ours`: we prompted it.
+struct background : followed {
+    explicit background(bool ours = false) {
+        if (ours)
+            prompt("p1", 10);
+        else
+            stores("p1");
+        status(busy);
+        says(answer("a1", "p1", 11));
+        auto t = tool("a1", "c1", "running");
+        t.child_session = child;
+        says(t);
+        hear(session_created{{child, root, "/srv", "", ""}});
+        hear(status_changed{child, busy});
+        t.state = "completed";
+        says(t);
+        says(finished(answer("a1", "p1", 11), "stop"));
+    }
+    void settles() {
+        idles();
+        BOOST_TEST(end("p1") == "completed message_finished");
+    }
+};
+
+} // namespace
+
+BOOST_AUTO_TEST_CASE(a_synthetic_message_after_its_turn_settled_is_a_turn_of_its_own) {
+    background s;
+    s.settles();
+    s.says(user("s1", 20));
+    s.says(synthetic("s1", "the task is done"));
+    s.status(busy);
+    s.answers_whole("a2", "s1", "woken", 21);
+    s.idles();
+    BOOST_TEST(s.turns() == "p1 s1 ");
+    BOOST_TEST(s.end("s1") == "completed message_finished");
+    BOOST_TEST(s.said() == "woken");
+}
+
+BOOST_AUTO_TEST_CASE(a_synthetic_message_before_its_turn_settled_goes_on_with_it) {
+    background s;
+    s.says(user("s1", 20));
+    s.says(synthetic("s1", "the task is done"));
+    s.answers_whole("a2", "s1", "more", 21);
+    s.idles();
+    BOOST_TEST(s.turns() == "p1 ");
+    BOOST_TEST(s.end("p1") == "completed message_finished");
+    BOOST_TEST(s.settlements("p1")[0].text == "more");
+}
+
+BOOST_AUTO_TEST_CASE(a_synthetic_message_that_the_stream_missed_is_found_by_its_repair) {
+    background s;
+    s.settles();
+    s.break_off();
+    s.attach();
+    s.snap(snap_of(idle, {stored("p1", 10),
+                          {finished(answer("a1", "p1", 11), "stop"), {}},
+                          {user("s1", 20), {synthetic("s1", "the task is done")}},
+                          {finished(answer("a2", "s1", 21), "stop"), {text("a2", "t2", "woken", true)}}}));
+    BOOST_TEST(s.turns() == "p1 s1 ");
+    BOOST_TEST(s.said() == "woken");
+}
+
 // --- late beginnings
 
 BOOST_AUTO_TEST_CASE(a_stored_prompt_that_nothing_says_will_not_be_begun_is_waited_for_a_minute) {

@@ -53,6 +53,12 @@ bool may_be_prompt(const message& m) {
     return !m.info.assistant && !by_server;
 }
 
+/// It may be one of the server's own that begins a turn.
+bool may_wake(const message& m) {
+    return !m.info.assistant && !m.parts.empty() && m.parts.front().synthetic &&
+           !m.parts.front().text.starts_with(wire::shell_text);
+}
+
 bool ends_turn(const message_info& m) {
     return m.finished() && (m.error || m.finish != wire::finish_tool_calls);
 }
@@ -194,7 +200,7 @@ void session_ledger::merge_messages(std::vector<message>& messages, const sessio
     left_turns_out_ = false;
     const auto first = std::find_if(sorted.begin(), sorted.end(), [&](const message* m) {
         return find_turn(m->info.id) || find_turn(m->info.parent_id) || said_.find(m->info.id) ||
-               (limits_.follows && may_be_prompt(*m) && !was_settled(m->info.id));
+               (limits_.follows && (may_be_prompt(*m) || may_wake(*m)) && !was_settled(m->info.id));
     });
     for (auto m = first; m != sorted.end(); ++m)
         merge_message(**m);
@@ -267,7 +273,10 @@ part_record* session_ledger::merge_part(message_record& m, part& p, bool from_st
     if (m.known != 0 && !m.info.assistant) {
         if (m.parted)
             return nullptr;
-        said_.classify(m, p);
+        // Of a turn whose prompt was missed, what comes may go on with it.
+        const bool all_seen =
+            std::all_of(turns_.begin(), turns_.end(), [&](const turn_facts& t) { return prompt_seen(t); });
+        said_.classify(m, p, all_seen);
         if (m.kind == user_kind::prompt && m.owner.empty() && !was_settled(m.info.id))
             become_prompt(m);
         return nullptr;

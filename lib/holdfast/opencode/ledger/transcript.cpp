@@ -266,7 +266,7 @@ bool transcript::replays(const message_record& m, const std::string& owner) cons
     return !prompt || !prompt->first || !m.first || prompt->first == m.first;
 }
 
-void transcript::classify(message_record& m, const part& first) const {
+void transcript::classify(message_record& m, const part& first, bool may_wake) const {
     m.parted = true;
     if (first.type == wire::part::text)
         m.first = first_text{first.text.substr(0, longest_beginning), first.text.size(),
@@ -284,10 +284,12 @@ void transcript::classify(message_record& m, const part& first) const {
         return;
     }
     const auto* compaction = awaited_compaction(m);
-    const bool goes_on = first.synthetic || (compaction && replays(m, compaction->owner));
+    const auto owner = compaction ? compaction->owner : last_prompt_before(m);
+    const bool wakes = may_wake && owner.empty();
+    const bool goes_on = compaction ? first.synthetic || replays(m, owner) : first.synthetic && !wakes;
     m.kind = goes_on ? user_kind::continuation : user_kind::prompt;
     if (goes_on)
-        m.owner = compaction ? compaction->owner : last_prompt_before(m);
+        m.owner = owner;
 }
 
 void transcript::own_again(message_record& m) const {

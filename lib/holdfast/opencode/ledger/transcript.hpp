@@ -147,8 +147,9 @@ public:
     [[nodiscard]] const message_record* last_answer_of_all() const;
 
     /// Says what a user message is, by its first part, and to which earlier turn it belongs if it is no
-    /// prompt.
-    void classify(message_record& m, const part& first) const;
+    /// prompt. `may_wake`: one of the server's own that belongs to no turn begins one, as when a child that
+    /// worked on in the background wakes the session.
+    void classify(message_record& m, const part& first, bool may_wake = false) const;
     /// Says to which turn one of the server's own user messages belongs whose prompt was not known when it
     /// was classed.
     void own_again(message_record& m) const;
