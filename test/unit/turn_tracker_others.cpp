@@ -351,6 +351,24 @@ struct background : followed {
         idles();
         BOOST_TEST(end("p1") == "completed message_finished");
     }
+    std::string asks() const {
+        std::string all;
+        for (const auto& o : told)
+            if (const auto* e = std::get_if<permission_event>(&o.event))
+                all += (o.message.empty() ? "session" : o.message) + ':' + e->request.id +
+                       (e->reply ? '=' + *e->reply : "") + (o.ours ? " " : " not ours ");
+        return all;
+    }
+    snapshot listed(const std::string& call_state) {
+        auto shown = snap_of(idle, {});
+        shown.children = {{child, root, "/srv", "", ""}};
+        shown.at_work = {child};
+        auto t = tool("m1", "c9", call_state);
+        t.session_id = child;
+        shown.child_tools = {t};
+        shown.permissions = {permission("per_1", child, "c9")};
+        return shown;
+    }
 };
 
 } // namespace
@@ -390,6 +408,153 @@ BOOST_AUTO_TEST_CASE(a_synthetic_message_that_the_stream_missed_is_found_by_its_
                           {finished(answer("a2", "s1", 21), "stop"), {text("a2", "t2", "woken", true)}}}));
     BOOST_TEST(s.turns() == "p1 s1 ");
     BOOST_TEST(s.said() == "woken");
+}
+
+BOOST_AUTO_TEST_CASE(a_session_is_shown_with_the_children_that_work_while_it_is_idle) {
+    background s;
+    BOOST_TEST(s.tracker.background() == 0u); // it is at work itself
+    s.settles();
+    BOOST_TEST(s.tracker.background() == 1u);
+    s.hear(session_idle{child});
+    BOOST_TEST(s.tracker.background() == 0u);
+    s.snap(s.listed("running"));
+    BOOST_TEST(s.tracker.background() == 1u);
+    s.snap(snap_of(idle, {}));
+    BOOST_TEST(s.tracker.background() == 0u);
+}
+
+BOOST_AUTO_TEST_CASE(an_event_about_a_child_outranks_a_snapshot_that_was_begun_before_it) {
+    background s;
+    s.settles();
+    const auto begun = s.tracker.begin_snapshot();
+    s.hear(session_idle{child});
+    BOOST_TEST(s.tracker.on_snapshot(s.listed("running"), begun, s.now));
+    BOOST_TEST(s.tracker.background() == 0u);
+}
+
+// --- approvals without a turn
+
+BOOST_AUTO_TEST_CASE(what_a_child_asks_when_no_turn_is_open_is_the_sessions) {
+    for (const bool ours : {false, true}) {
+        background s(ours);
+        s.settles();
+        s.hear(permission_asked{permission("per_1", child, "c9")});
+        s.hear(permission_replied{child, "per_1", "once"});
+        BOOST_TEST(s.asks() == (ours ? "session:per_1 session:per_1=once "
+                                     : "session:per_1 not ours session:per_1=once not ours "));
+    }
+}
+
+BOOST_AUTO_TEST_CASE(what_a_child_asks_passes_to_the_session_when_its_turn_settles) {
+    background s(true);
+    s.hear(permission_asked{permission("per_1", child, "c9")});
+    s.settles();
+    BOOST_TEST(s.asks() == "p1:per_1 p1:per_1=withdrawn session:per_1 ");
+    BOOST_TEST(s.kinds().ends_with("permission settled permission"), s.kinds());
+    s.hear(session_idle{child}); // it was aborted
+    BOOST_TEST(s.asks() == "p1:per_1 p1:per_1=withdrawn session:per_1 session:per_1=withdrawn ");
+}
+
+BOOST_AUTO_TEST_CASE(a_listed_request_is_live_while_its_own_session_works_and_its_tool_waits) {
+    struct row {
+        const char* state;
+        bool at_work;
+        bool is_live;
+    };
+    const row rows[] = {{"running", true, true},
+                        {"pending", true, true},
+                        {"error", true, false},
+                        {"completed", true, false},
+                        {"running", false, false}};
+    for (const auto& r : rows) {
+        background s(true);
+        s.settles();
+        auto shown = s.listed(r.state);
+        if (!r.at_work)
+            shown.at_work.clear();
+        s.snap(shown);
+        BOOST_TEST(s.asks() == (r.is_live ? "session:per_1 " : ""), r.state << ' ' << r.at_work);
+    }
+}
+
+BOOST_AUTO_TEST_CASE(a_request_of_a_child_whose_tool_nobody_knows_is_a_ghost) {
+    background s(true);
+    s.settles();
+    auto shown = s.listed("running");
+    shown.child_tools.clear();
+    s.snap(shown);
+    BOOST_TEST(s.asks() == "");
+}
+
+BOOST_AUTO_TEST_CASE(what_waits_is_withdrawn_by_a_snapshot_that_shows_it_is_a_ghost) {
+    for (const char* state : {"error", "running"}) {
+        background s(true);
+        s.settles();
+        s.hear(permission_asked{permission("per_1", child, "c9")});
+        auto shown = s.listed(state);
+        if (state == std::string("running"))
+            shown.at_work.clear();
+        s.snap(shown);
+        BOOST_TEST(s.asks() == "session:per_1 session:per_1=withdrawn ", state);
+    }
+}
+
+BOOST_AUTO_TEST_CASE(a_ghost_of_an_aborted_turn_is_not_told_to_the_next_one) {
+    story s;
+    s.prompt("p1");
+    s.status(busy);
+    s.says(answer("a1", "p1"));
+    s.says(tool("a1", "c1", "running"));
+    s.hear(permission_asked{permission("per_1", root, "c1")});
+    s.error("MessageAbortedError");
+    s.idles();
+    s.says(tool("a1", "c1", "error"));
+    s.says(failed(answer("a1", "p1"), "MessageAbortedError"));
+    s.idles();
+    s.prompt("p2", 5);
+    s.status(busy);
+    s.says(answer("a2", "p2", 6));
+    auto shown =
+        snap_of(busy, {{user("p1"), {}},
+                       {failed(answer("a1", "p1"), "MessageAbortedError"), {tool("a1", "c1", "error")}},
+                       {user("p2", 5), {}},
+                       {answer("a2", "p2", 6), {}}});
+    shown.permissions = {permission("per_1", root, "c1")};
+    s.snap(shown);
+    BOOST_TEST(s.all<permission_event>().size() == 2u); // asked, and withdrawn with p1
+}
+
+BOOST_AUTO_TEST_CASE(what_a_strangers_prompt_asks_is_not_told_to_our_turn_that_waits_behind_it) {
+    story s; // held, not followed
+    s.says(user("p0", 1));
+    s.says(text("p0", "prt_p0", "ask p0", true));
+    s.status(busy);
+    s.says(answer("a0", "p0", 2));
+    s.prompt("p1", 3);
+    s.says(tool("a0", "c0", "running"));
+    s.hear(permission_asked{permission("per_0", root, "c0")});
+    s.snap(snap_of(
+        busy, {stored("p0", 1), {answer("a0", "p0", 2), {tool("a0", "c0", "running")}}, stored("p1", 3)}));
+    BOOST_TEST_REQUIRE(s.told.size() == 1u);
+    BOOST_TEST(s.told[0].message == "");
+    BOOST_TEST(!s.told[0].ours);
+    s.hear(permission_replied{root, "per_0", "once"});
+    s.says(answer("a1", "p1", 4));
+    s.says(tool("a1", "c1", "running"));
+    s.hear(permission_asked{permission("per_1", root, "c1")});
+    BOOST_TEST_REQUIRE(s.told.size() == 4u);
+    BOOST_TEST(s.told[3].message == "p1");
+    BOOST_TEST(s.told[3].ours);
+}
+
+BOOST_AUTO_TEST_CASE(what_a_stranger_was_asked_is_withdrawn_when_the_session_is_idle) {
+    story s;
+    s.status(busy);
+    s.hear(permission_asked{permission("per_0", root, "c0")});
+    s.idles();
+    const auto asks = s.all<permission_event>();
+    BOOST_TEST_REQUIRE(asks.size() == 2u);
+    BOOST_TEST(asks[1].reply.value() == "withdrawn");
 }
 
 // --- late beginnings

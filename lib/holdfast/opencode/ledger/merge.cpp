@@ -290,7 +290,7 @@ part_record* session_ledger::merge_part(message_record& m, part& p, bool from_st
     if (p.type == wire::part::step_start)
         abandon_before(m, record);
     if (record.what == part_record::kind::tool)
-        merge_tool(record, p);
+        merge_tool(record, p, m.owner);
     else if (record.what != part_record::kind::other)
         merge_text(record, p, from_stream);
     return &record;
@@ -306,10 +306,12 @@ void session_ledger::miss_beginning(const message_record& m) {
             t.missed = at_;
 }
 
-void session_ledger::merge_tool(part_record& record, const part& p) {
+void session_ledger::merge_tool(part_record& record, const part& p, const std::string& turn) {
     if (is_usable_id(p.child_session) && p.child_session != family_.root()) {
         record.child_session = p.child_session;
         family_.add(p.child_session, family_.root());
+        if (const auto* t = find_turn(turn))
+            family_.note_start(p.child_session, turn, t->from == turn_facts::origin::ours);
     }
     if (progress_of(p.state) < progress_of(record.tool.state))
         return;

@@ -246,7 +246,7 @@ private:
     void resume_those_at_work(const std::vector<message*>& sorted, const session_status& status);
     void know_end(message_record& m, bool from_snapshot);
     void miss_beginning(const message_record& m);
-    void merge_tool(part_record& record, const part& p);
+    void merge_tool(part_record& record, const part& p, const std::string& turn);
     void merge_text(part_record& record, part& p, bool from_stream);
     static void replace_text(part_record& record, std::string text);
     [[nodiscard]] bool is_over_with_its_turn(const message_record& m) const;

@@ -285,6 +285,7 @@ void turn_tracker::deliver_end(const turn_facts& t, const settlement& s, bool cu
         narrator_.tell_missing(t.id);
     approvals_.withdraw_those_of(t.id);
     narrator_.tell(t.id, s);
+    approvals_.pass_on();
     ledger_.remember_settled(t.id);
 }
 
@@ -334,6 +335,7 @@ void turn_tracker::settle_merged(const std::string& by, const settlement& end) {
 }
 
 void turn_tracker::settle_deleted() {
+    approvals_.withdraw_all();
     while (!ledger_.turns().empty()) {
         for (auto& t : ledger_.turns())
             t.overtaken_by.clear(); // each ends by the same cause, none by another's end
@@ -422,6 +424,7 @@ void turn_tracker::take(snapshot& s, position begun, bool by_capture, time_point
     for (const auto& child : s.children)
         if (ledger_.sessions().add(child.id, child.parent_id))
             ledger_.note_news();
+    ledger_.sessions().show(s.at_work, begun);
     ledger_.merge_messages(s.messages, s.status, s.status_after);
     admit();
     narrator_.flush_all();
