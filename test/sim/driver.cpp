@@ -1256,6 +1256,25 @@ private:
         }
         world_.net().forget_harm();
         all_well_ = true;
+        for (std::size_t i = 0; i < sessions_.size(); ++i)
+            if (sessions_[i].handle)
+                spawn("the approvals of session " + std::to_string(i), answer_approvals(i));
+    }
+
+    /// What no turn waits for: of one that was let go of, or of somebody else's.
+    net::awaitable<void> answer_approvals(std::size_t i) {
+        auto session = *sessions_[i].handle;
+        while (const auto asked = co_await session.next_approval()) {
+            const auto* permission = std::get_if<opencode::permission_event>(&*asked);
+            const auto* question = std::get_if<opencode::question_event>(&*asked);
+            const std::string id = permission ? permission->request.id : question->request.id;
+            if (permission ? permission->reply : question->reply)
+                continue;
+            note("session " + std::to_string(i), "answers " + id);
+            ++result_.seen.calls;
+            auto replying = permission ? session.reply_permission(id, "once") : session.reject_question(id);
+            static_cast<void>(co_await std::move(replying));
+        }
     }
 
     // --- the end
