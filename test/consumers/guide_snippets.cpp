@@ -52,7 +52,7 @@ net::awaitable<opencode::settlement> one_turn(opencode::server& server, std::str
     auto turn = co_await server.prompt(std::move(text));
     while (auto event = co_await turn.next()) {
         if (auto* piece = std::get_if<opencode::text_event>(&*event))
-            std::cout << piece->delta << std::flush;
+            std::cout << piece->delta << std::flush; // untrusted: escape it for a terminal
         if (auto* approval = std::get_if<opencode::permission_event>(&*event); approval && !approval->reply) {
             const auto done = co_await turn.reply_permission(approval->request.id, "once");
             if (!done)

@@ -48,6 +48,10 @@ std::vector<std::string> between(const std::string& text, std::string_view begin
     return all;
 }
 
+std::string without_comments(const std::string& code) {
+    return std::regex_replace(code, std::regex("//[^\n]*"), "");
+}
+
 /// The text below a heading, to the next heading of the same or a higher rank.
 std::string section(const std::string& heading) {
     const auto begin = guide().find("\n" + heading + "\n");
@@ -84,8 +88,27 @@ void check_same(const std::set<std::string>& in_guide, const std::set<std::strin
         BOOST_TEST(in_code.contains(each), "the guide names " << each << ", which is not in the code");
 }
 
-std::string without_comments(const std::string& code) {
-    return std::regex_replace(code, std::regex("//[^\n]*"), "");
+/// All that stands in backquotes in the first cells of a section's tables.
+std::set<std::string> first_cells(const std::string& heading) {
+    static const std::regex cell("\n\\| ([^|]+) \\|");
+    static const std::regex quoted("`([^`]+)`");
+    std::set<std::string> all;
+    const auto text = section(heading);
+    for (auto it = std::sregex_iterator(text.begin(), text.end(), cell); it != std::sregex_iterator(); ++it) {
+        const auto first = (*it)[1].str();
+        for (auto at = std::sregex_iterator(first.begin(), first.end(), quoted); at != std::sregex_iterator();
+             ++at)
+            all.insert((*at)[1].str());
+    }
+    return all;
+}
+
+/// The names in a list that a header closes, as an enumeration or a variant.
+std::set<std::string> listed(const std::string& header, std::string_view begin, std::string_view end) {
+    const auto lists = between(without_comments(text_of(root / "lib/holdfast" / header)), begin, end);
+    BOOST_TEST_REQUIRE(lists.size() == 1u, begin);
+    static const std::regex name("[a-z_]+");
+    return {std::sregex_token_iterator(lists[0].begin(), lists[0].end(), name), {}};
 }
 
 // --- log events
@@ -267,4 +290,39 @@ BOOST_AUTO_TEST_CASE(the_guide_has_each_default_as_it_is) {
         if (const auto found = in_guide.find(name); found != in_guide.end())
             BOOST_TEST(is_shown(found->second, initializer),
                        name << " is " << initializer << ", and the guide says " << found->second);
+}
+
+BOOST_AUTO_TEST_CASE(the_guide_has_each_value_of_the_closed_lists) {
+    check_same(first_cells("## Errors"), listed("retry/failure.hpp", "enum class failure_class {", "};"));
+    check_same(first_cells("## Your first turn"), listed("opencode/agent_event.hpp", "std::variant<", ">;"));
+    check_same(first_cells("## Following and captures"), [] {
+        auto all = listed("opencode/server.hpp", "enum class follow_by {", "};");
+        all.insert("follow_by"); // the table's head
+        return all;
+    }());
+    auto ends = listed("opencode/agent_event.hpp", "enum class outcome {", "};");
+    ends.merge(listed("opencode/agent_event.hpp", "enum class reprompt {", "}"));
+    ends.insert("safe_to_reprompt"); // a table's head
+    check_same(first_cells("## Settlements and reprompting"), ends);
+}
+
+BOOST_AUTO_TEST_CASE(each_entry_of_the_contents_leads_to_a_heading) {
+    static const std::regex entry("\\]\\(#([a-z-]+)\\)");
+    static const std::regex heading("\n###? ([^\n]+)");
+    std::set<std::string> anchors;
+    for (auto it = std::sregex_iterator(guide().begin(), guide().end(), heading);
+         it != std::sregex_iterator(); ++it) {
+        std::string anchor;
+        for (const char c : (*it)[1].str())
+            if (c == ' ' || c == '-')
+                anchor += '-';
+            else if (std::isalnum(static_cast<unsigned char>(c)))
+                anchor += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+        anchors.insert(anchor);
+    }
+    std::size_t entries = 0;
+    for (auto it = std::sregex_iterator(guide().begin(), guide().end(), entry); it != std::sregex_iterator();
+         ++it, ++entries)
+        BOOST_TEST(anchors.contains((*it)[1].str()), (*it)[1].str());
+    BOOST_TEST(entries > 10u);
 }
