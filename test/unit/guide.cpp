@@ -111,6 +111,47 @@ std::set<std::string> listed(const std::string& header, std::string_view begin, 
     return {std::sregex_token_iterator(lists[0].begin(), lists[0].end(), name), {}};
 }
 
+// --- names
+
+/// The identifiers in a text, but for very short ones.
+std::set<std::string> identifiers(const std::string& text) {
+    std::set<std::string> all;
+    std::string word;
+    for (const char c : text + ' ') {
+        if (std::isalnum(static_cast<unsigned char>(c)) || c == '_') {
+            word += c;
+            continue;
+        }
+        if (word.size() > 2 && !std::isdigit(static_cast<unsigned char>(word[0])))
+            all.insert(word);
+        word.clear();
+    }
+    return all;
+}
+
+/// What the guide quotes of this library: not its snippets, and not what other libraries call it.
+std::string quoted_names() {
+    auto text = guide();
+    const auto porting = section("## Porting");
+    text.replace(text.find(porting), porting.size(),
+                 std::regex_replace(porting, std::regex("\n\\| [^|]+ \\|"), "\n|"));
+    for (const auto& fence : between(text, "```cpp\n", "```"))
+        text.erase(text.find(fence), fence.size());
+    static const std::regex quoted("`([^`\n]+)`");
+    std::string all;
+    for (auto it = std::sregex_iterator(text.begin(), text.end(), quoted); it != std::sregex_iterator(); ++it)
+        all += (*it)[1].str() + '\n';
+    return all;
+}
+
+std::set<std::string> names_in_code() {
+    std::set<std::string> all;
+    for (const auto& entry : fs::recursive_directory_iterator(root / "lib/holdfast"))
+        if (entry.path().extension() == ".cpp" || entry.path().extension() == ".hpp")
+            all.merge(identifiers(without_comments(text_of(entry.path()))));
+    return all;
+}
+
 // --- log events
 
 /// All literals in a statement's text.
@@ -304,6 +345,18 @@ BOOST_AUTO_TEST_CASE(the_guide_has_each_value_of_the_closed_lists) {
     ends.merge(listed("opencode/agent_event.hpp", "enum class reprompt {", "}"));
     ends.insert("safe_to_reprompt"); // a table's head
     check_same(first_cells("## Settlements and reprompting"), ends);
+}
+
+// A setting or a function that is renamed is renamed here too.
+BOOST_AUTO_TEST_CASE(each_name_that_the_guide_quotes_is_in_the_code) {
+    const auto in_code = names_in_code();
+    const std::set<std::string> others{"apps",   "embed", "main", "your_coroutine", "awaitable_operators",
+                                       "channel"};
+    const auto quoted = identifiers(quoted_names());
+    BOOST_TEST(quoted.size() > 200u);
+    for (const auto& each : quoted)
+        BOOST_TEST((in_code.contains(each) || others.contains(each) || each.ends_with("_threw")),
+                   "the guide quotes " << each << ", which is not in the code");
 }
 
 BOOST_AUTO_TEST_CASE(each_entry_of_the_contents_leads_to_a_heading) {
