@@ -190,6 +190,30 @@ BOOST_AUTO_TEST_CASE(what_is_no_compression_in_a_content_encoding_changes_nothin
         http::refuse_compressed({{"Content-Encoding", "none"}, {"content-encoding", "zstd"}}).has_value());
 }
 
+BOOST_AUTO_TEST_CASE(the_compressions_of_all_fields_are_told_in_order_and_what_undoes_them_has_no_complaint) {
+    struct row {
+        std::vector<header> fields;
+        std::string found;
+    };
+    for (const auto& each : std::vector<row>{
+             {{}, ""},
+             {{{"Content-Encoding", "none, utf-8"}}, ""},
+             {{{"Transfer-Encoding", "gzip"}}, ""},
+             {{{"content-encoding", " GZip "}}, "gzip"},
+             {{{"Content-Encoding", "identity,deflate, ,br"}}, "deflate, br"},
+             {{{"Content-Encoding", "gzip"}, {"Content-Encoding", "gzip"}}, "gzip, gzip"},
+         })
+        BOOST_TEST(http::compression_of(each.fields) == each.found);
+    const std::vector<header> zipped{{"Content-Encoding", "utf-8, GZIP"}};
+    BOOST_TEST(!http::refuse_compressed(zipped, "gzip").has_value());
+    BOOST_TEST(http::refuse_compressed(zipped, "deflate").has_value());
+    BOOST_TEST(http::refuse_compressed(zipped, "").has_value());
+    const std::vector<header> twice{{"Content-Encoding", "gzip"}, {"Content-Encoding", "br"}};
+    BOOST_TEST(http::refuse_compressed(twice, "gzip").has_value());
+    const std::vector<header> both{{"Content-Encoding", "gzip"}, {"Transfer-Encoding", "gzip"}};
+    BOOST_TEST(http::refuse_compressed(both, "gzip").has_value());
+}
+
 // Fetch, "extract a MIME type" and its examples, as far as the type itself goes.
 BOOST_AUTO_TEST_CASE(of_several_media_types_the_last_valid_one_counts) {
     struct row {
