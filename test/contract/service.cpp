@@ -109,6 +109,7 @@ json::object message_of(const stream::item& item) {
     case kind::interrupted:
     case kind::gave_up: return {{"kind", "error"}, {"error", item.failure.message}};
     case kind::opened:
+    case kind::answered:
     case kind::done: break;
     }
     return {};

@@ -195,7 +195,17 @@ net::awaitable<bool> source_core::subscribe() {
         on_failure(body.error());
         co_return false;
     }
-    on_opened(std::move(*body));
+    if (!handshake_->is_answer()) {
+        on_opened(std::move(*body));
+        co_return true;
+    }
+    auto answer = co_await handshake_->read_answer(std::move(*body));
+    if (closed_)
+        co_return false;
+    if (answer)
+        on_answered(std::move(*answer));
+    else
+        on_failure(answer.error());
     co_return true;
 }
 
@@ -360,15 +370,33 @@ void source_core::on_done(std::string left) {
     lifecycle_.push_back(std::move(told));
 }
 
+void source_core::on_answered(http::response answer) {
+    answer_ = std::move(answer);
+    ended_ = true;
+    const auto record = record_of(log_level::info, "stream.answered", "end");
+    if (schedule_.failures() != 0 || world_.in_trouble())
+        world_.recovered(record);
+    else
+        world_.log(record);
+    item told;
+    told.what = item::kind::answered;
+    told.head = &answer_->head;
+    told.body = answer_->body;
+    lifecycle_.push_back(std::move(told));
+}
+
 // Silence that we end ourselves is no life, nor is any behind a head alone. But a peer that had said
 // something, and then ends the connection, was there until then.
 retry::life source_core::life_until(time_point now, const retry::failure& why) const {
     if (!body_)
         return {};
     const bool silent = why.cls == failure_class::stall || why.cls == failure_class::timeout;
-    const bool said_something = progress_ || last_byte_ != opened_at_;
+    // An id without an event says from where to go on.
+    const bool progress =
+        progress_ || (!expects_greeting(config_) && parser_->last_event_id() != from_.last_id);
+    const bool said_something = progress || last_byte_ != opened_at_;
     const bool clean = why.cls == failure_class::ended;
-    return {(clean || (said_something && !silent) ? now : last_byte_) - opened_at_, progress_};
+    return {(clean || (said_something && !silent) ? now : last_byte_) - opened_at_, progress};
 }
 
 void source_core::on_failure(retry::failure why, std::string left) {

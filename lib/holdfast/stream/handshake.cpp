@@ -20,10 +20,12 @@ bool can_be_sent(std::string_view id) {
 
 http::request request_of(const source_config& config, const framing& format,
                          const std::string& last_event_id) {
-    std::vector<header> defaults{{"Accept", std::string(format.accept())},
-                                 {"Cache-Control", "no-cache"},
-                                 {"Accept-Encoding", "identity"},
-                                 {"User-Agent", std::string(http::user_agent())}};
+    const bool takes_json = config.answers == answers::json && !format.is_type("application/json");
+    std::vector<header> defaults{
+        {"Accept", std::string(format.accept()) + (takes_json ? ", application/json" : "")},
+        {"Cache-Control", "no-cache"},
+        {"Accept-Encoding", "identity"},
+        {"User-Agent", std::string(http::user_agent())}};
     if (can_be_sent(last_event_id))
         defaults.push_back({"Last-Event-ID", last_event_id});
     std::erase_if(defaults, [&](const header& each) { return http::find_header(config.headers, each.name); });
@@ -58,11 +60,12 @@ result<std::string_view> location_of(const http::response_head& head) {
     return first;
 }
 
-net::awaitable<void> add_answer(runtime& world, retry::failure& why, http::body_stream& answer) {
-    why.connected = true;
-    why.status = answer.head().status;
-    why.headers = answer.head().headers;
-    why.body = co_await http::read_error_body(world, answer, error_body_patience);
+bool is_json(std::string_view media_type) {
+    return media_type == "application/json" || media_type.ends_with("+json");
+}
+
+bool has_no_content(const http::response_head& head) {
+    return head.status == 202 || head.status == 204 || head.find("Content-Length") == "0";
 }
 
 } // namespace
@@ -85,7 +88,7 @@ net::awaitable<result<http::body_stream>> handshake::run(runtime::attempt pass) 
         }
         const bool leads_on = http::is_redirect(answer->head().status);
         if (auto why = judge(answer->head())) {
-            co_await add_answer(world_, *why, *answer);
+            co_await add_answer(*why, *answer);
             pass.failed(*why);
             co_return std::move(*why);
         }
@@ -100,6 +103,25 @@ net::awaitable<result<http::body_stream>> handshake::run(runtime::attempt pass) 
             co_return *pass.ridden();
         }
     }
+}
+
+net::awaitable<void> handshake::add_answer(retry::failure& why, http::body_stream& answer) {
+    why.connected = true;
+    why.status = answer.head().status;
+    why.headers = answer.head().headers;
+    why.body = co_await http::read_error_body(world_, answer, error_body_patience);
+}
+
+net::awaitable<result<http::response>> handshake::read_answer(http::body_stream body) {
+    const auto patience = config_.transport.deadlines.exchange;
+    const auto until = patience == duration::zero() ? time_point::max() : later(world_.now(), patience);
+    auto whole = co_await http::read_whole(body, config_.answer_limit, until);
+    if (!whole)
+        co_return whole.error();
+    http::response answer;
+    answer.head = body.head();
+    answer.body = std::move(*whole);
+    co_return std::move(answer);
 }
 
 net::awaitable<result<http::request>> handshake::next_request() {
@@ -161,12 +183,17 @@ std::optional<retry::failure> handshake::judge(const http::response_head& head) 
         const auto led_on = way_.follow(head.status, *target);
         return led_on ? std::nullopt : std::optional(led_on.error());
     }
-    if (config_.any_type ? head.status / 100 != 2 : head.status != 200)
+    const bool is_success = head.status / 100 == 2;
+    const auto media_type = http::media_type_of(head.headers);
+    const bool is_stream = config_.any_type ? is_success : head.status == 200 && format_.is_type(media_type);
+    is_answer_ = !is_stream && is_success && config_.answers == answers::json &&
+                 (is_json(media_type) || has_no_content(head));
+    if (is_stream || is_answer_)
+        return http::refuse_compressed(head.headers);
+    if (head.status != 200)
         return retry::make_status_failure(head.status, {}, http::retry_wait(head.headers, world_.wall_now()));
     const auto type = all_values(head.headers, "Content-Type");
-    if (!config_.any_type && !format_.is_type(http::media_type_of(head.headers)))
-        return retry::make_failure(errc::bad_content_type, type.empty() ? "none was given" : type, true);
-    return http::refuse_compressed(head.headers);
+    return retry::make_failure(errc::bad_content_type, type.empty() ? "none was given" : type, true);
 }
 
 std::optional<retry::failure> handshake::inspect(const http::response_head& head) {

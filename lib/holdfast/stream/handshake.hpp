@@ -38,6 +38,13 @@ public:
     /// (terminal): at once, as operation_aborted.
     [[nodiscard]] net::awaitable<result<http::body_stream>> run(runtime::attempt pass);
 
+    /// Whether what run() gave is an answer without a stream; see stream::answers.
+    [[nodiscard]] bool is_answer() const noexcept { return is_answer_; }
+
+    /// Reads the whole of such an answer. Errors: those of http::read_whole().
+    /// Cancellation (terminal): at once, as operation_aborted.
+    [[nodiscard]] net::awaitable<result<http::response>> read_answer(http::body_stream body);
+
     /// The method of a request that may have reached a server and may have changed something there; else
     /// empty. Known from the moment of its sending, also after a cancellation.
     [[nodiscard]] const std::string& acted() const noexcept { return acted_; }
@@ -52,6 +59,7 @@ private:
     [[nodiscard]] net::awaitable<result<http::request>> next_request();
     [[nodiscard]] net::awaitable<result<http::body_stream>> ask(http::request what);
     [[nodiscard]] std::optional<retry::failure> judge(const http::response_head& head);
+    [[nodiscard]] net::awaitable<void> add_answer(retry::failure& why, http::body_stream& answer);
     [[nodiscard]] std::optional<retry::failure> inspect(const http::response_head& head);
     [[nodiscard]] retry::failure contained(std::string_view hook, const std::exception_ptr& thrown) const;
 
@@ -63,6 +71,7 @@ private:
     http::redirects way_;
     std::string acted_;
     bool repeats_ = false;
+    bool is_answer_ = false;
     std::optional<endpoint> asked_;
 };
 
