@@ -302,6 +302,7 @@ void source_core::on_opened(http::body_stream body) {
     world_.count(metric::streams_opened);
     open_.emplace(world_, metric::streams_open);
     body_ = std::move(body);
+    decoder_ = handshake_->take_decoder();
     lifecycle_.back().head = &body_->head();
     schedule_.on_open();
     opened_at_ = last_byte_ = world_.now();
@@ -319,11 +320,17 @@ void source_core::on_read(std::span<const std::string_view> pieces) {
         size += piece.size();
     statistics_.bytes += size;
     world_.count(metric::stream_bytes, size);
+    if (!decoder_) {
+        for (const auto piece : pieces)
+            tap(piece);
+    }
+}
+
+void source_core::tap(std::string_view piece) {
     if (!config_.tap)
         return;
     try {
-        for (const auto piece : pieces)
-            config_.tap(piece);
+        config_.tap(piece);
         tap_broken_ = false;
     } catch (...) {
         const auto level = std::exchange(tap_broken_, true) ? log_level::debug : log_level::error;
@@ -336,6 +343,13 @@ void source_core::on_read(std::span<const std::string_view> pieces) {
 
 // What it completes is handed out first: the end is there to be read again.
 void source_core::on_clean_end() {
+    if (decoder_) {
+        unparsed_ = decoder_->finish();
+        if (!unparsed_.empty())
+            return tap(unparsed_);
+        if (!decoder_->complete())
+            return on_failure(retry::make_failure(errc::cut, "before the compressed body was whole", true));
+    }
     if (config_.flush_at_end && parser_->finish()) {
         if (auto told = parsed())
             lifecycle_.push_back(std::move(*told));
@@ -480,7 +494,9 @@ void source_core::stop_asking_here() {
 void source_core::leave_body() noexcept {
     open_.reset();
     body_.reset();
+    decoder_.reset();
     pieces_ = {};
+    coded_ = {};
     unparsed_ = {};
     judged_.reset();
     statistics_.open_since.reset();
@@ -495,11 +511,7 @@ std::optional<item> source_core::take_lifecycle() {
 }
 
 std::optional<item> source_core::parse_event() {
-    while (!unparsed_.empty() || !pieces_.empty()) {
-        if (unparsed_.empty()) {
-            unparsed_ = pieces_.front();
-            pieces_ = pieces_.subspan(1);
-        }
+    while (has_more()) {
         const bool found = parser_->next(unparsed_);
         note_long_ids();
         if (found) {
@@ -512,7 +524,27 @@ std::optional<item> source_core::parse_event() {
             return take_lifecycle();
         }
     }
+    if (decoder_ && decoder_->error()) {
+        on_failure(*decoder_->error());
+        return take_lifecycle();
+    }
     return std::nullopt;
+}
+
+// Whether there is something to parse, in `unparsed_`.
+bool source_core::has_more() {
+    while (unparsed_.empty()) {
+        if (decoder_) {
+            unparsed_ = decoder_->decode(coded_);
+            if (!unparsed_.empty())
+                tap(unparsed_);
+        }
+        if (!unparsed_.empty() || pieces_.empty())
+            break;
+        (decoder_ ? coded_ : unparsed_) = pieces_.front();
+        pieces_ = pieces_.subspan(1);
+    }
+    return !closed_ && !unparsed_.empty(); // a tap may close it
 }
 
 // Nothing: a comment that is not asked for.

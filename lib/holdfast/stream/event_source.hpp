@@ -18,6 +18,7 @@
 #include <holdfast/retry/policy.hpp>
 #include <holdfast/runtime/runtime.hpp>
 #include <holdfast/sse/parser.hpp>
+#include <holdfast/stream/body_decoder.hpp>
 #include <holdfast/stream/framing.hpp>
 
 #include <cstdint>
@@ -88,7 +89,7 @@ struct source_config {
     /// Sent with what is sent by default: Accept as `framing` says it (`text/event-stream`), with
     /// `application/json` where that is a result (`answers`), `Cache-Control: no-cache` (HTML Standard,
     /// section 9.2.2, and Fetch for the cache mode it sets), `Accept-Encoding: identity` (a compressed answer
-    /// is refused, class content_type), `User-Agent: holdfast/VERSION`. One of the same
+    /// is refused, class content_type; but see `decoder`), `User-Agent: holdfast/VERSION`. One of the same
     /// name, in any case, replaces the default. A Last-Event-ID is taken as the id to begin with: from then
     /// on the stream's own are sent. Host, and Authorization from the URL's userinfo, are added when not
     /// given; Content-Length may not be given.
@@ -123,7 +124,7 @@ struct source_config {
     /// of next(), try_next() or commit() that comes after the event was handed out, that is, once it has been
     /// dealt with: each event comes at least once. What goes wrong is logged, and the stream goes on.
     std::shared_ptr<id_store> ids;
-    /// Sees each piece of the body as it came, before it is parsed, after `opened` was handed out. What it
+    /// Sees each piece of the body, decompressed, before it is parsed, after `opened` was handed out. What it
     /// throws is logged and contained.
     std::function<void(std::string_view)> tap;
 
@@ -149,7 +150,7 @@ struct source_config {
     bool any_type = false;
     /// Which answers are results: MCP answers a POST by a stream, by one JSON text, or by 202 without a body.
     stream::answers answers = stream::answers::stream;
-    /// The most bytes of an answer that is no stream. A longer one is a
+    /// The most bytes of an answer that is no stream, as it is sent, and decompressed. A longer one is a
     /// final failure (errc::body_too_large); and one that is not whole within `transport.deadlines.exchange`
     /// from its head is a failure, too (errc::exchange_timeout).
     std::size_t answer_limit = 1u << 20;
@@ -178,6 +179,9 @@ struct source_config {
     /// How bodies are cut into events: event_stream, the standard's, or ndjson (stream/ndjson.hpp), or the
     /// owner's own.
     make_framing framing = event_stream;
+    /// Undoes the Content-Encoding of answers, see accept_compressed() of stream/inflate.hpp; empty: a
+    /// compressed answer is refused.
+    make_body_decoder decoder;
     sse::limits limits;                   ///< of lines and events
     std::size_t header_limit = 16u << 10; ///< bytes of a response head, and of trailers and chunk extensions
     std::string tag;                      ///< the owner's name for this stream, in log records
@@ -235,7 +239,7 @@ struct source_statistics {
     std::uint64_t comments = 0;      ///< told
     std::uint64_t skipped = 0;       ///< told
     std::uint64_t long_ids = 0;      ///< over their limit, so not stored; the log reports the first
-    std::uint64_t bytes = 0;         ///< of the streams' bodies, without HTTP's framing
+    std::uint64_t bytes = 0;         ///< of the streams' bodies as sent, without HTTP's framing
     std::optional<time_point> open_since;       ///< while it is open
     time_point last_byte{};                     ///< of a stream's body; the epoch: none yet
     std::optional<retry::failure> last_failure; ///< that of the last interrupted or gave_up, also `ended`

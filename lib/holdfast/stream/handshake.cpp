@@ -5,6 +5,7 @@
 #include <holdfast/http/head_lines.hpp>
 #include <holdfast/runtime/cancellation.hpp>
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -68,6 +69,20 @@ bool has_no_content(const http::response_head& head) {
     return head.status == 202 || head.status == 204 || head.find("Content-Length") == "0";
 }
 
+/// What the whole input stands for, or its first `most` bytes.
+std::string decoded(body_decoder& by, std::string_view input, std::size_t most) {
+    std::string text;
+    const auto add = [&](std::string_view piece) {
+        text.append(piece.substr(0, most - text.size()));
+        return !piece.empty() && text.size() < most;
+    };
+    while (add(by.decode(input))) {
+    }
+    while (text.size() < most && add(by.finish())) {
+    }
+    return text;
+}
+
 } // namespace
 
 handshake::handshake(runtime& world, source_config& config, source_statistics& statistics,
@@ -110,6 +125,8 @@ net::awaitable<void> handshake::add_answer(retry::failure& why, http::body_strea
     why.status = answer.head().status;
     why.headers = answer.head().headers;
     why.body = co_await http::read_error_body(world_, answer, error_body_patience);
+    if (decoder_)
+        why.body = decoded(*decoder_, why.body, retry::max_failure_body);
 }
 
 net::awaitable<result<http::response>> handshake::read_answer(http::body_stream body) {
@@ -121,6 +138,15 @@ net::awaitable<result<http::response>> handshake::read_answer(http::body_stream 
     http::response answer;
     answer.head = body.head();
     answer.body = std::move(*whole);
+    if (!decoder_)
+        co_return std::move(answer);
+    answer.body = decoded(*decoder_, answer.body, std::max(config_.answer_limit, config_.answer_limit + 1));
+    if (answer.body.size() > config_.answer_limit)
+        co_return retry::make_failure(errc::body_too_large, {}, true);
+    if (decoder_->error())
+        co_return *decoder_->error();
+    if (!decoder_->complete())
+        co_return retry::make_failure(errc::cut, "before the compressed body was whole", true);
     co_return std::move(answer);
 }
 
@@ -174,6 +200,8 @@ net::awaitable<result<http::body_stream>> handshake::ask(http::request what) {
 
 // Nothing: it is the stream, or a redirect that was taken.
 std::optional<retry::failure> handshake::judge(const http::response_head& head) {
+    const auto coding = config_.decoder ? http::compression_of(head.headers) : std::string();
+    decoder_ = coding.empty() ? nullptr : config_.decoder(coding);
     if (auto why = inspect(head))
         return why;
     if (http::is_redirect(head.status)) {
@@ -189,11 +217,16 @@ std::optional<retry::failure> handshake::judge(const http::response_head& head) 
     is_answer_ = !is_stream && is_success && config_.answers == answers::json &&
                  (is_json(media_type) || has_no_content(head));
     if (is_stream || is_answer_)
-        return http::refuse_compressed(head.headers);
+        return refuse_coding(head);
     if (head.status != 200)
         return retry::make_status_failure(head.status, {}, http::retry_wait(head.headers, world_.wall_now()));
     const auto type = all_values(head.headers, "Content-Type");
     return retry::make_failure(errc::bad_content_type, type.empty() ? "none was given" : type, true);
+}
+
+std::optional<retry::failure> handshake::refuse_coding(const http::response_head& head) {
+    return http::refuse_compressed(head.headers,
+                                   decoder_ ? http::compression_of(head.headers) : std::string());
 }
 
 std::optional<retry::failure> handshake::inspect(const http::response_head& head) {

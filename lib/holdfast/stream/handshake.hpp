@@ -7,9 +7,11 @@
 #include <holdfast/stream/event_source.hpp>
 
 #include <exception>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace holdfast::stream {
 
@@ -41,9 +43,12 @@ public:
     /// Whether what run() gave is an answer without a stream; see stream::answers.
     [[nodiscard]] bool is_answer() const noexcept { return is_answer_; }
 
-    /// Reads the whole of such an answer. Errors: those of http::read_whole().
+    /// Reads the whole of such an answer. Errors: those of http::read_whole(), and of its decoder.
     /// Cancellation (terminal): at once, as operation_aborted.
     [[nodiscard]] net::awaitable<result<http::response>> read_answer(http::body_stream body);
+
+    /// What undoes the coding of the answer that run() gave; null: it has none.
+    [[nodiscard]] std::unique_ptr<body_decoder> take_decoder() noexcept { return std::move(decoder_); }
 
     /// The method of a request that may have reached a server and may have changed something there; else
     /// empty. Known from the moment of its sending, also after a cancellation.
@@ -59,6 +64,7 @@ private:
     [[nodiscard]] net::awaitable<result<http::request>> next_request();
     [[nodiscard]] net::awaitable<result<http::body_stream>> ask(http::request what);
     [[nodiscard]] std::optional<retry::failure> judge(const http::response_head& head);
+    [[nodiscard]] std::optional<retry::failure> refuse_coding(const http::response_head& head);
     [[nodiscard]] net::awaitable<void> add_answer(retry::failure& why, http::body_stream& answer);
     [[nodiscard]] std::optional<retry::failure> inspect(const http::response_head& head);
     [[nodiscard]] retry::failure contained(std::string_view hook, const std::exception_ptr& thrown) const;
@@ -72,6 +78,7 @@ private:
     std::string acted_;
     bool repeats_ = false;
     bool is_answer_ = false;
+    std::unique_ptr<body_decoder> decoder_; // of the answer that is judged now
     std::optional<endpoint> asked_;
 };
 
