@@ -85,6 +85,8 @@ source_core::source_core(const runtime& world, source_config config)
     parser_->last_event_id(take_last_event_id(config_.headers));
     if (config_.ids)
         load_id();
+    if (config_.cookies)
+        from_.cookies.emplace(*config_.cookies);
     closing_.expires_at(time_point::max());
 }
 

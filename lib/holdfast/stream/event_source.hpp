@@ -13,6 +13,7 @@
 //     }
 #pragma once
 
+#include <holdfast/http/cookies.hpp>
 #include <holdfast/http/exchange.hpp>
 #include <holdfast/http/url.hpp>
 #include <holdfast/retry/policy.hpp>
@@ -145,6 +146,10 @@ struct source_config {
     /// Whether redirects take the credentials, and all other fields but Host, to other origins too: for
     /// servers that belong together. False: see `max_redirects`.
     bool redirects_trusted = false;
+    /// Whether cookies are kept, while the source lives, and how many: each goes back to the very origin that
+    /// set it, see http::cookie_jar, behind those of a Cookie in `headers`, in the same field. A redirect may
+    /// then lead to where it came from, when it has set a cookie. None: none are.
+    std::optional<http::cookie_limits> cookies;
     /// Whether an answer counts as the stream whatever its Content-Type and with any status of success (2xx),
     /// for servers that name it wrongly. False: it must be a 200 of a type that `framing` reads.
     bool any_type = false;

@@ -86,7 +86,7 @@ std::string decoded(body_decoder& by, std::string_view input, std::size_t most) 
 } // namespace
 
 handshake::handshake(runtime& world, source_config& config, source_statistics& statistics,
-                     const framing& format, http::url start, const resume_point& from)
+                     const framing& format, http::url start, resume_point& from)
     : world_(world), config_(config), statistics_(statistics), format_(format), from_(from),
       way_(std::move(start), request_of(config, format, from.last_id), config.max_redirects,
            config.redirects_trusted) {}
@@ -101,6 +101,7 @@ net::awaitable<result<http::body_stream>> handshake::run(runtime::attempt pass) 
             pass.failed(answer.error());
             co_return answer.error();
         }
+        take_cookies(answer->head());
         const bool leads_on = http::is_redirect(answer->head().status);
         if (auto why = judge(answer->head())) {
             co_await add_answer(*why, *answer);
@@ -118,6 +119,23 @@ net::awaitable<result<http::body_stream>> handshake::run(runtime::attempt pass) 
             co_return *pass.ridden();
         }
     }
+}
+
+void handshake::add_cookies(http::request& what) const {
+    auto value = from_.cookies ? from_.cookies->field_for(way_.where(), world_.wall_now()) : std::string();
+    if (value.empty())
+        return;
+    const auto given = std::find_if(what.headers.begin(), what.headers.end(),
+                                    [](const header& each) { return http::iequals(each.name, "Cookie"); });
+    if (given == what.headers.end())
+        what.headers.emplace_back("Cookie", std::move(value));
+    else
+        given->value += "; " + value;
+}
+
+void handshake::take_cookies(const http::response_head& head) {
+    if (from_.cookies && from_.cookies->take(head.headers, way_.where(), world_.wall_now()))
+        way_.start_over();
 }
 
 net::awaitable<void> handshake::add_answer(retry::failure& why, http::body_stream& answer) {
@@ -152,6 +170,7 @@ net::awaitable<result<http::response>> handshake::read_answer(http::body_stream 
 
 net::awaitable<result<http::request>> handshake::next_request() {
     http::request what = way_.what();
+    add_cookies(what);
     if (!config_.next_request)
         co_return way_.take(std::move(what));
     what.target = way_.where().target;

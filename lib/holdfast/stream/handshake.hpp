@@ -21,6 +21,7 @@ struct resume_point {
     sse::event last_event; ///< views of what its owner keeps
     /// The method of a request that may have changed something, and may not be sent again; else empty.
     std::string spent;
+    std::optional<http::cookie_jar> cookies; ///< where they are kept
 };
 
 /// One attempt: the request is made and sent, redirects are followed, and the answer is judged. Part of
@@ -32,7 +33,7 @@ public:
     /// `config`, `statistics`, `format` and `from` are the source's, and outlive this; `start` is the
     /// configured URL.
     handshake(runtime& world, source_config& config, source_statistics& statistics, const framing& format,
-              http::url start, const resume_point& from);
+              http::url start, resume_point& from);
 
     /// `pass` is the one through the gate of the configured URL's endpoint; a redirect's target has a gate of
     /// its own, passed here. Each gate is told how it went at its endpoint, and nothing of what went wrong
@@ -65,6 +66,8 @@ private:
     [[nodiscard]] net::awaitable<result<http::body_stream>> ask(http::request what);
     [[nodiscard]] std::optional<retry::failure> judge(const http::response_head& head);
     [[nodiscard]] std::optional<retry::failure> refuse_coding(const http::response_head& head);
+    void add_cookies(http::request& what) const;
+    void take_cookies(const http::response_head& head);
     [[nodiscard]] net::awaitable<void> add_answer(retry::failure& why, http::body_stream& answer);
     [[nodiscard]] std::optional<retry::failure> inspect(const http::response_head& head);
     [[nodiscard]] retry::failure contained(std::string_view hook, const std::exception_ptr& thrown) const;
@@ -73,7 +76,7 @@ private:
     source_config& config_;
     source_statistics& statistics_;
     const framing& format_;
-    const resume_point& from_;
+    resume_point& from_;
     http::redirects way_;
     std::string acted_;
     bool repeats_ = false;
