@@ -123,6 +123,14 @@ BOOST_AUTO_TEST_CASE(text_of_any_length_is_inflated_at_every_cut) {
     }
 }
 
+// What is looked at beyond the last code is given back: it belongs to the trailer, or to what comes behind.
+BOOST_AUTO_TEST_CASE(the_last_code_may_end_at_any_bit_of_a_byte) {
+    std::string text;
+    for (int n = 0; n < 10; ++n, text += static_cast<char>(0x90 + n)) // each a code of nine bits
+        for (const auto& [by, name] : codings)
+            BOOST_TEST(at_every_cut(name, compressed(by, text)) == whole(text));
+}
+
 BOOST_AUTO_TEST_CASE(text_of_many_windows_is_inflated_however_it_is_cut) {
     const auto text = some_text(1u << 20);
     inflate_limits small;
