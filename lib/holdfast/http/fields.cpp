@@ -304,7 +304,9 @@ std::optional<duration> retry_wait(const std::vector<header>& response_fields, w
 std::optional<wall_time> parse_date(std::string_view value, wall_time now) noexcept {
     const date today(std::chrono::floor<std::chrono::days>(now));
     const auto when = parse_date(trim(value), today.year());
-    return when ? std::optional<wall_time>(*when) : std::nullopt;
+    constexpr auto first = std::chrono::ceil<std::chrono::seconds>(wall_time::min());
+    constexpr auto last = std::chrono::floor<std::chrono::seconds>(wall_time::max());
+    return when && *when >= first && *when <= last ? std::optional<wall_time>(*when) : std::nullopt;
 }
 
 } // namespace holdfast::http

@@ -45,7 +45,7 @@ namespace holdfast::http {
                                                  wall_time now) noexcept;
 
 /// A `Date` or another HTTP date in any of its three forms; `now` tells the century of the one with a
-/// two-digit year. Nothing for anything else.
+/// two-digit year. Nothing for anything else, as for a year that wall_time does not reach (1677 to 2262).
 [[nodiscard]] std::optional<wall_time> parse_date(std::string_view value, wall_time now) noexcept;
 
 } // namespace holdfast::http
