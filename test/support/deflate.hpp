@@ -18,17 +18,14 @@ public:
 
     /// The bytes from which all of `text` can be read.
     std::string put(std::string_view text) {
-        crc_.process_bytes(text.data(), text.size());
-        size_ += static_cast<std::uint32_t>(text.size());
-        for (const char c : text) {
-            a_ = (a_ + static_cast<unsigned char>(c)) % 65521;
-            b_ = (b_ + a_) % 65521;
-        }
+        note(text);
         return head() + deflate(text, boost::beast::zlib::Flush::sync);
     }
 
-    std::string end() {
-        auto bytes = head() + deflate({}, boost::beast::zlib::Flush::finish);
+    /// The rest of the bytes; `text` is the last of it, not flushed.
+    std::string end(std::string_view text = {}) {
+        note(text);
+        auto bytes = head() + deflate(text, boost::beast::zlib::Flush::finish);
         if (by_ == coding::gzip)
             for (const auto word : {static_cast<std::uint32_t>(crc_.checksum()), size_})
                 for (int shift = 0; shift < 32; shift += 8)
@@ -40,6 +37,15 @@ public:
     }
 
 private:
+    void note(std::string_view text) {
+        crc_.process_bytes(text.data(), text.size());
+        size_ += static_cast<std::uint32_t>(text.size());
+        for (const char c : text) {
+            a_ = (a_ + static_cast<unsigned char>(c)) % 65521;
+            b_ = (b_ + a_) % 65521;
+        }
+    }
+
     std::string head() {
         if (begun_ || by_ == coding::raw)
             return {};
@@ -69,9 +75,7 @@ private:
 };
 
 inline std::string compressed(coding by, std::string_view text) {
-    compressor one(by);
-    auto bytes = one.put(text);
-    return bytes + one.end();
+    return compressor(by).end(text);
 }
 
 } // namespace holdfast::test
