@@ -201,6 +201,14 @@ BOOST_AUTO_TEST_CASE(a_body_that_ends_too_soon_is_cut) {
         }
         BOOST_TEST(inflate(name, bytes).end == "whole");
     }
+    const auto text = some_text(2000);
+    for (const auto& [by, name] : codings) {
+        const auto bytes = compressed(by, text);
+        for (std::size_t size = 1; size < bytes.size(); ++size) {
+            const auto found = inflate(name, bytes.substr(0, size));
+            BOOST_TEST((text.starts_with(found.text) && found.end == "cut"), name << ' ' << size << found);
+        }
+    }
     const auto flushed = inflate("gzip", plain_head + flushed_hello);
     BOOST_TEST(flushed == (outcome{hello, "cut"}));
 }
