@@ -7,6 +7,8 @@
 #include "options.hpp"
 #include "stream_options.hpp"
 
+#include <holdfast/stream/inflate.hpp>
+
 #include <algorithm>
 #include <cstdlib>
 #include <sys/un.h>
@@ -181,6 +183,10 @@ void add_request_options(CLI::App& command, request_options& target) {
         ->default_str(std::to_string(target.header_limit));
     command.add_flag("--any-type", target.any_type,
                      "Read any answer of success (2xx) as an event stream, of whatever content type it is");
+    command.add_flag("--compressed", target.compressed,
+                     "Ask for a compressed answer (gzip or deflate), and tell what it inflates to");
+    command.add_flag("--cookies", target.cookies,
+                     "Keep the cookies that a server sets, until the end, and send them back to it alone");
     add_statuses(
         command, "--retry-status", target.retry_status,
         "Statuses to try again after, by the schedule, though they are given up by default: 404,401");
@@ -205,7 +211,11 @@ std::string apply(const request_options& options, http::url& where, stream::sour
     config.any_type = options.any_type;
     config.header_limit = options.header_limit;
     config.transport.deadlines = options.deadlines;
+    if (options.cookies)
+        config.cookies.emplace();
     wrong = apply_headers(options, config);
+    if (options.compressed)
+        stream::accept_compressed(config);
     if (wrong.empty())
         wrong = check_request(options, config, where);
     if (wrong.empty())

@@ -30,6 +30,8 @@ struct request_options {
     std::string unix_socket;
     http::deadlines deadlines = stream::source_config().transport.deadlines;
     bool any_type = false;
+    bool compressed = false;
+    bool cookies = false;
     std::vector<int> retry_status;
     std::size_t header_limit = stream::source_config().header_limit;
     http::tls_options tls;

@@ -161,6 +161,7 @@ json::object stream_row(const stream::item& item) {
             {"skipped", {{"class", retry::to_string(item.failure.cls)}, {"error", item.failure.message}}}};
     case kind::interrupted: return interrupted_row(item.failure, item.attempt, item.retry_in);
     case kind::done: return {{"done", json::object()}};
+    case kind::answered: return {{"answered", {{"status", item.head->status}, {"body", item.body}}}};
     case kind::gave_up: break;
     }
     return {{"gave_up",

@@ -102,6 +102,7 @@ std::string item_text(const stream::item& item, bool broken, bool ndjson, const 
     case kind::skipped:
         return out.paint(style::dim, "~ skipped: " + printable_line(item.failure.message)) + '\n';
     case kind::interrupted: return interrupted_text(item, out);
+    case kind::answered: return printable(item.body) + '\n';
     case kind::done: return out.paint(style::dim, "~ the stream ended") + '\n';
     case kind::gave_up: break;
     }

@@ -3,6 +3,7 @@
 #include <boost/test/unit_test.hpp>
 
 #include "support/command.hpp"
+#include "support/deflate.hpp"
 #include "support/plain_http.hpp"
 #include "support/process.hpp"
 
@@ -233,10 +234,11 @@ const std::string bom = "\xef\xbb\xbf";
 BOOST_AUTO_TEST_CASE(it_says_what_it_is_and_what_it_can) {
     const auto said = http_call(service_port(), "GET", "/");
     BOOST_TEST(said.status == 200);
-    BOOST_TEST(said.body ==
-               R"({"name":"holdfast","capabilities":["bom","comments","headers","last-event-id","post",)"
-               R"("read-timeout","report","restart","server-directed-shutdown-request"]})"
-               "\n");
+    BOOST_TEST(
+        said.body ==
+        R"({"name":"holdfast","capabilities":["bom","comments","compressed","cookies","headers",)"
+        R"("last-event-id","post","read-timeout","report","restart","server-directed-shutdown-request"]})"
+        "\n");
 }
 
 BOOST_AUTO_TEST_CASE(it_quits_when_asked_to_although_a_stream_is_open) {
@@ -376,6 +378,30 @@ BOOST_AUTO_TEST_CASE(comments_are_told_as_their_lines_end) {
 }
 
 // --- requests
+
+BOOST_AUTO_TEST_CASE(a_compressed_stream_is_told_as_it_is_flushed_however_its_bytes_are_cut) {
+    for (const std::size_t size : {std::size_t{1}, std::size_t{100}}) {
+        contract one({{"compressed", true}});
+        compressor zip(coding::gzip);
+        auto stream = one.connection();
+        BOOST_TEST(stream.header("accept-encoding") == "gzip, deflate");
+        stream.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Encoding: gzip\r\n\r\n");
+        send_in_pieces(stream, zip.put("data: one\n\n"), size);
+        one.check_event("one");
+        send_in_pieces(stream, zip.put("id: 7\ndata: two\n\n"), size);
+        one.check_event("two", "message", "7");
+    }
+}
+
+BOOST_AUTO_TEST_CASE(cookies_come_back_with_the_next_connection_where_they_are_kept) {
+    for (const bool kept : {true, false}) {
+        contract one({{"cookies", kept}});
+        one.connection().answer(503, "Set-Cookie: node=7; Path=/\r\n");
+        one.check_error();
+        auto again = one.open_stream();
+        BOOST_TEST(again.header("cookie") == (kept ? "node=7" : ""));
+    }
+}
 
 BOOST_AUTO_TEST_CASE(a_request_says_what_event_streams_want_said) {
     contract one;

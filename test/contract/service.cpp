@@ -4,6 +4,7 @@
 #include <holdfast/runtime/with_deadline.hpp>
 #include <holdfast/sse/utf8.hpp>
 #include <holdfast/stream/event_source.hpp>
+#include <holdfast/stream/inflate.hpp>
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/detached.hpp>
@@ -62,6 +63,11 @@ holdfast::duration delay(const json::object& in, std::string_view name, holdfast
     return given ? milliseconds(given->to_number<std::uint32_t>()) : otherwise;
 }
 
+bool flag(const json::object& in, std::string_view name) {
+    const json::value* const given = member(in, name);
+    return given && given->as_bool();
+}
+
 http::url url(const json::object& in, std::string_view name) {
     auto parsed = http::parse_url(text(in, name, {}));
     if (!parsed)
@@ -91,6 +97,10 @@ wish parse_wish(std::string_view body) {
     config.policy.max_attempts = holdfast::retry::unlimited;
     config.policy.base_delay = std::max<holdfast::duration>(
         delay(asked, "initialDelayMs", config.policy.base_delay), milliseconds(1)); // 0 would never grow
+    if (flag(asked, "compressed"))
+        stream::accept_compressed(config);
+    if (flag(asked, "cookies"))
+        config.cookies.emplace();
     config.stall_timeout = delay(asked, "readTimeoutMs", config.stall_timeout);
     return parsed;
 }
@@ -109,6 +119,7 @@ json::object message_of(const stream::item& item) {
     case kind::interrupted:
     case kind::gave_up: return {{"kind", "error"}, {"error", item.failure.message}};
     case kind::opened:
+    case kind::answered:
     case kind::done: break;
     }
     return {};
@@ -191,8 +202,8 @@ reply json_reply(int status, const json::object& body) {
 
 const json::object self{{"name", "holdfast"},
                         {"capabilities",
-                         {"bom", "comments", "headers", "last-event-id", "post", "read-timeout", "report",
-                          "restart", "server-directed-shutdown-request"}}};
+                         {"bom", "comments", "compressed", "cookies", "headers", "last-event-id", "post",
+                          "read-timeout", "report", "restart", "server-directed-shutdown-request"}}};
 
 class service {
 public:

@@ -2,6 +2,7 @@
 #include <boost/test/unit_test.hpp>
 
 #include "support/command.hpp"
+#include "support/deflate.hpp"
 #include "support/eventually.hpp"
 #include "support/ports.hpp"
 #include "support/raw_server.hpp"
@@ -507,6 +508,36 @@ BOOST_AUTO_TEST_CASE(any_type_reads_any_answer_of_success_and_says_what_it_is) {
                boost::test_tools::per_element());
     BOOST_TEST(tail_rows(server.url("/"), {"--once"}).code() == 1);
     BOOST_TEST(tail_rows(server.url("/404"), {"--any-type", "--once"}).code() == 1);
+}
+
+BOOST_AUTO_TEST_CASE(a_compressed_stream_is_inflated_and_recorded_as_it_reads_where_that_is_asked_for) {
+    const folder here;
+    auto zipped = event_stream(compressed(coding::gzip, one_event), reply::ending::hold);
+    zipped.bytes.insert(zipped.bytes.find("\r\n") + 2, "Content-Encoding: gzip\r\n");
+    raw_server server({zipped});
+    const auto done =
+        tail_rows(server.url("/"), {"--compressed", "--max-events", "1", "--record", here / "all"});
+    BOOST_TEST(done.code() == 0, done.text());
+    BOOST_TEST(kinds_of(done) == "opened event", done.text());
+    BOOST_TEST(read_file(here / "all").find(one_event) != std::string::npos);
+    BOOST_TEST(server.requests().at(0).header("Accept-Encoding") == "gzip, deflate");
+    const auto refused = tail_rows(server.url("/"), {"--max-events", "1"});
+    BOOST_TEST(refused.code() == 1, refused.text());
+    BOOST_TEST(refused.text().find("compressed") != std::string::npos, refused.text());
+    BOOST_TEST(server.requests().at(1).header("Accept-Encoding") == "identity");
+}
+
+BOOST_AUTO_TEST_CASE(cookies_come_back_where_that_is_asked_for) {
+    auto sticky = event_stream(one_event);
+    sticky.bytes.insert(sticky.bytes.find("\r\n") + 2, "Set-Cookie: node=7; Path=/\r\n");
+    for (const bool asked : {false, true}) {
+        raw_server server({sticky});
+        const auto done = tail_rows(server.url("/"), asked ? lines{"--max-events", "2", "--cookies"}
+                                                           : lines{"--max-events", "2"});
+        BOOST_TEST(done.code() == 0, done.text());
+        BOOST_TEST(server.requests().at(0).header("Cookie") == "");
+        BOOST_TEST(server.requests().at(1).header("Cookie") == (asked ? "node=7" : ""));
+    }
 }
 
 BOOST_AUTO_TEST_CASE(statuses_to_try_again_after_are_tried_again) {

@@ -10,7 +10,7 @@ PURE = {
     "the library's words": ["error.", "endpoint.", "time."],
     "sse": ["sse/"],
     "retry": ["retry/"],
-    "http: parsing, writing": ["http/ascii", "http/fields", "http/request", "http/response_parser", "http/url"],
+    "http: parsing, writing": ["http/ascii", "http/cookies", "http/fields", "http/request", "http/response_parser", "http/url"],
     "opencode: turns": ["opencode/turn_tracker", "opencode/ledger/", "opencode/turn_queue",
                         "opencode/agent_event", "opencode/recording", "opencode/ask_policy", "opencode/turn_limits",
                         "opencode/capture_state"],

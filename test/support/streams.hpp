@@ -42,6 +42,8 @@ inline std::string to_line(const stream::item& what) {
     case stream::item::kind::comment: return "comment " + std::string(what.event.data);
     case stream::item::kind::skipped: return "skipped " + what.failure.message;
     case stream::item::kind::done: return "done";
+    case stream::item::kind::answered:
+        return "answered " + std::to_string(what.head->status) + ' ' + std::string(what.body);
     case stream::item::kind::interrupted:
         return "interrupted " + cls + " next " + std::to_string(what.attempt) + " in " +
                std::to_string(to_ms(what.retry_in));

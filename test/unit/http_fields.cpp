@@ -190,6 +190,41 @@ BOOST_AUTO_TEST_CASE(what_is_no_compression_in_a_content_encoding_changes_nothin
         http::refuse_compressed({{"Content-Encoding", "none"}, {"content-encoding", "zstd"}}).has_value());
 }
 
+BOOST_AUTO_TEST_CASE(a_date_that_a_wall_time_does_not_reach_is_none) {
+    const wall_time now{};
+    const auto day = http::parse_date("Thu, 01 Jan 1970 00:00:10 GMT", now);
+    BOOST_TEST_REQUIRE(day.has_value());
+    BOOST_TEST((*day == wall_time(seconds(10))));
+    BOOST_TEST(http::parse_date("Fri, 11 Apr 2262 00:00:00 GMT", now).has_value());
+    for (const char* far :
+         {"Fri, 31 Dec 9999 23:59:59 GMT", "Sat, 12 Apr 2262 00:00:00 GMT", "Sat, 01 Jan 1600 00:00:00 GMT"})
+        BOOST_TEST(!http::parse_date(far, now).has_value(), far);
+}
+
+BOOST_AUTO_TEST_CASE(the_compressions_of_all_fields_are_told_in_order_and_what_undoes_them_has_no_complaint) {
+    struct row {
+        std::vector<header> fields;
+        std::string found;
+    };
+    for (const auto& each : std::vector<row>{
+             {{}, ""},
+             {{{"Content-Encoding", "none, utf-8"}}, ""},
+             {{{"Transfer-Encoding", "gzip"}}, ""},
+             {{{"content-encoding", " GZip "}}, "gzip"},
+             {{{"Content-Encoding", "identity,deflate, ,br"}}, "deflate, br"},
+             {{{"Content-Encoding", "gzip"}, {"Content-Encoding", "gzip"}}, "gzip, gzip"},
+         })
+        BOOST_TEST(http::compression_of(each.fields) == each.found);
+    const std::vector<header> zipped{{"Content-Encoding", "utf-8, GZIP"}};
+    BOOST_TEST(!http::refuse_compressed(zipped, "gzip").has_value());
+    BOOST_TEST(http::refuse_compressed(zipped, "deflate").has_value());
+    BOOST_TEST(http::refuse_compressed(zipped, "").has_value());
+    const std::vector<header> twice{{"Content-Encoding", "gzip"}, {"Content-Encoding", "br"}};
+    BOOST_TEST(http::refuse_compressed(twice, "gzip").has_value());
+    const std::vector<header> both{{"Content-Encoding", "gzip"}, {"Transfer-Encoding", "gzip"}};
+    BOOST_TEST(http::refuse_compressed(both, "gzip").has_value());
+}
+
 // Fetch, "extract a MIME type" and its examples, as far as the type itself goes.
 BOOST_AUTO_TEST_CASE(of_several_media_types_the_last_valid_one_counts) {
     struct row {

@@ -6,6 +6,7 @@
 #include <holdfast/runtime/with_deadline.hpp>
 
 #include <algorithm>
+#include <limits>
 #include <optional>
 #include <utility>
 
@@ -318,22 +319,34 @@ net::awaitable<result<response>> fetch(runtime world, url where, request what, t
         co_await open_until(world, std::move(where), std::move(what), std::move(how), bounds, until);
     if (!opened)
         co_return opened.error();
+    auto body = co_await read_whole(*opened, std::numeric_limits<std::size_t>::max(), until);
+    if (!body)
+        co_return body.error();
     response whole;
     whole.head = opened->head();
+    whole.body = std::move(*body);
+    co_return std::move(whole);
+}
+
+net::awaitable<result<std::string>> read_whole(body_stream& body, std::size_t most, time_point until) {
+    std::string whole;
     for (;;) {
-        const auto pieces = co_await opened->read(until);
+        const auto pieces = co_await body.read(until);
         if (!pieces) {
             failure f = pieces.error();
             if (f.code == errc::stalled) {
                 f = retry::make_failure(errc::exchange_timeout, {}, true);
-                f.status = whole.head.status; // the head had come: the endpoint lives
+                f.status = body.head().status; // the head had come: the endpoint lives
             }
             co_return f;
         }
         if (pieces->empty())
             co_return std::move(whole);
-        for (const auto piece : *pieces)
-            whole.body.append(piece);
+        for (const auto piece : *pieces) {
+            if (piece.size() > most - whole.size())
+                co_return retry::make_failure(errc::body_too_large, {}, true);
+            whole.append(piece);
+        }
     }
 }
 

@@ -110,6 +110,12 @@ open_until(runtime world, url where, request what, transport how, response_limit
 [[nodiscard]] net::awaitable<result<response>> fetch(runtime world, url where, request what, transport how,
                                                      response_limits bounds);
 
+/// Reads what is left of a body, which must have come by `until`. Errors: those of body_stream::read(), but
+/// exchange_timeout, with the head's status, where that would be stalled; body_too_large: it is more than
+/// `most` bytes.
+[[nodiscard]] net::awaitable<result<std::string>> read_whole(body_stream& body, std::size_t most,
+                                                             time_point until);
+
 /// Reads what is left of an error's body, at the longest for `patience`, at most 4 KiB: for a failure's
 /// report.
 [[nodiscard]] net::awaitable<std::string> read_error_body(runtime& world, body_stream& body,

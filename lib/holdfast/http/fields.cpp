@@ -7,7 +7,7 @@
 #include <array>
 #include <charconv>
 #include <cstddef>
-#include <initializer_list>
+#include <span>
 #include <string>
 #include <system_error>
 
@@ -170,7 +170,7 @@ std::optional<duration> parse_count(std::string_view text) {
     return fits ? duration(Unit(count + (more ? 1 : 0))) : duration::max();
 }
 
-using names = std::initializer_list<std::string_view>;
+using names = std::span<const std::string_view>;
 
 /// The first element of the list that is one of `known`, or, if not `wanted`, that is none of them; or empty.
 std::string_view first_element(std::string_view list, names known, bool wanted) {
@@ -187,12 +187,15 @@ std::string_view first_element(std::string_view list, names known, bool wanted) 
     return {};
 }
 
+constexpr std::array<std::string_view, 7> compressions{"gzip", "x-gzip",   "deflate",   "br",
+                                                       "zstd", "compress", "x-compress"};
+constexpr std::array<std::string_view, 2> plain_transfers{"identity", "chunked"};
+
 std::string_view coding_in(const header& field) {
     if (iequals(field.name, "Content-Encoding"))
-        return first_element(field.value,
-                             {"gzip", "x-gzip", "deflate", "br", "zstd", "compress", "x-compress"}, true);
+        return first_element(field.value, compressions, true);
     if (iequals(field.name, "Transfer-Encoding"))
-        return first_element(field.value, {"identity", "chunked"}, false);
+        return first_element(field.value, plain_transfers, false);
     return {};
 }
 
@@ -232,8 +235,27 @@ std::string named(std::string_view text) {
 
 } // namespace
 
-std::optional<failure> refuse_compressed(const std::vector<header>& response_fields) {
+std::string compression_of(const std::vector<header>& response_fields) {
+    std::string all;
     for (const auto& each : response_fields) {
+        if (!iequals(each.name, "Content-Encoding"))
+            continue;
+        std::string_view list = each.value;
+        for (auto one = first_element(list, compressions, true); !one.empty();
+             one = first_element(list, compressions, true)) {
+            all += (all.empty() ? "" : ", ") + to_lower(one);
+            list.remove_prefix(static_cast<std::size_t>(one.data() - list.data()) + one.size());
+        }
+    }
+    return all;
+}
+
+std::optional<failure> refuse_compressed(const std::vector<header>& response_fields,
+                                         std::string_view undone) {
+    const bool is_undone = !undone.empty() && compression_of(response_fields) == undone;
+    for (const auto& each : response_fields) {
+        if (is_undone && iequals(each.name, "Content-Encoding"))
+            continue;
         if (const auto coding = coding_in(each); !coding.empty())
             return make_failure(errc::compressed, each.name + ": " + named(coding), true);
     }
@@ -282,7 +304,9 @@ std::optional<duration> retry_wait(const std::vector<header>& response_fields, w
 std::optional<wall_time> parse_date(std::string_view value, wall_time now) noexcept {
     const date today(std::chrono::floor<std::chrono::days>(now));
     const auto when = parse_date(trim(value), today.year());
-    return when ? std::optional<wall_time>(*when) : std::nullopt;
+    constexpr auto first = std::chrono::ceil<std::chrono::seconds>(wall_time::min());
+    constexpr auto last = std::chrono::floor<std::chrono::seconds>(wall_time::max());
+    return when && *when >= first && *when <= last ? std::optional<wall_time>(*when) : std::nullopt;
 }
 
 } // namespace holdfast::http

@@ -20,12 +20,17 @@ namespace holdfast::http {
 /// fields). Empty: there is none.
 [[nodiscard]] std::string media_type_of(const std::vector<header>& fields);
 
+/// The compression that the Content-Encoding fields say, in lower case, of gzip, x-gzip, deflate, br, zstd,
+/// compress and x-compress; of several, all of them in order, apart by ", ". Empty: none.
+[[nodiscard]] std::string compression_of(const std::vector<header>& response_fields);
+
 /// Why the body of a response with these fields cannot be read: it is compressed, though that was not asked
 /// for (Content-Encoding gzip, x-gzip, deflate, br, zstd, compress or x-compress), or has a Transfer-Encoding
 /// other than identity and chunked. Another Content-Encoding changes nothing: servers put "none" or a charset
-/// there. Nothing when it can be read. The failure is errc::compressed, class content_type, so final, and
-/// names the field and the coding, escaped.
-[[nodiscard]] std::optional<failure> refuse_compressed(const std::vector<header>& response_fields);
+/// there. Nothing when it can be read, as when its compression_of() is `undone`, by whoever reads it. The
+/// failure is errc::compressed, class content_type, so final, and names the field and the coding, escaped.
+[[nodiscard]] std::optional<failure> refuse_compressed(const std::vector<header>& response_fields,
+                                                       std::string_view undone = {});
 
 /// How long Retry-After asks to wait: seconds, or an HTTP date in any of its three forms (RFC 9110,
 /// section 5.6.7) compared with `now`. Servers also send fractions ("2.6", ".5"), which are rounded up to
@@ -40,7 +45,7 @@ namespace holdfast::http {
                                                  wall_time now) noexcept;
 
 /// A `Date` or another HTTP date in any of its three forms; `now` tells the century of the one with a
-/// two-digit year. Nothing for anything else.
+/// two-digit year. Nothing for anything else, as for a year that wall_time does not reach (1677 to 2262).
 [[nodiscard]] std::optional<wall_time> parse_date(std::string_view value, wall_time now) noexcept;
 
 } // namespace holdfast::http

@@ -61,6 +61,10 @@ public:
     /// come back.
     [[nodiscard]] request take(request prepared);
 
+    /// What is asked now differs from before by more than its URL and method, as by a cookie: to be led where
+    /// one was before is no circle.
+    void start_over() noexcept { asked_.clear(); }
+
     /// Goes where the answer to what was taken leads: a status for which is_redirect(), and the value of its
     /// Location field.
     ///

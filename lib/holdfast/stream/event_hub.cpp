@@ -13,6 +13,10 @@ std::string_view told_of(const routing& where, std::string_view data) {
     return where.part.data() == nullptr ? data : where.part;
 }
 
+bool is_end(item::kind what) {
+    return what == item::kind::gave_up || what == item::kind::done || what == item::kind::answered;
+}
+
 } // namespace
 
 event_hub::event_hub(const runtime& world, task_scope& scope, hub_config config)
@@ -36,7 +40,7 @@ net::awaitable<void> event_hub::run() {
     } const ending{*this};
 
     while (auto item = co_await source_.next()) {
-        if (item->what == item::kind::gave_up || item->what == item::kind::done) {
+        if (is_end(item->what)) {
             co_await give_up(std::move(*item));
             co_return;
         }
@@ -86,6 +90,7 @@ void event_hub::dispatch(const item& what) {
     case item::kind::comment:
     case item::kind::skipped:
     case item::kind::done:
+    case item::kind::answered:
     case item::kind::gave_up: return;
     case item::kind::interrupted: return interrupt(what);
     case item::kind::event: return; // see run()

@@ -56,8 +56,8 @@ public:
     /// All that was kept back has been told: what comes now is live.
     virtual void on_live() = 0;
     virtual void on_interrupted(const item& why) = 0;
-    /// The stream is given up, or done where its configuration has such an end. Awaited: the last chance to
-    /// ask the server by other means.
+    /// The stream is given up, or done or answered where its configuration has such an end. Awaited: the last
+    /// chance to ask the server by other means.
     [[nodiscard]] virtual net::awaitable<void> on_give_up(const item& why) = 0;
 };
 

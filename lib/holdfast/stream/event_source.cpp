@@ -85,6 +85,8 @@ source_core::source_core(const runtime& world, source_config config)
     parser_->last_event_id(take_last_event_id(config_.headers));
     if (config_.ids)
         load_id();
+    if (config_.cookies)
+        from_.cookies.emplace(*config_.cookies);
     closing_.expires_at(time_point::max());
 }
 
@@ -196,7 +198,17 @@ net::awaitable<bool> source_core::subscribe() {
         on_failure(body.error());
         co_return false;
     }
-    on_opened(std::move(*body));
+    if (!handshake_->is_answer()) {
+        on_opened(std::move(*body));
+        co_return true;
+    }
+    auto answer = co_await handshake_->read_answer(std::move(*body));
+    if (closed_)
+        co_return false;
+    if (answer)
+        on_answered(std::move(*answer));
+    else
+        on_failure(answer.error());
     co_return true;
 }
 
@@ -293,6 +305,7 @@ void source_core::on_opened(http::body_stream body) {
     world_.count(metric::streams_opened);
     open_.emplace(world_, metric::streams_open);
     body_ = std::move(body);
+    decoder_ = handshake_->take_decoder();
     lifecycle_.back().head = &body_->head();
     schedule_.on_open();
     opened_at_ = last_byte_ = world_.now();
@@ -310,11 +323,17 @@ void source_core::on_read(std::span<const std::string_view> pieces) {
         size += piece.size();
     statistics_.bytes += size;
     world_.count(metric::stream_bytes, size);
+    if (!decoder_) {
+        for (const auto piece : pieces)
+            tap(piece);
+    }
+}
+
+void source_core::tap(std::string_view piece) {
     if (!config_.tap)
         return;
     try {
-        for (const auto piece : pieces)
-            config_.tap(piece);
+        config_.tap(piece);
         tap_broken_ = false;
     } catch (...) {
         const auto level = std::exchange(tap_broken_, true) ? log_level::debug : log_level::error;
@@ -327,6 +346,13 @@ void source_core::on_read(std::span<const std::string_view> pieces) {
 
 // What it completes is handed out first: the end is there to be read again.
 void source_core::on_clean_end() {
+    if (decoder_) {
+        unparsed_ = decoder_->finish();
+        if (!unparsed_.empty())
+            return tap(unparsed_);
+        if (!decoder_->complete())
+            return on_failure(retry::make_failure(errc::cut, "before the compressed body was whole", true));
+    }
     if (config_.flush_at_end && parser_->finish()) {
         if (auto told = parsed())
             lifecycle_.push_back(std::move(*told));
@@ -361,15 +387,33 @@ void source_core::on_done(std::string left) {
     lifecycle_.push_back(std::move(told));
 }
 
+void source_core::on_answered(http::response answer) {
+    answer_ = std::move(answer);
+    ended_ = true;
+    const auto record = record_of(log_level::info, "stream.answered", "end");
+    if (schedule_.failures() != 0 || world_.in_trouble())
+        world_.recovered(record);
+    else
+        world_.log(record);
+    item told;
+    told.what = item::kind::answered;
+    told.head = &answer_->head;
+    told.body = answer_->body;
+    lifecycle_.push_back(std::move(told));
+}
+
 // Silence that we end ourselves is no life, nor is any behind a head alone. But a peer that had said
 // something, and then ends the connection, was there until then.
 retry::life source_core::life_until(time_point now, const retry::failure& why) const {
     if (!body_)
         return {};
     const bool silent = why.cls == failure_class::stall || why.cls == failure_class::timeout;
-    const bool said_something = progress_ || last_byte_ != opened_at_;
+    // An id without an event says from where to go on.
+    const bool progress =
+        progress_ || (!expects_greeting(config_) && parser_->last_event_id() != from_.last_id);
+    const bool said_something = progress || last_byte_ != opened_at_;
     const bool clean = why.cls == failure_class::ended;
-    return {(clean || (said_something && !silent) ? now : last_byte_) - opened_at_, progress_};
+    return {(clean || (said_something && !silent) ? now : last_byte_) - opened_at_, progress};
 }
 
 void source_core::on_failure(retry::failure why, std::string left) {
@@ -453,7 +497,9 @@ void source_core::stop_asking_here() {
 void source_core::leave_body() noexcept {
     open_.reset();
     body_.reset();
+    decoder_.reset();
     pieces_ = {};
+    coded_ = {};
     unparsed_ = {};
     judged_.reset();
     statistics_.open_since.reset();
@@ -468,11 +514,7 @@ std::optional<item> source_core::take_lifecycle() {
 }
 
 std::optional<item> source_core::parse_event() {
-    while (!unparsed_.empty() || !pieces_.empty()) {
-        if (unparsed_.empty()) {
-            unparsed_ = pieces_.front();
-            pieces_ = pieces_.subspan(1);
-        }
+    while (has_more()) {
         const bool found = parser_->next(unparsed_);
         note_long_ids();
         if (found) {
@@ -485,7 +527,27 @@ std::optional<item> source_core::parse_event() {
             return take_lifecycle();
         }
     }
+    if (decoder_ && decoder_->error()) {
+        on_failure(*decoder_->error());
+        return take_lifecycle();
+    }
     return std::nullopt;
+}
+
+// Whether there is something to parse, in `unparsed_`.
+bool source_core::has_more() {
+    while (unparsed_.empty()) {
+        if (decoder_) {
+            unparsed_ = decoder_->decode(coded_);
+            if (!unparsed_.empty())
+                tap(unparsed_);
+        }
+        if (!unparsed_.empty() || pieces_.empty())
+            break;
+        (decoder_ ? coded_ : unparsed_) = pieces_.front();
+        pieces_ = pieces_.subspan(1);
+    }
+    return !closed_ && !unparsed_.empty(); // a tap may close it
 }
 
 // Nothing: a comment that is not asked for.

@@ -13,11 +13,13 @@
 //     }
 #pragma once
 
+#include <holdfast/http/cookies.hpp>
 #include <holdfast/http/exchange.hpp>
 #include <holdfast/http/url.hpp>
 #include <holdfast/retry/policy.hpp>
 #include <holdfast/runtime/runtime.hpp>
 #include <holdfast/sse/parser.hpp>
+#include <holdfast/stream/body_decoder.hpp>
 #include <holdfast/stream/framing.hpp>
 
 #include <cstdint>
@@ -57,6 +59,15 @@ enum class clean_end {
     done,      ///< all has been said, as with a model's answer: `done` is told, and nothing is asked again
 };
 
+/// Which answers to the request are results.
+enum class answers {
+    stream, ///< a stream alone: any other answer is a failure
+    /// Also an answer of success (2xx) that is one JSON text (application/json, or a type that ends in
+    /// `+json`), or has no content (202, 204, or a Content-Length of 0): `answered` is told, and nothing is
+    /// asked again. What `framing` reads is the stream all the same, and with `any_type` each 2xx is.
+    json,
+};
+
 /// What becomes of an event, or a line, over one of `sse::limits`.
 enum class oversized {
     fail, ///< the stream gives up with a failure of class too_large: to ask again would fetch the same again
@@ -76,12 +87,13 @@ struct source_config {
     /// Any token, in its own case. GET, HEAD, OPTIONS and TRACE are safe to repeat (RFC 9110, section 9.2.1);
     /// see `repeat_unsafe` for all others.
     std::string method = "GET";
-    /// Sent with what is sent by default: Accept as `framing` says it (`text/event-stream`), `Cache-Control:
-    /// no-cache` (HTML Standard, section 9.2.2, and Fetch for the cache mode it sets), `Accept-Encoding:
-    /// identity` (a compressed answer is refused, class content_type), `User-Agent: holdfast/VERSION`. One of
-    /// the same name, in any case, replaces the default. A Last-Event-ID is taken as the id to begin with:
-    /// from then on the stream's own are sent. Host, and Authorization from the URL's userinfo, are added
-    /// when not given; Content-Length may not be given.
+    /// Sent with what is sent by default: Accept as `framing` says it (`text/event-stream`), with
+    /// `application/json` where that is a result (`answers`), `Cache-Control: no-cache` (HTML Standard,
+    /// section 9.2.2, and Fetch for the cache mode it sets), `Accept-Encoding: identity` (a compressed answer
+    /// is refused, class content_type; but see `decoder`), `User-Agent: holdfast/VERSION`. One of the same
+    /// name, in any case, replaces the default. A Last-Event-ID is taken as the id to begin with: from then
+    /// on the stream's own are sent. Host, and Authorization from the URL's userinfo, are added when not
+    /// given; Content-Length may not be given.
     std::vector<header> headers;
     std::string body; ///< the same for each attempt; with its Content-Length, but no Content-Type of its own
 
@@ -113,7 +125,7 @@ struct source_config {
     /// of next(), try_next() or commit() that comes after the event was handed out, that is, once it has been
     /// dealt with: each event comes at least once. What goes wrong is logged, and the stream goes on.
     std::shared_ptr<id_store> ids;
-    /// Sees each piece of the body as it came, before it is parsed, after `opened` was handed out. What it
+    /// Sees each piece of the body, decompressed, before it is parsed, after `opened` was handed out. What it
     /// throws is logged and contained.
     std::function<void(std::string_view)> tap;
 
@@ -134,9 +146,19 @@ struct source_config {
     /// Whether redirects take the credentials, and all other fields but Host, to other origins too: for
     /// servers that belong together. False: see `max_redirects`.
     bool redirects_trusted = false;
+    /// Whether cookies are kept, while the source lives, and how many: each goes back to the very origin that
+    /// set it, see http::cookie_jar, behind those of a Cookie in `headers`, in the same field. A redirect may
+    /// then lead to where it came from, when it has set a cookie. None: none are.
+    std::optional<http::cookie_limits> cookies;
     /// Whether an answer counts as the stream whatever its Content-Type and with any status of success (2xx),
     /// for servers that name it wrongly. False: it must be a 200 of a type that `framing` reads.
     bool any_type = false;
+    /// Which answers are results: MCP answers a POST by a stream, by one JSON text, or by 202 without a body.
+    stream::answers answers = stream::answers::stream;
+    /// The most bytes of an answer that is no stream, as it is sent, and decompressed. A longer one is a
+    /// final failure (errc::body_too_large); and one that is not whole within `transport.deadlines.exchange`
+    /// from its head is a failure, too (errc::exchange_timeout).
+    std::size_t answer_limit = 1u << 20;
     /// HTML Standard, section 9.2.3: the end of a body reestablishes the connection.
     stream::clean_end clean_end = stream::clean_end::reconnect;
     /// Whether a clean end completes the event under way, as some servers end right behind their last `data:`
@@ -162,6 +184,9 @@ struct source_config {
     /// How bodies are cut into events: event_stream, the standard's, or ndjson (stream/ndjson.hpp), or the
     /// owner's own.
     make_framing framing = event_stream;
+    /// Undoes the Content-Encoding of answers, see accept_compressed() of stream/inflate.hpp; empty: a
+    /// compressed answer is refused.
+    make_body_decoder decoder;
     sse::limits limits;                   ///< of lines and events
     std::size_t header_limit = 16u << 10; ///< bytes of a response head, and of trailers and chunk extensions
     std::string tag;                      ///< the owner's name for this stream, in log records
@@ -176,7 +201,7 @@ struct source_config {
 /// longer than the source.
 ///
 /// Order: each attempt tells `opened`, then events, comments and skips, then one of `interrupted`, `done` and
-/// `gave_up`; or one of `interrupted` and `gave_up` alone.
+/// `gave_up`; or one of `interrupted`, `gave_up` and `answered` alone.
 struct item {
     item() = default; // no aggregate, see header
 
@@ -187,6 +212,7 @@ struct item {
         skipped,     ///< something oversized was left out, where so asked; `failure` says which limit
         interrupted, ///< it broke or could not be had; the next attempt is `attempt`, in `retry_in`
         done,        ///< it ended as it should, where that is the end; nothing follows
+        answered,    ///< it was answered without a stream, where that is a result; nothing follows
         gave_up,     ///< the policy allows no further attempt, or the failure is final; nothing follows
     };
     kind what = kind::event;
@@ -194,7 +220,8 @@ struct item {
     /// opened: the attempt that succeeded, counted from 1 since health; interrupted: the next; gave_up: how
     /// many there were.
     unsigned attempt = 0;
-    const http::response_head* head = nullptr; ///< opened: status, reason, fields; else null
+    const http::response_head* head = nullptr; ///< opened, answered: status, reason, fields; else null
+    std::string_view body;                     ///< answered: the whole of it, untrusted; empty: it had none
     duration retry_in{}; ///< interrupted: from now; less if others' recovery or wake() ends it
     /// interrupted, gave_up, done, by a clean end: what came behind the last event and is none, as an event
     /// without its blank line, or a JSON error in place of a stream. At most 200 bytes, untrusted; empty:
@@ -217,7 +244,7 @@ struct source_statistics {
     std::uint64_t comments = 0;      ///< told
     std::uint64_t skipped = 0;       ///< told
     std::uint64_t long_ids = 0;      ///< over their limit, so not stored; the log reports the first
-    std::uint64_t bytes = 0;         ///< of the streams' bodies, without HTTP's framing
+    std::uint64_t bytes = 0;         ///< of the streams' bodies as sent, without HTTP's framing
     std::optional<time_point> open_since;       ///< while it is open
     time_point last_byte{};                     ///< of a stream's body; the epoch: none yet
     std::optional<retry::failure> last_failure; ///< that of the last interrupted or gave_up, also `ended`
@@ -227,7 +254,8 @@ class source_core; // the stream itself
 
 /// One event stream, held: pull-based, so TCP is the backpressure and nothing runs while the owner is busy.
 ///
-/// A connection makes progress, which is health (see retry::is_healthy()), by any event. Where a greeting is
+/// A connection makes progress, which is health (see retry::is_healthy()), by any event, and by an id that
+/// moves the last event id without one. Where a greeting is
 /// expected, the greeting is none: there it takes an event that the owner takes for progress, see
 /// note_progress(), or, once the greeting came, an event or a comment later than `policy::healthy_after`
 /// after the head.
@@ -242,12 +270,12 @@ public:
     event_source(const event_source&) = delete;
     event_source& operator=(const event_source&) = delete;
 
-    /// The next item; waits, connects and reads for it as needed. nullopt after done, after gave_up, after
-    /// close(), and when the location is gone. One call at a time: another one throws std::logic_error.
-    /// Cancellation (terminal): at once in every phase (breaker, backoff, `next_request`, name look-up,
-    /// connect, header, body), as operation_aborted; no item is lost, and the connection and the schedule
-    /// stay: the next call goes on; an attempt that was under way is made anew (but see `repeat_unsafe`).
-    /// Throws nothing else.
+    /// The next item; waits, connects and reads for it as needed. nullopt after done, after answered, after
+    /// gave_up, after close(), and when the location is gone. One call at a time: another one throws
+    /// std::logic_error. Cancellation (terminal): at once in every phase (breaker, backoff, `next_request`, name
+    /// look-up, connect, header, body), as operation_aborted; no item is lost, and the connection and the
+    /// schedule stay: the next call goes on; an attempt that was under way is made anew (but see
+    /// `repeat_unsafe`). Throws nothing else.
     [[nodiscard]] net::awaitable<std::optional<item>> next();
 
     /// The next item that is there without waiting: what is left of the last read.

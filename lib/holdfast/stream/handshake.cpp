@@ -5,6 +5,7 @@
 #include <holdfast/http/head_lines.hpp>
 #include <holdfast/runtime/cancellation.hpp>
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -20,10 +21,12 @@ bool can_be_sent(std::string_view id) {
 
 http::request request_of(const source_config& config, const framing& format,
                          const std::string& last_event_id) {
-    std::vector<header> defaults{{"Accept", std::string(format.accept())},
-                                 {"Cache-Control", "no-cache"},
-                                 {"Accept-Encoding", "identity"},
-                                 {"User-Agent", std::string(http::user_agent())}};
+    const bool takes_json = config.answers == answers::json && !format.is_type("application/json");
+    std::vector<header> defaults{
+        {"Accept", std::string(format.accept()) + (takes_json ? ", application/json" : "")},
+        {"Cache-Control", "no-cache"},
+        {"Accept-Encoding", "identity"},
+        {"User-Agent", std::string(http::user_agent())}};
     if (can_be_sent(last_event_id))
         defaults.push_back({"Last-Event-ID", last_event_id});
     std::erase_if(defaults, [&](const header& each) { return http::find_header(config.headers, each.name); });
@@ -58,17 +61,32 @@ result<std::string_view> location_of(const http::response_head& head) {
     return first;
 }
 
-net::awaitable<void> add_answer(runtime& world, retry::failure& why, http::body_stream& answer) {
-    why.connected = true;
-    why.status = answer.head().status;
-    why.headers = answer.head().headers;
-    why.body = co_await http::read_error_body(world, answer, error_body_patience);
+bool is_json(std::string_view media_type) {
+    return media_type == "application/json" || media_type.ends_with("+json");
+}
+
+bool has_no_content(const http::response_head& head) {
+    return head.status == 202 || head.status == 204 || head.find("Content-Length") == "0";
+}
+
+/// What the whole input stands for, or its first `most` bytes.
+std::string decoded(body_decoder& by, std::string_view input, std::size_t most) {
+    std::string text;
+    const auto add = [&](std::string_view piece) {
+        text.append(piece.substr(0, most - text.size()));
+        return !piece.empty() && text.size() < most;
+    };
+    while (add(by.decode(input))) {
+    }
+    while (text.size() < most && add(by.finish())) {
+    }
+    return text;
 }
 
 } // namespace
 
 handshake::handshake(runtime& world, source_config& config, source_statistics& statistics,
-                     const framing& format, http::url start, const resume_point& from)
+                     const framing& format, http::url start, resume_point& from)
     : world_(world), config_(config), statistics_(statistics), format_(format), from_(from),
       way_(std::move(start), request_of(config, format, from.last_id), config.max_redirects,
            config.redirects_trusted) {}
@@ -83,9 +101,10 @@ net::awaitable<result<http::body_stream>> handshake::run(runtime::attempt pass) 
             pass.failed(answer.error());
             co_return answer.error();
         }
+        take_cookies(answer->head());
         const bool leads_on = http::is_redirect(answer->head().status);
         if (auto why = judge(answer->head())) {
-            co_await add_answer(world_, *why, *answer);
+            co_await add_answer(*why, *answer);
             pass.failed(*why);
             co_return std::move(*why);
         }
@@ -103,8 +122,56 @@ net::awaitable<result<http::body_stream>> handshake::run(runtime::attempt pass) 
     }
 }
 
+void handshake::add_cookies(http::request& what) const {
+    auto value = from_.cookies ? from_.cookies->field_for(way_.where(), world_.wall_now()) : std::string();
+    if (value.empty())
+        return;
+    const auto given = std::find_if(what.headers.begin(), what.headers.end(),
+                                    [](const header& each) { return http::iequals(each.name, "Cookie"); });
+    if (given == what.headers.end())
+        what.headers.emplace_back("Cookie", std::move(value));
+    else
+        given->value += "; " + value;
+}
+
+void handshake::take_cookies(const http::response_head& head) {
+    if (from_.cookies && from_.cookies->take(head.headers, way_.where(), world_.wall_now()))
+        way_.start_over();
+}
+
+net::awaitable<void> handshake::add_answer(retry::failure& why, http::body_stream& answer) {
+    why.connected = true;
+    why.status = answer.head().status;
+    why.headers = answer.head().headers;
+    why.body = co_await http::read_error_body(world_, answer, error_body_patience);
+    if (decoder_)
+        why.body = decoded(*decoder_, why.body, retry::max_failure_body);
+}
+
+net::awaitable<result<http::response>> handshake::read_answer(http::body_stream body) {
+    const auto patience = config_.transport.deadlines.exchange;
+    const auto until = patience == duration::zero() ? time_point::max() : later(world_.now(), patience);
+    auto whole = co_await http::read_whole(body, config_.answer_limit, until);
+    if (!whole)
+        co_return whole.error();
+    http::response answer;
+    answer.head = body.head();
+    answer.body = std::move(*whole);
+    if (!decoder_)
+        co_return std::move(answer);
+    answer.body = decoded(*decoder_, answer.body, std::max(config_.answer_limit, config_.answer_limit + 1));
+    if (answer.body.size() > config_.answer_limit)
+        co_return retry::make_failure(errc::body_too_large, {}, true);
+    if (decoder_->error())
+        co_return *decoder_->error();
+    if (!decoder_->complete())
+        co_return retry::make_failure(errc::cut, "before the compressed body was whole", true);
+    co_return std::move(answer);
+}
+
 net::awaitable<result<http::request>> handshake::next_request() {
     http::request what = way_.what();
+    add_cookies(what);
     if (!config_.next_request)
         co_return way_.take(std::move(what));
     what.target = way_.where().target;
@@ -153,6 +220,8 @@ net::awaitable<result<http::body_stream>> handshake::ask(http::request what) {
 
 // Nothing: it is the stream, or a redirect that was taken.
 std::optional<retry::failure> handshake::judge(const http::response_head& head) {
+    const auto coding = config_.decoder ? http::compression_of(head.headers) : std::string();
+    decoder_ = coding.empty() ? nullptr : config_.decoder(coding);
     if (auto why = inspect(head))
         return why;
     if (http::is_redirect(head.status)) {
@@ -162,12 +231,22 @@ std::optional<retry::failure> handshake::judge(const http::response_head& head) 
         const auto led_on = way_.follow(head.status, *target);
         return led_on ? std::nullopt : std::optional(led_on.error());
     }
-    if (config_.any_type ? head.status / 100 != 2 : head.status != 200)
+    const bool is_success = head.status / 100 == 2;
+    const auto media_type = http::media_type_of(head.headers);
+    const bool is_stream = config_.any_type ? is_success : head.status == 200 && format_.is_type(media_type);
+    is_answer_ = !is_stream && is_success && config_.answers == answers::json &&
+                 (is_json(media_type) || has_no_content(head));
+    if (is_stream || is_answer_)
+        return refuse_coding(head);
+    if (head.status != 200)
         return retry::make_status_failure(head.status, {}, http::retry_wait(head.headers, world_.wall_now()));
     const auto type = all_values(head.headers, "Content-Type");
-    if (!config_.any_type && !format_.is_type(http::media_type_of(head.headers)))
-        return retry::make_failure(errc::bad_content_type, type.empty() ? "none was given" : type, true);
-    return http::refuse_compressed(head.headers);
+    return retry::make_failure(errc::bad_content_type, type.empty() ? "none was given" : type, true);
+}
+
+std::optional<retry::failure> handshake::refuse_coding(const http::response_head& head) {
+    return http::refuse_compressed(head.headers,
+                                   decoder_ ? http::compression_of(head.headers) : std::string());
 }
 
 std::optional<retry::failure> handshake::inspect(const http::response_head& head) {

@@ -7,9 +7,11 @@
 #include <holdfast/stream/event_source.hpp>
 
 #include <exception>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace holdfast::stream {
 
@@ -19,6 +21,7 @@ struct resume_point {
     sse::event last_event; ///< views of what its owner keeps
     /// The method of a request that may have changed something, and may not be sent again; else empty.
     std::string spent;
+    std::optional<http::cookie_jar> cookies; ///< where they are kept
 };
 
 /// One attempt: the request is made and sent, redirects are followed, and the answer is judged. Part of
@@ -30,13 +33,23 @@ public:
     /// `config`, `statistics`, `format` and `from` are the source's, and outlive this; `start` is the
     /// configured URL.
     handshake(runtime& world, source_config& config, source_statistics& statistics, const framing& format,
-              http::url start, const resume_point& from);
+              http::url start, resume_point& from);
 
     /// `pass` is the one of the configured URL's endpoint; a redirect's target has a breaker of
     /// its own, passed here. Each breaker is told how it went at its endpoint, and nothing of what went wrong
     /// elsewhere, in `next_request` say. Errors: all that `item::failure` of an attempt can be. Cancellation
     /// (terminal): at once, as operation_aborted.
     [[nodiscard]] net::awaitable<result<http::body_stream>> run(runtime::attempt pass);
+
+    /// Whether what run() gave is an answer without a stream; see stream::answers.
+    [[nodiscard]] bool is_answer() const noexcept { return is_answer_; }
+
+    /// Reads the whole of such an answer. Errors: those of http::read_whole(), and of its decoder.
+    /// Cancellation (terminal): at once, as operation_aborted.
+    [[nodiscard]] net::awaitable<result<http::response>> read_answer(http::body_stream body);
+
+    /// What undoes the coding of the answer that run() gave; null: it has none.
+    [[nodiscard]] std::unique_ptr<body_decoder> take_decoder() noexcept { return std::move(decoder_); }
 
     /// The method of a request that may have reached a server and may have changed something there; else
     /// empty. Known from the moment of its sending, also after a cancellation.
@@ -52,6 +65,10 @@ private:
     [[nodiscard]] net::awaitable<result<http::request>> next_request();
     [[nodiscard]] net::awaitable<result<http::body_stream>> ask(http::request what);
     [[nodiscard]] std::optional<retry::failure> judge(const http::response_head& head);
+    [[nodiscard]] std::optional<retry::failure> refuse_coding(const http::response_head& head);
+    void add_cookies(http::request& what) const;
+    void take_cookies(const http::response_head& head);
+    [[nodiscard]] net::awaitable<void> add_answer(retry::failure& why, http::body_stream& answer);
     [[nodiscard]] std::optional<retry::failure> inspect(const http::response_head& head);
     [[nodiscard]] retry::failure contained(std::string_view hook, const std::exception_ptr& thrown) const;
 
@@ -59,10 +76,12 @@ private:
     source_config& config_;
     source_statistics& statistics_;
     const framing& format_;
-    const resume_point& from_;
+    resume_point& from_;
     http::redirects way_;
     std::string acted_;
     bool repeats_ = false;
+    bool is_answer_ = false;
+    std::unique_ptr<body_decoder> decoder_; // of the answer that is judged now
     std::optional<endpoint> asked_;
 };
 

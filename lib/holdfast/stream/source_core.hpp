@@ -63,9 +63,12 @@ private:
     [[nodiscard]] std::optional<item> parsed();
     [[nodiscard]] std::optional<item> take_lifecycle();
     void on_opened(http::body_stream body);
+    [[nodiscard]] bool has_more();
+    void tap(std::string_view piece);
     void on_read(std::span<const std::string_view> pieces);
     void on_clean_end();
     void on_done(std::string left);
+    void on_answered(http::response answer);
     void on_failure(retry::failure why, std::string left = {});
     void on_spent(retry::failure why, std::string left = {});
     void end_attempt(retry::failure why, const retry::schedule::decision& next, std::string left);
@@ -92,7 +95,10 @@ private:
     std::unique_ptr<handshake>
         handshake_; // of the attempt under way, or the last; none: that was not our own
     std::optional<http::body_stream> body_;
+    std::optional<http::response> answer_;     // where that is the end
+    std::unique_ptr<body_decoder> decoder_;    // of this body, where it has a coding
     std::span<const std::string_view> pieces_; // of the last read, not parsed yet
+    std::string_view coded_;                   // of the piece under way, where there is a decoder
     std::string_view unparsed_;                // of the piece under way
     std::deque<item> lifecycle_;
     std::optional<retry::failure> judged_; // by the last event: told behind it
