@@ -14,6 +14,7 @@ PURE = {
     "opencode: turns": ["opencode/turn_tracker", "opencode/ledger/", "opencode/turn_queue",
                         "opencode/agent_event", "opencode/recording", "opencode/ask_policy", "opencode/turn_limits",
                         "opencode/capture_state"],
+    "opencode: protocol 2": ["opencode/protocol/v2/"],
     "opencode: reading": ["opencode/event", "opencode/types", "opencode/json_reader", "opencode/wire"],
 }
 REST = {
