@@ -73,6 +73,7 @@ struct told_session {
     turn_tracker tracker{root, options};
     std::vector<std::string> done;
     time_point now = start;
+    std::int64_t created = 0; ///< of what is heard next
 
     explicit told_session(tracker_options o = {}) : options(o), tracker(root, o) {
         take(tracker.attached(now));
@@ -87,7 +88,7 @@ struct told_session {
         take(tracker.posted(id, now));
     }
     void hear(fact what, const std::string& session = root) {
-        take(tracker.hear({"e", session, {}, std::move(what)}, now));
+        take(tracker.hear({"e", session, {}, std::move(what), created}, now));
     }
     void admits(const std::string& id, const std::string& delivery = "steer") {
         hear(input_admitted{id, input_kind::prompt, delivery});
@@ -418,7 +419,7 @@ BOOST_AUTO_TEST_CASE(where_nothing_can_be_cancelled_an_aborted_prompt_that_waits
     s.admits("p1");
     s.take(s.tracker.abort_requested());
     s.take(s.tracker.abort_accepted(s.now));
-    ledger::actions last = s.tracker.hear({"e", root, {}, interrupted("user")}, s.now);
+    ledger::actions last = s.tracker.hear({"e", root, {}, interrupted("user"), 0}, s.now);
     BOOST_TEST_REQUIRE(!last.empty());
     const auto& how = std::get<settlement>(std::get<ledger::deliver>(last.front()).event);
     BOOST_TEST((how.outcome == outcome::aborted));
@@ -612,6 +613,26 @@ BOOST_AUTO_TEST_CASE(a_row_that_nobody_heard_of_stands_behind_the_terminals_that
     BOOST_TEST(s.judged("p2") == "open (at work)");
 }
 
+BOOST_AUTO_TEST_CASE(what_is_heard_late_stands_where_it_happened) {
+    told_session s;
+    s.starts("p1");
+    s.prompts("p2");
+    s.breaks();
+    s.greets();
+    auto rows = std::vector<message_row>{prompt_row("p1"), answer_row("a1", "tool-calls"), prompt_row("p2"),
+                                         open_row("a2")};
+    for (std::size_t i = 0; i < rows.size(); ++i)
+        rows[i].created_ms = static_cast<std::int64_t>(10 * (i + 1));
+    s.looks(rows, after(1), true);
+    s.created = 25; // between the first answer and the second prompt
+    s.ends(succeeded());
+    BOOST_TEST(s.settled() == "p1 completed by message_finished");
+    BOOST_TEST(s.judged("p2") == "open (at work)");
+    s.created = 45;
+    s.ends(interrupted("user"));
+    BOOST_TEST(s.settled() == "p1 completed by message_finished; p2 aborted by message_interrupted");
+}
+
 BOOST_AUTO_TEST_CASE(while_the_stream_is_down_nothing_is_decided_and_nothing_asked_for) {
     told_session s;
     s.starts("p1");
@@ -692,10 +713,10 @@ BOOST_AUTO_TEST_CASE(a_turn_is_closed_by_its_owner_once) {
 BOOST_AUTO_TEST_CASE(an_event_with_a_number_that_was_had_is_not_taken_again) {
     told_session s;
     s.starts("p1");
-    s.take(s.tracker.hear({"e", root, 7, step_started{"a1"}}, s.now));
-    s.take(s.tracker.hear({"e", root, 7, step_ended{"a1", "stop", {}, 0}}, s.now));
+    s.take(s.tracker.hear({"e", root, 7, step_started{"a1"}, 0}, s.now));
+    s.take(s.tracker.hear({"e", root, 7, step_ended{"a1", "stop", {}, 0}, 0}, s.now));
     BOOST_TEST(!s.tracker.facts().find_step("a1")->answers());
-    s.take(s.tracker.hear({"e", root, 12, step_ended{"a1", "stop", {}, 0}}, s.now)); // holes are normal
+    s.take(s.tracker.hear({"e", root, 12, step_ended{"a1", "stop", {}, 0}, 0}, s.now)); // holes are normal
     BOOST_TEST(s.tracker.facts().find_step("a1")->answers());
 }
 

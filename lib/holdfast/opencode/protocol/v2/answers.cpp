@@ -122,6 +122,7 @@ result<message_row> parse_row(const json::value& v, std::string_view path) {
     message_row row;
     row.id = in.required_id("id");
     row.what = kind_of_row(in.required_string("type"));
+    row.created_ms = in.nested("time").integer("created").value_or(0);
     row.completed_ms = in.nested("time").integer("completed");
     row.finish = in.string("finish");
     if (in.object("error"))

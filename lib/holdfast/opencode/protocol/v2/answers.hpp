@@ -47,6 +47,7 @@ struct message_row {
     enum class kind { prompt, answer, idle, synthetic, other };
     std::string id;
     message_row::kind what = kind::other;
+    std::int64_t created_ms = 0; ///< of a prompt: its promotion. On the clock of events; 0: not told
     std::optional<std::int64_t> completed_ms;
     std::string finish; ///< "stop", "tool-calls", "error", ...
     std::optional<api_error> error;

@@ -265,6 +265,7 @@ result<event> read_event(const json::value& whole_event) {
         e.what = greeting{};
         return e;
     }
+    e.created_ms = head.integer("created").value_or(0);
     auto in = head.nested("data");
     e.session = in.string("sessionID");
     if (head.object("durable"))

@@ -133,6 +133,7 @@ struct event {
     /// holes are normal.
     std::optional<std::int64_t> seq;
     fact what;
+    std::int64_t created_ms = 0; ///< on the server's clock, by which its messages are dated too; 0: not told
 };
 
 /// An event of a known type that lacks what it promises is an error (missing_field, with the path); one of an

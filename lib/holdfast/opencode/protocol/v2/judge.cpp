@@ -76,6 +76,11 @@ bool was_rejected(const turn_case& c) {
     return s && (s->declined != 0 || c.ledger.rejected() > s->began);
 }
 
+/// The same as REST tells it: a form is cancelled by an interrupt too, but the tool's words tell them apart.
+bool was_declined(const turn_case& c) {
+    return has_aborted_step(c) && c.work.last->declined != 0;
+}
+
 bool we_interrupted(const turn_case& c) {
     return c.ledger.interrupt_accepted() > std::max(c.turn.posted, c.turn.admitted);
 }
@@ -184,7 +189,7 @@ const turn_rule rules[] = {
          return by_error_of_step(c, outcome::failed, rule::message_error);
      }},
     {"rejected before the next prompt", "6: outcome; 8: 8",
-     [](const turn_case& c) { return c.work.next && has_aborted_step(c) && was_rejected(c); },
+     [](const turn_case& c) { return c.work.next && was_declined(c); },
      [](const turn_case&) {
          return ends(outcome::rejected, rule::tool_rejected);
      }},
@@ -295,8 +300,7 @@ const turn_rule rules[] = {
      [](const turn_case&) {
          return ends(outcome::completed, rule::message_finished);
      }},
-    {"rejected, by REST", "6: outcome; 8: 8",
-     [](const turn_case& c) { return has_aborted_step(c) && was_rejected(c); },
+    {"rejected, by REST", "6: outcome; 8: 8", was_declined,
      [](const turn_case&) {
          return ends(outcome::rejected, rule::tool_rejected);
      }},

@@ -3,6 +3,8 @@
 #include <holdfast/opencode/protocol/v2/wire.hpp>
 
 #include <algorithm>
+#include <iterator>
+#include <utility>
 
 namespace holdfast::opencode::v2 {
 
@@ -34,25 +36,35 @@ void session_ledger::admit(const input_admitted& e) {
 
 void session_ledger::promote(const std::string& id) {
     auto& i = input(id);
+    i.heard = at_;
     if (i.promoted != 0)
         return; // a snapshot had it before
-    i.promoted = i.heard = at_;
-    conversation_.push_back({entry::kind::input, id, {}});
+    i.promoted = at_;
+    insert({entry::kind::input, id, {}, 0});
 }
 
 void session_ledger::start_execution() {
-    conversation_.push_back({entry::kind::started, {}, {}});
+    insert({entry::kind::started, {}, {}, 0});
 }
 
 void session_ledger::end_execution(const execution_ended& e) {
-    conversation_.push_back({entry::kind::terminal, {}, {at_, e}});
+    insert({entry::kind::terminal, {}, {at_, e}, 0});
+}
+
+// What is heard behind a greeting may be older than what a snapshot had told by then.
+void session_ledger::insert(entry e) {
+    e.created_ms = created_ms_;
+    auto place = conversation_.end();
+    while (created_ms_ != 0 && place != conversation_.begin() && std::prev(place)->created_ms > created_ms_)
+        --place;
+    conversation_.insert(place, std::move(e));
 }
 
 step_facts& session_ledger::step(const std::string& message) {
     const auto known = steps_.find(message);
     if (known != steps_.end())
         return known->second;
-    conversation_.push_back({entry::kind::step, message, {}});
+    insert({entry::kind::step, message, {}, 0});
     auto& s = steps_[message];
     s.message = message;
     return s;
@@ -107,10 +119,10 @@ input_kind kind_of(const message_row& row) {
 
 entry session_ledger::entry_for(const message_row& row) const {
     if (row.what == message_row::kind::answer)
-        return {entry::kind::step, row.id, {}};
+        return {entry::kind::step, row.id, {}, row.created_ms};
     if (row.what == message_row::kind::idle)
-        return {entry::kind::terminal, row.id, {at_, end_of(row)}};
-    return {entry::kind::input, row.id, {}};
+        return {entry::kind::terminal, row.id, {at_, end_of(row)}, row.created_ms};
+    return {entry::kind::input, row.id, {}, row.created_ms};
 }
 
 void session_ledger::merge_row(const message_row& row) {

@@ -81,6 +81,7 @@ struct entry {
     entry::kind what = kind::input;
     std::string id; ///< of the input, the step's message, or the idle row; empty: an event of the execution
     terminal_facts end;
+    std::int64_t created_ms = 0; ///< on the server's clock; 0: not told
 };
 
 /// What the server said of one session by REST, in this order: inbox, messages, then whether it is active.
@@ -107,8 +108,9 @@ public:
 
     [[nodiscard]] const std::string& session() const noexcept { return session_; }
     [[nodiscard]] position at() const noexcept { return at_; }
-    /// Before each input.
+    /// Before each input; of an event, when the server made it.
     position advance() noexcept { return ++at_; }
+    void date(std::int64_t created_ms) noexcept { created_ms_ = created_ms; }
 
     // --- what is learned
     input_facts& input(const std::string& id);
@@ -168,6 +170,7 @@ public:
 
 private:
     [[nodiscard]] std::size_t place_of(entry::kind what, std::string_view id) const noexcept;
+    void insert(entry e);
     void merge_rows(const std::vector<message_row>& rows);
     void merge_row(const message_row& row);
     [[nodiscard]] entry entry_for(const message_row& row) const;
@@ -180,7 +183,8 @@ private:
     std::vector<entry> conversation_;
     snapshot_facts snapshot_;
     std::optional<time_point> idle_since_;
-    position rejected_ = 0; ///< last: an approval of the session's own, not of a child's
+    std::int64_t created_ms_ = 0; ///< of the event that is being taken in; 0: not told
+    position rejected_ = 0;       ///< last: an approval of the session's own, not of a child's
     position compaction_failed_ = 0;
     position interrupt_asked_ = 0;
     position interrupt_accepted_ = 0;

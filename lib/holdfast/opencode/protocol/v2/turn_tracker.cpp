@@ -188,7 +188,9 @@ void turn_tracker::take(const event& e) {
     if (e.seq)
         seq_ = e.seq;
     ledger_.note_work();
+    ledger_.date(e.created_ms);
     std::visit(taker(*this, e), e.what);
+    ledger_.date(0);
 }
 
 // A child's terminal, or a rejection of its, is not the parent's.
