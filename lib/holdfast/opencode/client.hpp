@@ -176,7 +176,8 @@ public:
     void allow_in_all(std::size_t bytes) { allowance_ = std::make_shared<std::size_t>(bytes); }
 
     /// Also the check that this is an OpenCode server of major version 1: else not_opencode or
-    /// unsupported_version, in words that name what was found. OpenCode 2.x is found by its own routes.
+    /// unsupported_version, in words that name what was found. OpenCode 2.x is found by its own routes; while
+    /// it starts the failure is the 503 that it answers with, which is transient, in words that say so.
     [[nodiscard]] net::awaitable<result<server_info>> health();
 
     [[nodiscard]] net::awaitable<result<session_info>> create_session(session_request what,
