@@ -480,6 +480,21 @@ net::awaitable<result<void>> client::command(std::string method, result<std::str
     co_return result<void>();
 }
 
+net::awaitable<result<std::shared_ptr<const json_document>>>
+client::call_route(std::string method, std::string target, std::string body) {
+    asked what;
+    what.limit = method == "GET" ? config_.bodies.messages : config_.bodies.status;
+    what.request.method = std::move(method);
+    what.target = std::move(target);
+    if (!body.empty())
+        what.request.headers.push_back({"Content-Type", "application/json"});
+    what.request.body = std::move(body);
+    auto got = co_await call(std::move(what));
+    if (!got)
+        co_return got.error();
+    co_return got->json;
+}
+
 namespace {
 
 constexpr std::size_t longest_version = 64;

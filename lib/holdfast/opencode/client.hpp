@@ -20,6 +20,8 @@
 
 namespace holdfast::opencode {
 
+class json_document;
+
 /// What is taken of one answer, in bytes of its body unless it says otherwise. Over it: body_too_large, in
 /// words that say which limit; asked for messages, the server is asked again for fewer, down to one. 0 is no
 /// limit, but for `client_config::limits` and for the values that parse_json() takes.
@@ -225,6 +227,11 @@ public:
 
     /// Ends the directory's instance: its turns are aborted, its streams end.
     [[nodiscard]] net::awaitable<result<void>> dispose(std::string directory);
+
+    /// A call in the words of another protocol: path and query, and JSON or nothing as its body. The document
+    /// of the answer, whose root is null where it has none. Not for users.
+    [[nodiscard]] net::awaitable<result<std::shared_ptr<const json_document>>>
+    call_route(std::string method, std::string target, std::string body);
 
     /// What every request carries: the Authorization of a bearer token, or nothing (the URL's own is added
     /// later).
