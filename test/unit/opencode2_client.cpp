@@ -45,6 +45,8 @@ struct server_of_2 : test::in_simulated_world, testing::simulated_server {
         const auto line = std::string(bytes.substr(0, bytes.find(" HTTP")));
         const auto body = bytes.substr(bytes.find("\r\n\r\n") + 4);
         asked.push_back(line + (body.empty() ? "" : ' ' + std::string(body)));
+        const bool is_json = bytes.find("\r\nContent-Type: application/json\r\n") != std::string_view::npos;
+        BOOST_TEST(is_json == !body.empty(), bytes);
         auto& script = answers[line.substr(0, line.find('?'))];
         world.net().send(wire, script.empty() ? test::response(404, "", "") : script.front());
         if (script.size() > 1)

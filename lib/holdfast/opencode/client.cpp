@@ -422,7 +422,8 @@ net::awaitable<result<client::answer>> client::call(asked what) {
     auto world = world_;
     const auto target = what.target;
     what.request.target = base_.with_path(target).target;
-    what.request.headers = directory_header(what.directory);
+    for (auto& each : directory_header(what.directory))
+        what.request.headers.push_back(std::move(each));
     what.request.headers.push_back({"Accept", "application/json"});
     answer told;
     auto got = co_await exchange(std::move(what), told.large);
