@@ -139,9 +139,9 @@ private:
             conclude(*how);
     }
 
-    // One row begins a turn and one ends it, though two turns take turns.
+    // One row begins a turn and one ends it, though two turns take turns. What is no turn's has no message.
     void write(const opencode::session_event& event) {
-        if (open_.insert(event.message).second)
+        if (!event.message.empty() && open_.insert(event.message).second)
             context_.out.row(with_turn(turn_row(event.session, event.message), event.session, event.message));
         if (std::holds_alternative<opencode::settlement>(event.event))
             open_.erase(event.message);
@@ -151,7 +151,8 @@ private:
 
     void show(const opencode::session_event& event) {
         if (begun_ != event.message)
-            text_.heading(event.message + " of " + event.session);
+            text_.heading((event.message.empty() ? "in the background" : event.message) + " of " +
+                          event.session);
         begun_ = event.message;
         text_.show(event.event);
         if (const auto* ask = std::get_if<opencode::permission_event>(&event.event); ask && !ask->reply)

@@ -283,11 +283,12 @@ void watch_board::see(std::size_t server, const opencode::session_view& how, tim
     const bool is_new = where.runs.find(how.info.id) == where.runs.end();
     auto& who = run_at(server, how.info.id, now);
     const auto& old = who.view;
-    const bool same =
-        !is_new && old.status == how.status && old.streamed == how.streamed && old.captured == how.captured &&
-        old.info.title == how.info.title && old.info.archived_ms == how.info.archived_ms &&
-        old.failures == how.failures && old.next_try == foreseeable(how.next_try, now) &&
-        old.trouble.has_value() == how.trouble.has_value() && (how.streamed || old.seen == how.seen);
+    const bool same = !is_new && old.status == how.status && old.background == how.background &&
+                      old.streamed == how.streamed && old.captured == how.captured &&
+                      old.info.title == how.info.title && old.info.archived_ms == how.info.archived_ms &&
+                      old.failures == how.failures && old.next_try == foreseeable(how.next_try, now) &&
+                      old.trouble.has_value() == how.trouble.has_value() &&
+                      (how.streamed || old.seen == how.seen);
     const bool was_busy = is_busy(old);
     who.view = how;
     who.view.next_try = foreseeable(how.next_try, now);
@@ -398,7 +399,15 @@ void watch_board::hear(std::size_t server, const opencode::session_event& what, 
     ++version_;
     if (const auto* how = std::get_if<opencode::settlement>(&what.event))
         return settle(who, what.message, *how, now);
-    take(who, turn_at(who, what.message, now), what.event, now);
+    auto* const turn = what.message.empty() ? nullptr : &turn_at(who, what.message, now);
+    if (const auto* e = std::get_if<opencode::permission_event>(&what.event))
+        take_ask(who, {e->request.id, e->request.session_id, what_for(e->request), false, now, what.message},
+                 e->reply);
+    if (const auto* e = std::get_if<opencode::question_event>(&what.event))
+        take_ask(who, {e->request.id, e->request.session_id, what_of(e->request), true, now, what.message},
+                 e->reply);
+    if (turn)
+        take(*turn, what.event, now);
 }
 
 watch_board::turn& watch_board::turn_at(run& who, const std::string& message, time_point now) {
@@ -415,7 +424,7 @@ watch_board::turn& watch_board::turn_at(run& who, const std::string& message, ti
     return who.turns.back();
 }
 
-void watch_board::take(run& who, turn& at, const opencode::agent_event& event, time_point now) {
+void watch_board::take(turn& at, const opencode::agent_event& event, time_point now) {
     const auto stream = [&](const std::string& part, const std::string& delta, bool thinking) {
         if (part != at.part && !at.tail.empty())
             at.tail += ' ';
@@ -430,8 +439,7 @@ void watch_board::take(run& who, turn& at, const opencode::agent_event& event, t
         at.retrying = false;
     };
     struct visitor {
-        watch_board& board;
-        run& who;
+        const watch_board& board;
         turn& at;
         time_point now;
         decltype(stream)& streams;
@@ -445,13 +453,8 @@ void watch_board::take(run& who, turn& at, const opencode::agent_event& event, t
             if ((e.state == "pending" || e.state == "running") && at.tools.size() < most_tools)
                 at.tools.emplace_back(e.id, beginning(e.title.empty() ? e.name : e.name + ": " + e.title));
         }
-        void operator()(const opencode::permission_event& e) {
-            board.take_ask(who, {e.request.id, e.request.session_id, what_for(e.request), false, now},
-                           e.reply);
-        }
-        void operator()(const opencode::question_event& e) {
-            board.take_ask(who, {e.request.id, e.request.session_id, what_of(e.request), true, now}, e.reply);
-        }
+        void operator()(const opencode::permission_event&) {} // see hear()
+        void operator()(const opencode::question_event&) {}
         void operator()(const opencode::retry_event& e) {
             at.retrying = true;
             at.remark = "the model's provider failed: " + beginning(e.message);
@@ -472,7 +475,7 @@ void watch_board::take(run& who, turn& at, const opencode::agent_event& event, t
         }
         void operator()(const opencode::settlement&) {}
     };
-    std::visit(visitor{*this, who, at, now, stream}, event);
+    std::visit(visitor{*this, at, now, stream}, event);
 }
 
 void watch_board::take_ask(run& who, ask asked, const std::optional<std::string>& reply) {
@@ -498,7 +501,7 @@ void watch_board::settle(run& who, const std::string& message, const opencode::s
     const auto took = now - begun;
     std::erase_if(who.turns, [&](const turn& each) { return each.message == message; });
     if (who.turns.empty()) {
-        who.asks.clear();
+        std::erase_if(who.asks, [](const ask& each) { return !each.message.empty(); });
         who.busy_since.reset();
         who.begun_told = false;
     }
@@ -589,6 +592,9 @@ std::string doing_of(const Run& who) {
             return now.tools.back().second;
         return now.thinking && !now.tail.empty() ? "thinks: " + now.tail : now.tail;
     }
+    if (who.view.background != 0 && !who.gone_at)
+        return "in the background: " + std::to_string(who.view.background) +
+               (who.view.background == 1 ? " child session at work" : " child sessions at work");
     if (who.last && who.last->how.outcome != opencode::outcome::completed && !who.gone_at) {
         const auto& error = who.last->how.error;
         if (who.last->how.limit != opencode::turn_limit::none)
@@ -718,6 +724,7 @@ json::object watch_board::status_of(const run& who, time_point now) const {
                      {"directory", beginning(who.view.info.directory)},
                      {"state", to_string(state_of(who))},
                      {"since", date(since_of(who))},
+                     {"background", who.view.background},
                      {"archived", who.view.info.archived_ms.has_value()},
                      {"streamed", who.view.streamed},
                      {"captured", who.view.captured},

@@ -157,6 +157,7 @@ private:
         std::string what;
         bool question = false;
         time_point since;
+        std::string message; // of the turn that waits for it; empty: none does
     };
     struct turn {
         std::string message;
@@ -209,7 +210,7 @@ private:
     turn& turn_at(run& who, const std::string& message, time_point now);
     void see_trouble(run& who, time_point now);
     void tell_silent_work(run& who, time_point now);
-    void take(run& who, turn& at, const opencode::agent_event& event, time_point now);
+    void take(turn& at, const opencode::agent_event& event, time_point now);
     void take_ask(run& who, ask asked, const std::optional<std::string>& reply);
     void lose_turns(run& who, opencode::rule why, time_point now);
     void settle(run& who, const std::string& message, const opencode::settlement& how, time_point now);

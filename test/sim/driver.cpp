@@ -663,8 +663,10 @@ private:
                                       [&](const trouble_window& w) { return w.server == server && w.mute; });
         for (const auto& each : prompts_of(f)) {
             const bool pending = each.outcome == opencode_sim::outcome::pending;
+            // A prompt that nobody worked at is no turn, unless its stream told how it ended.
+            const bool without_work = !pending && each.parts.empty() && each.merged_into.empty();
             if (f.over_when_known.contains(each.message) || f.when_told.contains(each.message) ||
-                (pending && !(running && each.running)))
+                without_work || (pending && !(running && each.running)))
                 continue;
             // Of a whole turn that was swallowed, a stream that goes on tells nothing.
             const bool told = std::any_of(f.told.begin(), f.told.end(),
@@ -1254,6 +1256,25 @@ private:
         }
         world_.net().forget_harm();
         all_well_ = true;
+        for (std::size_t i = 0; i < sessions_.size(); ++i)
+            if (sessions_[i].handle)
+                spawn("the approvals of session " + std::to_string(i), answer_approvals(i));
+    }
+
+    /// What no turn waits for: of one that was let go of, or of somebody else's.
+    net::awaitable<void> answer_approvals(std::size_t i) {
+        auto session = *sessions_[i].handle;
+        while (const auto asked = co_await session.next_approval()) {
+            const auto* permission = std::get_if<opencode::permission_event>(&*asked);
+            const auto* question = std::get_if<opencode::question_event>(&*asked);
+            const std::string id = permission ? permission->request.id : question->request.id;
+            if (permission ? permission->reply : question->reply)
+                continue;
+            note("session " + std::to_string(i), "answers " + id);
+            ++result_.seen.calls;
+            auto replying = permission ? session.reply_permission(id, "once") : session.reject_question(id);
+            static_cast<void>(co_await std::move(replying));
+        }
     }
 
     // --- the end

@@ -22,8 +22,9 @@ void a_suspect_endpoint_is_probed_by_one_attempt_at_a_time(const attempt_view& s
 void every_open_turn_settles_in_bounded_time_once_all_is_well(const waiting_turn& seen, complaints& out);
 
 /// How long that may take: a stall (60 s), a backoff (30 s), two header deadlines (10 s each), a quiet check
-/// (30 s), a REST exchange (30 s) and a grace (5 s), and some for what comes together.
-inline constexpr duration settle_bound = seconds(200);
+/// (30 s), a REST exchange (30 s) and the grace of a prompt that is stored and not begun (60 s), and some for
+/// what comes together.
+inline constexpr duration settle_bound = seconds(260);
 
 /// What is told to a feed. The longest wait of a look that failed (60 s) and some looks come on top.
 void every_followed_prompt_settles_in_bounded_time_once_all_is_well(const waiting_feed& seen,

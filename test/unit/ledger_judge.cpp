@@ -45,6 +45,13 @@ struct facts {
         says(user(id, created));
         return t;
     }
+    /// Somebody else's, in a session that is followed.
+    turn_facts& stores(const std::string& id, std::int64_t created = 1) {
+        ledger.follow();
+        says(user(id, created));
+        says(text(id, "prt_" + id, "ask " + id, true));
+        return *ledger.find_turn(id);
+    }
     void says(const message_info& m) {
         next();
         auto& record = ledger.said().append(m.id);
@@ -86,9 +93,9 @@ struct facts {
     judgement judged(const std::string& id, const occasion& seen = {}, position grace_over = 0) const {
         return rules.decide(*ledger.find_turn(id), seen, grace_over);
     }
-    /// "ends completed message_finished", "open", "verify aborted session_aborted", "repost".
+    /// "ends completed message_finished", "open", "verify aborted session_aborted", "repost", "aside".
     static std::string describe(const judgement& j) {
-        static const char* const kinds[] = {"open", "ends ", "verify ", "repost"};
+        static const char* const kinds[] = {"open", "ends ", "verify ", "repost", "aside"};
         std::string what = kinds[static_cast<std::size_t>(j.what)];
         if (j.what == judgement::kind::ends || j.what == judgement::kind::verify)
             what += std::string(to_string(j.outcome)) + ' ' + std::string(to_string(j.why));
@@ -429,4 +436,110 @@ BOOST_AUTO_TEST_CASE(of_aborts_the_last_256_are_kept) {
     f.aborts();
     BOOST_TEST(!f.ledger.was_aborted(t, first));
     BOOST_TEST(f.ledger.was_aborted(t));
+}
+
+// --- whose prompts are turns
+
+BOOST_AUTO_TEST_CASE(a_prompt_of_others_is_a_turn_by_the_work_on_it) {
+    struct row {
+        const char* name;
+        void (*happens)(facts&);
+        bool has_work;
+    };
+    const row rows[] = {
+        {"stored", [](facts& f) { f.stores("p1"); }, false},
+        {"ours", [](facts& f) { f.prompts("p1"); }, true},
+        {"the session goes to work", [](facts& f) { f.idles(), f.stores("p1"), f.status(busy); }, true},
+        {"nothing was known of the session", [](facts& f) { f.stores("p1"), f.status(busy); }, true},
+        {"it was at work before", [](facts& f) { f.status(busy), f.stores("p1"), f.status(busy); }, false},
+        {"an answer names it", [](facts& f) { f.stores("p1"), f.says(answer("a1", "p1")); }, true},
+        {"an error at work", [](facts& f) { f.status(busy), f.stores("p1"), f.error("E"); }, true},
+        {"an error while idle", [](facts& f) { f.idles(), f.stores("p1"), f.error("E"); }, false},
+        {"an abort", [](facts& f) { f.status(busy), f.stores("p1"), f.aborts(); }, true},
+        {"an abort before it", [](facts& f) { f.aborts(), f.stores("p1"); }, false},
+        {"a later one is stored",
+         [](facts& f) { f.idles(), f.stores("p1"), f.stores("p2", 2), f.status(busy); }, false},
+        {"a later one is answered",
+         [](facts& f) { f.stores("p1"), f.stores("p2", 2), f.says(answer("a2", "p2", 3)); }, true},
+        {"another is being answered",
+         [](facts& f) {
+             f.stores("p0");
+             f.status(busy);
+             f.says(answer("a0", "p0"));
+             f.ledger.lose_status();
+             f.stores("p1", 3);
+             f.status(busy);
+         },
+         false},
+    };
+    for (const auto& r : rows) {
+        facts f;
+        r.happens(f);
+        BOOST_TEST(f.ledger.has_work(*f.ledger.find_turn("p1")) == r.has_work, r.name);
+    }
+}
+
+BOOST_AUTO_TEST_CASE(a_prompt_of_others_is_set_aside_after_its_grace_in_an_idle_session) {
+    facts f;
+    f.stores("p1");
+    BOOST_TEST(f.says_of("p1") == "open");
+    const auto over = f.next();
+    BOOST_TEST(f.describe(f.judged("p1", {}, over)) == "open"); // how the session is is not known
+    f.idles();
+    BOOST_TEST(f.describe(f.judged("p1", {}, 0)) == "open");
+    BOOST_TEST(f.describe(f.judged("p1", {}, over)) == "aside");
+    BOOST_TEST(f.judged("p1", {}, over).by == "stored, and nobody is to answer it");
+    f.status(busy);
+    BOOST_TEST(f.describe(f.judged("p1", {}, over)) == "open");
+}
+
+BOOST_AUTO_TEST_CASE(without_a_stream_a_prompt_of_others_is_set_aside_by_a_snapshot_begun_after_its_grace) {
+    facts f;
+    f.stores("p1");
+    f.idles();
+    f.ledger.break_stream(false);
+    const auto early = f.next();
+    const auto over = f.next();
+    BOOST_TEST(f.describe(f.judged("p1", {}, over)) == "open");
+    BOOST_TEST(f.describe(f.judged("p1", {early}, over)) == "open");
+    BOOST_TEST(f.describe(f.judged("p1", {over}, over)) == "aside");
+}
+
+BOOST_AUTO_TEST_CASE(in_a_session_that_is_merely_held_no_prompt_of_others_is_set_aside) {
+    facts f;
+    f.says(user("p1"));
+    f.says(text("p1", "prt_p1", "ask", true));
+    f.idles();
+    BOOST_TEST(f.describe(f.judged("p1", {}, f.next())) == "open");
+}
+
+// --- late beginnings
+
+BOOST_AUTO_TEST_CASE(a_prompt_is_unbegun_while_it_is_stored_and_nothing_says_that_it_will_not_be) {
+    struct row {
+        const char* name;
+        void (*happens)(facts&);
+        bool unbegun;
+    };
+    const row rows[] = {
+        {"stored", [](facts& f) { f.prompts("p1"); }, true},
+        {"the stream was cut", [](facts& f) { f.prompts("p1"), f.next(), f.ledger.break_stream(false); },
+         true},
+        {"unknown to the server", [](facts& f) { f.posts("p1"); }, false},
+        {"answered", [](facts& f) { f.prompts("p1"), f.says(answer("a1", "p1")); }, false},
+        {"at work since", [](facts& f) { f.prompts("p1"), f.status(busy), f.idles(); }, false},
+        {"at work by a snapshot", [](facts& f) { f.prompts("p1"), f.next(), f.ledger.set_status(busy); },
+         false},
+        {"at work before", [](facts& f) { f.status(busy), f.idles(), f.prompts("p1"); }, true},
+        {"disposed of", [](facts& f) { f.prompts("p1"), f.next(), f.ledger.break_stream(true); }, false},
+        {"an error", [](facts& f) { f.prompts("p1"), f.error("E", false); }, false},
+        {"our abort", [](facts& f) { f.prompts("p1"), f.next(), f.ledger.note_abort_requested(); }, false},
+        {"perhaps an abort", [](facts& f) { f.prompts("p1"), f.next(), f.ledger.note_abort({}, true); },
+         false},
+    };
+    for (const auto& r : rows) {
+        facts f;
+        r.happens(f);
+        BOOST_TEST(f.ledger.is_unbegun(*f.ledger.find_turn("p1")) == r.unbegun, r.name);
+    }
 }

@@ -32,7 +32,7 @@ BOOST_AUTO_TEST_CASE(a_turn_reads_like_a_transcript) {
     BOOST_TEST(print(t.attached()) == "");
     BOOST_TEST(print(t.open("p1", start)) == "opened p1");
     BOOST_TEST(print(t.posted("p1", start, true)) == "wake_at 1005000");
-    BOOST_TEST(print(t.hear(message_updated{user("p1")}, start)) == "wake_at 1005000");
+    BOOST_TEST(print(t.hear(message_updated{user("p1")}, start)) == "wake_at 1030000"); // it is stored
     BOOST_TEST(print(t.hear(status_changed{root, busy}, start)) == "wake_at 1030000");
     BOOST_TEST(print(t.hear(message_updated{finished(answer("a1", "p1"), "stop")}, start)) ==
                "deliver p1 usage; wake_at 1030000");
@@ -199,8 +199,15 @@ BOOST_AUTO_TEST_CASE(a_grace_that_is_over_stays_so_until_something_new_comes) {
     d.restart_all(start + seconds(6));
     BOOST_TEST(d.grace_over("p1") == 0u);
     BOOST_TEST((d.next(false, all) == start + seconds(11)));
-    d.set_grace("p1", seconds(1));
+    d.set_grace("p1", start + seconds(6), seconds(1));
     BOOST_TEST((d.next(false, all) == start + seconds(7)));
+    d.tick(start + seconds(7), 10, false);
+    BOOST_TEST(d.grace_over("p1") == 10u);
+    d.set_grace("p1", start + seconds(9), seconds(2)); // that is over, too
+    BOOST_TEST(d.grace_over("p1") == 10u);
+    d.set_grace("p1", start + seconds(9), seconds(60));
+    BOOST_TEST(d.grace_over("p1") == 0u);
+    BOOST_TEST((d.next(false, all) == start + seconds(66)));
     d.stop_waiting("p1");
     BOOST_TEST(!d.next(false, all).has_value());
 }

@@ -123,7 +123,7 @@ BOOST_AUTO_TEST_CASE(those_after_an_erased_message_move_up) {
     said.erase("a");
     said.erase("d");
     BOOST_TEST(order_of(said) == "c");
-    said.clear();
+    said.keep({});
     BOOST_TEST(order_of(said) == "");
     BOOST_TEST(said.find("c") == nullptr);
 }
@@ -219,6 +219,21 @@ BOOST_AUTO_TEST_CASE(the_first_part_says_what_a_user_message_is) {
         BOOST_TEST((m.first ? m.first->beginning : "") == (first.type == "text" ? first.text : ""));
         BOOST_TEST(m.automatic == (first.type == "compaction"));
     }
+}
+
+BOOST_AUTO_TEST_CASE(one_of_the_servers_own_that_belongs_to_no_turn_may_begin_one) {
+    for (const bool may_wake : {false, true}) {
+        transcript said;
+        auto& m = known(said.append("s1"), user("s1"));
+        said.classify(m, synthetic("s1"), may_wake);
+        BOOST_TEST(kind_name(m.kind) == (may_wake ? "prompt" : "continuation"));
+    }
+    transcript said;
+    asked(said, "p1", text("p1", "x1", "one", false));
+    auto& m = known(said.append("s1"), user("s1"));
+    said.classify(m, synthetic("s1"), true);
+    BOOST_TEST(kind_name(m.kind) == "continuation");
+    BOOST_TEST(m.owner == "p1");
 }
 
 BOOST_AUTO_TEST_CASE(what_is_classed_already_stays_so_and_its_text_is_noted) {

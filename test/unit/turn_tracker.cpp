@@ -660,6 +660,7 @@ struct unanswered {
     snapshot shown;
     const char* expected;
     reprompt safe;
+    duration grace = seconds(5);
 };
 
 std::vector<unanswered> unanswered_cases() {
@@ -680,7 +681,7 @@ std::vector<unanswered> unanswered_cases() {
          prompt_alone, "failed session_error", reprompt::yes},
         {"somebody's error without a session id", [&](story& s) { seen(s), s.error("UnknownError", ""); },
          prompt_alone, "lost never_answered", reprompt::unknown},
-        {"no answer", seen, prompt_alone, "lost never_answered", reprompt::unknown},
+        {"no answer", seen, prompt_alone, "lost never_answered", reprompt::unknown, seconds(60)},
         {"aborted by us before the loop began", [&](story& s) { seen(s), s.abort(), s.idles(); },
          prompt_alone, "aborted abort_requested", reprompt::yes},
         {"the server was restarted", seen, half, "lost unfinished", reprompt::unknown},
@@ -698,7 +699,7 @@ BOOST_AUTO_TEST_CASE(a_turn_without_an_end_is_decided_by_a_snapshot_after_the_gr
         BOOST_TEST_CONTEXT(c.name) {
             s.snap(c.shown); // too early to decide anything
             BOOST_TEST(s.end("p1") == "open");
-            s.pass(seconds(5));
+            s.pass(c.grace);
             BOOST_TEST(s.tracker.wants_snapshot());
             BOOST_TEST(s.end("p1") == "open");
             s.snap(c.shown);
@@ -746,7 +747,6 @@ BOOST_AUTO_TEST_CASE(a_prompt_that_was_posted_once_more_goes_on_as_any_other) {
 BOOST_AUTO_TEST_CASE(the_grace_period_ends_exactly_and_begins_anew_with_news) {
     story s;
     s.open("p1");
-    s.says(user("p1"));
     s.status(idle);
     BOOST_TEST((s.tracker.next_deadline() == s.now + seconds(5)));
     s.pass(seconds(5) - milliseconds(1));
@@ -780,7 +780,7 @@ BOOST_AUTO_TEST_CASE(a_snapshot_begun_before_the_grace_period_ended_decides_noth
     s.says(user("p1"));
     s.status(idle);
     const auto early = s.tracker.begin_snapshot();
-    s.pass(seconds(5));
+    s.pass(seconds(60));
     BOOST_TEST(s.tracker.on_snapshot(snap_of(idle, {{user("p1"), {}}}), early, s.now));
     s.collect();
     BOOST_TEST(s.end("p1") == "open");
@@ -800,10 +800,12 @@ BOOST_AUTO_TEST_CASE(a_slow_start_is_waited_for) {
 }
 
 BOOST_AUTO_TEST_CASE(a_snapshot_that_could_not_be_had_is_asked_for_again_later) {
-    story s;
+    tracker_options o;
+    o.quiet_after = duration::zero();
+    story s(o);
     s.prompt("p1");
     s.idles();
-    s.pass(seconds(5));
+    s.pass(seconds(60));
     s.tracker.snapshot_failed(failure_of(failure_class::timeout), s.now);
     BOOST_TEST(!s.tracker.wants_snapshot());
     BOOST_TEST((s.tracker.next_deadline() == s.now + seconds(5)));
@@ -1172,11 +1174,11 @@ BOOST_AUTO_TEST_CASE(a_child_may_ask_and_its_text_and_its_end_are_its_own) {
     theirs.session_id = child;
     s.says(theirs);
     s.hear(permission_asked{permission("per_1", child, "cc")});
+    s.hear(permission_replied{child, "per_1", "once"});
     s.hear(status_changed{child, idle});
     s.hear(session_idle{child});
     s.hear(session_error{child, {"APIError", "theirs", 0}});
     BOOST_TEST(s.end("p1") == "open");
-    s.hear(permission_replied{child, "per_1", "once"});
     const auto asks = s.all<permission_event>();
     BOOST_TEST_REQUIRE(asks.size() == 2u);
     BOOST_TEST(asks[0].request.session_id == child);
@@ -2044,11 +2046,13 @@ BOOST_AUTO_TEST_CASE(a_quiet_session_may_be_idle_while_its_answer_is_waited_for)
     BOOST_TEST((s.all<quiet_event>() == std::vector<quiet_event>{{seconds(30), "idle"}}));
 }
 
-BOOST_AUTO_TEST_CASE(an_ask_without_a_turn_is_told_to_nobody) {
+BOOST_AUTO_TEST_CASE(an_ask_without_a_turn_is_the_sessions) {
     story s;
     s.hear(permission_asked{permission("per_1", root, "c1")});
     s.hear(permission_replied{root, "per_1", "once"});
-    BOOST_TEST(s.told.empty());
+    BOOST_TEST(s.kinds() == "permission permission");
+    for (const auto& each : s.told)
+        BOOST_TEST(each.message == "");
 }
 
 BOOST_AUTO_TEST_CASE(after_a_summary_that_succeeded_the_answer_before_it_decides) {
@@ -2416,7 +2420,7 @@ BOOST_AUTO_TEST_CASE(
     BOOST_TEST(s.end("p1") == "aborted abort_requested");
 }
 
-BOOST_AUTO_TEST_CASE(what_a_turn_asks_that_was_let_go_is_told_to_the_one_that_waits_behind_it) {
+BOOST_AUTO_TEST_CASE(what_a_turn_asks_that_was_let_go_is_the_sessions) {
     story s;
     s.prompt("p1", 1);
     s.status(busy);
@@ -2428,7 +2432,8 @@ BOOST_AUTO_TEST_CASE(what_a_turn_asks_that_was_let_go_is_told_to_the_one_that_wa
     s.told.clear();
     s.hear(permission_asked{permission("per_1", root, "c1")});
     BOOST_TEST_REQUIRE(s.told.size() == 1u);
-    BOOST_TEST(s.told[0].message == "p2");
+    BOOST_TEST(s.told[0].message == "");
+    BOOST_TEST(s.told[0].ours);
     BOOST_TEST(std::get<permission_event>(s.told[0].event).request.id == "per_1");
 }
 
@@ -2447,8 +2452,19 @@ BOOST_AUTO_TEST_CASE(what_was_held_for_a_turn_that_was_let_go_is_not_heard_by_th
     BOOST_TEST(s.end("p2") == "completed message_finished");
 }
 
+namespace {
+
+/// A prompt that is stored has the same grace as any other.
+tracker_options with_one_grace() {
+    tracker_options o;
+    o.unbegun_grace = o.start_grace;
+    return o;
+}
+
+} // namespace
+
 BOOST_AUTO_TEST_CASE(news_after_the_grace_period_begin_it_anew) {
-    story s;
+    story s(with_one_grace());
     s.prompt("p1");
     s.idles();
     s.pass(seconds(5));
@@ -2488,7 +2504,7 @@ BOOST_AUTO_TEST_CASE(while_the_server_does_not_answer_no_grace_period_passes) {
     };
     const auto prompt_alone = snap_of(idle, {{user("p1"), {}}});
     for (const auto& [cls, expected] : rows) {
-        story s;
+        story s(with_one_grace());
         s.prompt("p1");
         s.idles();
         s.break_off(cls);
@@ -2500,7 +2516,7 @@ BOOST_AUTO_TEST_CASE(while_the_server_does_not_answer_no_grace_period_passes) {
         s.snap(prompt_alone);
         BOOST_TEST(s.end("p1") == "lost never_answered", retry::to_string(cls));
     }
-    story s; // the stream goes on, but a snapshot cannot be had
+    story s(with_one_grace()); // the stream goes on, but a snapshot cannot be had
     s.prompt("p1");
     s.idles();
     s.pass(seconds(5));
@@ -2658,7 +2674,7 @@ BOOST_AUTO_TEST_CASE(a_prompt_that_was_let_fall_is_posted_once_more) {
 
 BOOST_AUTO_TEST_CASE(
     a_prompt_for_which_nobody_ever_was_at_work_may_have_been_aborted_and_is_not_posted_again) {
-    story s;
+    story s(with_one_grace());
     s.prompt("p1", 1);
     s.idles();
     s.pass(seconds(5));

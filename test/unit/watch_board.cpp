@@ -397,3 +397,35 @@ BOOST_AUTO_TEST_CASE(however_much_is_told_little_is_kept) {
     const auto size = json::serialize(w.board.status(t0)).size();
     BOOST_TEST(size < 32'000U, size);
 }
+
+// --- work in the background
+
+BOOST_AUTO_TEST_CASE(work_in_the_background_is_shown_in_the_row_and_the_status) {
+    watched w;
+    w.hear(ended(outcome::completed));
+    BOOST_TEST(w.row().doing == "");
+    for (const std::size_t children : {1, 2}) {
+        auto view = view_of("s");
+        view.background = children;
+        const auto before = w.board.version();
+        w.board.see(0, view, w.now);
+        BOOST_TEST(w.board.version() != before);
+        BOOST_TEST(w.row().doing == (children == 1 ? "in the background: 1 child session at work"
+                                                   : "in the background: 2 child sessions at work"));
+        BOOST_TEST(w.board.status(t0).at("sessions").at(0).at("background").to_number<std::size_t>() ==
+                   children);
+    }
+}
+
+BOOST_AUTO_TEST_CASE(what_a_child_in_the_background_asks_begins_no_turn_and_outlives_the_next_one) {
+    watched w;
+    w.hear(ask_for("a"), "");
+    BOOST_TEST(w.state() == "waiting");
+    BOOST_TEST(w.news() == "ask");
+    w.hear(text_event{"p", "Hello"}, "m2");
+    w.hear(ask_for("b"), "m2");
+    w.hear(ended(outcome::completed), "m2");
+    BOOST_TEST(w.row().asks == 1u);
+    w.hear(ask_for("a", "once"), "");
+    BOOST_TEST(w.state() == "done");
+}

@@ -637,6 +637,12 @@ net::awaitable<result<void>> abort_in(std::shared_ptr<detail::session_lease> lea
     co_return co_await lease->core->abort();
 }
 
+net::awaitable<std::optional<approval_event>> next_approval_of(std::shared_ptr<detail::session_lease> lease) {
+    if (!lease)
+        co_return std::nullopt;
+    co_return co_await lease->core->next_approval();
+}
+
 net::awaitable<std::optional<session_event>> next_of(std::shared_ptr<detail::feed_core> core) {
     if (!core)
         co_return std::nullopt;
@@ -783,6 +789,23 @@ net::awaitable<turn> session::adopt(std::string message_id) {
 
 net::awaitable<result<void>> session::abort() {
     return lease_ ? abort_in(lease_) : closed();
+}
+
+net::awaitable<std::optional<approval_event>> session::next_approval() {
+    return next_approval_of(lease_);
+}
+
+net::awaitable<result<void>> session::reply_permission(std::string id, std::string reply) {
+    return lease_ ? lease_->core->reply_permission(std::move(id), std::move(reply)) : closed();
+}
+
+net::awaitable<result<void>> session::reply_question(std::string id,
+                                                     std::vector<std::vector<std::string>> answers) {
+    return lease_ ? lease_->core->reply_question(std::move(id), std::move(answers)) : closed();
+}
+
+net::awaitable<result<void>> session::reject_question(std::string id) {
+    return lease_ ? lease_->core->reject_question(std::move(id)) : closed();
 }
 
 server::server(const runtime& world, http::url base, server_config config)

@@ -19,6 +19,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 namespace holdfast::opencode {
@@ -124,6 +125,9 @@ private:
     std::shared_ptr<detail::turn_core> core_;
 };
 
+/// An approval that no turn waits for, see session::next_approval().
+using approval_event = std::variant<permission_event, question_event>;
+
 /// One root session, held. A cheap handle. Default constructed it is empty, as an empty turn is: its prompts
 /// are empty turns.
 class session {
@@ -161,6 +165,26 @@ public:
     /// Aborts whatever runs in the session, all open turns with it.
     [[nodiscard]] net::awaitable<result<void>> abort();
 
+    /// The next approval of the session that no turn of ours waits for: of a child that works on in the
+    /// background though the turn that started it is settled, or of somebody else's prompt. Each is delivered
+    /// once while it waits, and once more when it is answered or withdrawn (`reply` is set then); one that
+    /// is not taken before that is not delivered at all. What a rule decides (of children that our turns
+    /// started, and of followed sessions) comes as answered, `by_rule`; the rest is the caller's to answer.
+    ///
+    /// Completes when there is one, and with nullopt when the server was stopped or the session was deleted;
+    /// an empty session's at once. It sees to the session's stream; while that is interrupted, or the server
+    /// is gone, nothing comes, and what was asked meanwhile is found by the stream's repair. No errors. One
+    /// call at a time: another one throws std::logic_error. Cancellation (terminal): operation_aborted at
+    /// once; no approval is lost. What waits is bounded by tracker_options::max_asks and ask_bytes. The
+    /// session is held while a call is pending. Thread safety: confined to the runtime's executor.
+    [[nodiscard]] net::awaitable<std::optional<approval_event>> next_approval();
+
+    /// As those of `turn`, for any approval of the session or of its children. Errors: the same.
+    [[nodiscard]] net::awaitable<result<void>> reply_permission(std::string id, std::string reply);
+    [[nodiscard]] net::awaitable<result<void>> reply_question(std::string id,
+                                                              std::vector<std::vector<std::string>> answers);
+    [[nodiscard]] net::awaitable<result<void>> reject_question(std::string id);
+
 private:
     friend class detail::server_core;
     explicit session(std::shared_ptr<detail::session_lease> lease) noexcept : lease_(std::move(lease)) {}
@@ -182,9 +206,10 @@ struct session_view {
 
     session_info info;
     std::optional<session_status> status; ///< nothing: not known yet
-    bool streamed = false;                ///< its stream is open, and repaired
-    bool captured = false;                ///< it is looked at by snapshots
-    std::optional<time_point> seen;       ///< when the server last told anything of it, by stream or snapshot
+    std::size_t background = 0;     ///< child sessions that are at work though the session itself is idle
+    bool streamed = false;          ///< its stream is open, and repaired
+    bool captured = false;          ///< it is looked at by snapshots
+    std::optional<time_point> seen; ///< when the server last told anything of it, by stream or snapshot
     std::optional<retry::failure> trouble; ///< why neither is had just now
     unsigned failures = 0;                 ///< consecutive, of what is in trouble
     std::optional<time_point>
@@ -201,8 +226,9 @@ public:
     feed() = default;
 
     /// The next event of any turn of the session, in the order in which they happened. nullopt: the server
-    /// does not know the session (any more), was stopped, or is gone. One call at a time: another one throws
-    /// std::logic_error. Cancellation (terminal): operation_aborted at once; no event is lost.
+    /// does not know the session (any more), was stopped, or is gone. An approval that no turn waits for (of
+    /// a child that works on in the background) comes without a message id. One call at a time: another one
+    /// throws std::logic_error. Cancellation (terminal): operation_aborted at once; no event is lost.
     [[nodiscard]] net::awaitable<std::optional<session_event>> next();
     [[nodiscard]] std::optional<session_event> try_next();
 

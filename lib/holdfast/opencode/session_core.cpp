@@ -15,6 +15,7 @@ constexpr unsigned page_size = 100;
 constexpr unsigned max_pages = 20;
 constexpr std::size_t max_snapshot_parts = 20'000;
 constexpr unsigned max_child_depth = 16;
+constexpr unsigned child_page = 10; // messages of a child that asks: its tool is in one of the last
 constexpr unsigned max_snapshot_tries = 5;
 constexpr std::size_t max_former_directories = 4;
 constexpr duration snapshot_pause = seconds(1); // after one that failed, or was void too often
@@ -83,7 +84,8 @@ void turn_core::mute() {
 
 session_core::session_core(std::shared_ptr<server_core> server, session_info info)
     : server_(std::move(server)), info_(std::move(info)), tracker_(info_.id, server_->config.turns),
-      changed_(server_->world), capture_(server_->config.capture.retry),
+      changed_(server_->world), approvals_(server_->world, approval_queue(server_->config.turns.max_asks)),
+      capture_(server_->config.capture.retry),
       stopping_(server_->stopping().on_request([this] { changed_.notify_all(); })) {
     world().count(metric::sessions_held);
 }
@@ -475,7 +477,7 @@ void session_core::on_attached() {
 
 net::awaitable<void> session_core::repair() {
     const auto self = shared_from_this();
-    if (tracker_.has_open_turns() || is_followed())
+    if (tracker_.has_open_turns() || is_followed() || tracker_.background() != 0 || asks_.size() != 0)
         co_await take_snapshot();
 }
 
@@ -583,7 +585,7 @@ void session_core::on_gone() {
     live_ = false;
     gave_up_ = retry::make_failure(errc::gone);
     close_all(outcome::lost, rule::server_gone, as_settlement_error(*gave_up_), reprompt::unknown);
-    close_feeds();
+    end_feeds();
     changed_.notify_all();
 }
 
@@ -752,37 +754,50 @@ net::awaitable<result<void>> session_core::reject_question(std::string id) {
                               });
 }
 
+// What no turn waits for. Only its stream tells of it.
+net::awaitable<std::optional<approval_event>> session_core::next_approval() {
+    const auto self = shared_from_this();
+    if (is_stopped())
+        approvals_.close();
+    else if (!live_ && !gave_up_)
+        server_->follow(info_.directory, self);
+    co_return co_await approvals_.take();
+}
+
 // Keeps what is asked until it is answered or its turn is over. What a rule decides is delivered as decided:
-// its owner must have no time to reply otherwise.
-bool session_core::note_ask(const std::string& message, agent_event& event) {
+// its owner must have no time to reply otherwise. Of other people's prompts neither a rule nor time decides,
+// unless all are followed.
+bool session_core::note_ask(turn_tracker::output& out) {
     waiting_ask waits;
-    waits.message = message;
+    waits.message = out.message;
     waits.answer = to_string(ask_answer::reject);
-    if (const auto* ask = std::get_if<question_event>(&event)) {
+    if (may_act_on(out.ours) && config().ask_timeout > duration::zero())
+        waits.due = later(world().now(), config().ask_timeout);
+    if (const auto* ask = std::get_if<question_event>(&out.event)) {
         if (ask->reply)
             return note_answer(ask->request.id, *ask->reply);
         waits.question = true;
         note_waiting(ask->request.id, std::move(waits));
-    } else if (const auto* ask = std::get_if<permission_event>(&event)) {
+    } else if (const auto* ask = std::get_if<permission_event>(&out.event)) {
         if (ask->reply)
             return note_answer(ask->request.id, *ask->reply);
         const auto depth = tracker_.depth_of(ask->request.session_id);
-        const auto by_rule = depth ? answer_by(config().ask_rules, ask->request, *depth) : ask_answer::ask;
+        const auto by_rule = depth && may_act_on(out.ours)
+                                 ? answer_by(config().ask_rules, ask->request, *depth)
+                                 : ask_answer::ask;
         waits.by_rule = by_rule != ask_answer::ask;
         waits.answer = waits.by_rule ? std::string(to_string(by_rule)) : config().ask_default;
-        if (waits.by_rule)
+        if (waits.by_rule) {
             waits.request = ask->request;
+            waits.due = world().now();
+        }
         note_waiting(ask->request.id, std::move(waits));
-        mark_decided(event);
+        mark_decided(out.event);
     }
     return true;
 }
 
 void session_core::note_waiting(const std::string& id, waiting_ask waits) {
-    if (waits.by_rule)
-        waits.due = world().now();
-    else if (config().ask_timeout > duration::zero())
-        waits.due = later(world().now(), config().ask_timeout);
     changed_.notify_all();
     if (!asks_.put(id, std::move(waits)))
         return;
@@ -817,7 +832,8 @@ void session_core::leave_to_owner(const std::string& id) {
     again.request = waits.request;
     waits.by_rule = false;
     waits.answer = config().ask_default;
-    waits.due = time_point::max();
+    waits.due = config().ask_timeout > duration::zero() ? later(world().now(), config().ask_timeout)
+                                                        : time_point::max();
     turn_tracker::output out{waits.message, std::move(again)};
     note_waiting(id, std::move(waits));
     deliver(std::move(out));
@@ -1015,6 +1031,34 @@ net::awaitable<result<snapshot>> session_core::fetch_snapshot() {
     snapshot seen;
     auto server = rest();
     server.allow_in_all(config().snapshot_bytes);
+    const auto at_work = co_await fetch_status(server);
+    if (!at_work)
+        co_return at_work.error();
+    seen.status = status_in(*at_work);
+    auto step = co_await fetch_messages(server, seen);
+    if (step && may_be_broken_off(seen)) {
+        const auto after = co_await fetch_status(server);
+        if (!after)
+            co_return after.error();
+        seen.status_after = status_in(*after);
+    }
+    if (step && seen.session_known)
+        step = co_await fetch_children(server, seen, *at_work);
+    if (step && seen.session_known) {
+        for (const auto& [session, status] : *at_work)
+            seen.at_work.insert(session);
+        step = co_await fetch_asks(server, seen);
+    }
+    if (step && seen.session_known)
+        step = co_await fetch_child_tools(server, seen);
+    if (step && seen.session_known) // moved meanwhile, it was asked in the wrong place
+        step = co_await read_directory_again();
+    if (!step)
+        co_return step.error();
+    co_return seen;
+}
+
+net::awaitable<result<std::map<std::string, session_status>>> session_core::fetch_status(client server) {
     std::map<std::string, session_status> at_work;
     const auto directories = ask_directories();
     for (const auto& directory : directories) {
@@ -1023,18 +1067,21 @@ net::awaitable<result<snapshot>> session_core::fetch_snapshot() {
             co_return status.error();
         at_work.insert(status->begin(), status->end());
     }
-    if (const auto mine = at_work.find(info_.id); mine != at_work.end())
-        seen.status = mine->second;
-    auto step = co_await fetch_messages(server, seen);
-    if (step && seen.session_known)
-        step = co_await fetch_children(server, seen, at_work);
-    if (step && seen.session_known)
-        step = co_await fetch_asks(server, seen);
-    if (step && seen.session_known) // moved meanwhile, it was asked in the wrong place
-        step = co_await read_directory_again();
-    if (!step)
-        co_return step.error();
-    co_return seen;
+    co_return at_work;
+}
+
+session_status session_core::status_in(const std::map<std::string, session_status>& at_work) const {
+    const auto mine = at_work.find(info_.id);
+    return mine == at_work.end() ? session_status() : mine->second;
+}
+
+// An answer that was begun after the status was read has no end either.
+bool session_core::may_be_broken_off(const snapshot& seen) const {
+    if (!is_followed() || tracker_.knows_history() || seen.status.state != session_status::kind::idle)
+        return false;
+    const auto last = std::find_if(seen.messages.rbegin(), seen.messages.rend(),
+                                   [](const message& m) { return m.info.assistant; });
+    return last != seen.messages.rend() && !last->info.finished();
 }
 
 namespace {
@@ -1156,6 +1203,30 @@ net::awaitable<result<void>> session_core::fetch_asks(client server, snapshot& i
     co_return result<void>();
 }
 
+// A server lists a request also when its tool is over: the last messages of the children that ask tell.
+net::awaitable<result<void>> session_core::fetch_child_tools(client server, snapshot& into) {
+    std::set<std::string> askers;
+    for (const auto& each : into.permissions)
+        askers.insert(each.session_id);
+    for (const auto& each : into.questions)
+        askers.insert(each.session_id);
+    askers.erase(info_.id);
+    for (const auto& child : askers) {
+        if (!into.at_work.contains(child))
+            continue;
+        auto latest = co_await server.messages(child, child_page, {});
+        if (!latest && latest.error().code != errc::not_found)
+            co_return latest.error();
+        if (!latest)
+            continue;
+        for (auto& each : latest->messages)
+            for (auto& part : each.parts)
+                if (!part.call_id.empty())
+                    into.child_tools.push_back(std::move(part));
+    }
+    co_return result<void>();
+}
+
 // From the tracker to the turns' queues, and to who follows.
 void session_core::pump() {
     for (const auto& message : tracker_.take_opened())
@@ -1207,7 +1278,7 @@ void session_core::deliver_unexplained() {
 }
 
 void session_core::hand_on(turn_tracker::output out) {
-    const bool is_news = note_ask(out.message, out.event);
+    const bool is_news = note_ask(out);
     if (const auto mine = open_.find(out.message); mine != open_.end()) {
         mine->second.used.heard(out.event, world().now());
         if (const auto* waits = std::get_if<retry_event>(&out.event))
@@ -1225,6 +1296,8 @@ void session_core::deliver(turn_tracker::output out) {
     const auto found = turns_.find(out.message);
     const auto core = found == turns_.end() ? nullptr : found->second.lock();
     std::vector<std::shared_ptr<feed_core>> feeds;
+    if (out.message.empty())
+        put_approval(out.event);
     for (const auto& each : feeds_)
         if (auto feed = each.lock())
             feeds.push_back(std::move(feed));
@@ -1234,6 +1307,14 @@ void session_core::deliver(turn_tracker::output out) {
     }
     if (core)
         core->push(std::move(out.event));
+}
+
+/// Of the session itself: to who holds it.
+void session_core::put_approval(const agent_event& event) {
+    if (const auto* permission = std::get_if<permission_event>(&event))
+        approvals_.put(*permission);
+    if (const auto* question = std::get_if<question_event>(&event))
+        approvals_.put(*question);
 }
 
 void session_core::on_settled(const std::string& message, settlement& how) {

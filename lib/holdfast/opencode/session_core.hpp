@@ -1,6 +1,7 @@
 // The insides of server, session and turn: who owns what. Not for users.
 #pragma once
 
+#include <holdfast/opencode/approval_queue.hpp>
 #include <holdfast/opencode/capture.hpp>
 #include <holdfast/opencode/capture_state.hpp>
 #include <holdfast/opencode/server.hpp>
@@ -98,6 +99,7 @@ public:
     [[nodiscard]] net::awaitable<result<void>> reply_question(std::string id,
                                                               std::vector<std::vector<std::string>> answers);
     [[nodiscard]] net::awaitable<result<void>> reject_question(std::string id);
+    [[nodiscard]] net::awaitable<std::optional<approval_event>> next_approval();
     void close_turn(const std::string& message, outcome o, rule r, std::optional<settlement_error> error,
                     reprompt safe);
     /// Every open turn, by our own decision.
@@ -116,6 +118,8 @@ public:
     [[nodiscard]] std::shared_ptr<feed_core> follow(follow_by how);
     [[nodiscard]] session_view view() const;
     /// Nothing more is told to who follows it.
+    void end_feeds();
+    /// The same, and nothing more is asked in it.
     void close_feeds();
     /// When it is to be looked at without its stream; time_point::max(): it is not, or one is under way.
     [[nodiscard]] time_point next_look() const;
@@ -192,12 +196,14 @@ private:
     [[nodiscard]] net::awaitable<result<void>> merge_snapshot(bool by_capture);
     [[nodiscard]] bool merge(snapshot seen, turn_tracker::mark taken, bool by_capture);
     [[nodiscard]] net::awaitable<result<void>> look_at_work(std::shared_ptr<const directory_view> seen);
-    [[nodiscard]] net::awaitable<result<void>> look_for_news();
-    void add_asks(const directory_view& seen, snapshot& into) const;
+    [[nodiscard]] net::awaitable<result<void>> look_for_news(std::shared_ptr<const directory_view> seen);
+    [[nodiscard]] net::awaitable<result<void>> add_asks(std::shared_ptr<const directory_view> seen,
+                                                        snapshot& into);
     void on_unknown();
     [[nodiscard]] failure who_is_this(const failure& seen) const;
     void recovered() const;
     [[nodiscard]] bool is_followed() const;
+    [[nodiscard]] bool may_act_on(bool ours) const { return ours || is_followed(); }
     /// Nobody holds it, or a turn of it, beside the feeds.
     [[nodiscard]] bool is_only_followed() const;
     [[nodiscard]] time_point next_place_check() const;
@@ -209,20 +215,25 @@ private:
     void leave_stream();
     [[nodiscard]] net::awaitable<void> post_again();
     [[nodiscard]] net::awaitable<result<snapshot>> fetch_snapshot();
+    [[nodiscard]] net::awaitable<result<std::map<std::string, session_status>>> fetch_status(client server);
+    [[nodiscard]] session_status status_in(const std::map<std::string, session_status>& at_work) const;
     [[nodiscard]] net::awaitable<result<void>> fetch_messages(client server, snapshot& into);
+    [[nodiscard]] bool may_be_broken_off(const snapshot& seen) const;
     [[nodiscard]] net::awaitable<result<void>>
     fetch_children(client server, snapshot& into, const std::map<std::string, session_status>& at_work);
     [[nodiscard]] net::awaitable<result<void>> fetch_asks(client server, snapshot& into);
+    [[nodiscard]] net::awaitable<result<void>> fetch_child_tools(client server, snapshot& into);
     [[nodiscard]] static net::awaitable<result<void>> reply_of_owner(std::shared_ptr<session_core> self,
                                                                      std::string id, std::string reply);
     [[nodiscard]] net::awaitable<result<void>> answer_permission(std::string id, std::string reply);
     /// False: it has been delivered as what it is now.
-    [[nodiscard]] bool note_ask(const std::string& message, agent_event& event);
+    [[nodiscard]] bool note_ask(turn_tracker::output& out);
     [[nodiscard]] bool note_answer(const std::string& id, const std::string& reply);
     void note_waiting(const std::string& id, waiting_ask waits);
     void mark_decided(agent_event& event) const;
     void leave_to_owner(const std::string& id);
     void deliver(turn_tracker::output out);
+    void put_approval(const agent_event& event);
     [[nodiscard]] net::awaitable<void> answer_overdue_asks();
     [[nodiscard]] time_point next_limit() const;
     void note_limit(const std::string& message, open_turn& turn);
@@ -291,6 +302,7 @@ private:
     std::optional<api_error> reported_; ///< by the server, of this session, since a command was posted
     std::map<std::string, open_turn> open_;
     std::vector<std::weak_ptr<feed_core>> feeds_;
+    mailbox<approval_event, approval_queue> approvals_;
     capture_state capture_;
     time_point next_look_ = time_point::min();
     bool looking_ = false;

@@ -49,7 +49,7 @@ bool session_core::is_followed() const {
     return std::any_of(feeds_.begin(), feeds_.end(), [](const auto& each) { return !each.expired(); });
 }
 
-void session_core::close_feeds() {
+void session_core::end_feeds() {
     deliver_unexplained();
     for (const auto& each : feeds_)
         if (const auto feed = each.lock())
@@ -57,10 +57,16 @@ void session_core::close_feeds() {
     feeds_.clear();
 }
 
+void session_core::close_feeds() {
+    end_feeds();
+    approvals_.close();
+}
+
 session_view session_core::view() const {
     session_view shown;
     shown.info = info_;
     shown.status = tracker_.status();
+    shown.background = tracker_.background();
     shown.streamed = live_;
     shown.captured = is_captured();
     shown.seen = seen_;
@@ -176,7 +182,7 @@ net::awaitable<result<void>> session_core::look(std::shared_ptr<const directory_
     if (tracker_.knows_history() && seen->status.contains(info_.id))
         done = co_await look_at_work(std::move(seen));
     else if (tracker_.knows_history() && !tracker_.has_open_turns())
-        done = co_await look_for_news();
+        done = co_await look_for_news(std::move(seen));
     else
         done = co_await merge_snapshot(true);
     if (!done && done.error().code == errc::not_found)
@@ -194,7 +200,9 @@ net::awaitable<result<void>> session_core::look_at_work(std::shared_ptr<const di
     const auto taken = mark_;
     snapshot now_seen;
     now_seen.status = seen->status.find(info_.id)->second;
-    add_asks(*seen, now_seen);
+    const auto added = co_await add_asks(seen, now_seen);
+    if (!added)
+        co_return added;
     auto server = rest();
     auto latest = co_await server.messages(info_.id, glance, {});
     if (latest && !reaches_back(*latest))
@@ -208,7 +216,7 @@ net::awaitable<result<void>> session_core::look_at_work(std::shared_ptr<const di
     co_return result<void>();
 }
 
-net::awaitable<result<void>> session_core::look_for_news() {
+net::awaitable<result<void>> session_core::look_for_news(std::shared_ptr<const directory_view> seen) {
     const auto self = shared_from_this();
     const auto taken = mark_;
     auto server = rest();
@@ -219,6 +227,9 @@ net::awaitable<result<void>> session_core::look_for_news() {
         co_return co_await merge_snapshot(true);
     snapshot quiet;
     quiet.messages = std::move(latest->messages);
+    const auto added = co_await add_asks(seen, quiet); // of children in the background
+    if (!added)
+        co_return added;
     if (!merge(std::move(quiet), taken, true))
         co_return co_await merge_snapshot(true);
     co_return result<void>();
@@ -234,13 +245,18 @@ bool session_core::reaches_back(const message_page& latest) const {
                                                 [&](const message& m) { return m.info.id == latest_; });
 }
 
-void session_core::add_asks(const directory_view& seen, snapshot& into) const {
-    const auto ours = seen.asks.find(info_.id);
-    if (ours == seen.asks.end())
-        return;
+net::awaitable<result<void>> session_core::add_asks(std::shared_ptr<const directory_view> seen,
+                                                    snapshot& into) {
+    const auto self = shared_from_this();
+    for (const auto& [session, status] : seen->status)
+        into.at_work.insert(session);
+    const auto ours = seen->asks.find(info_.id);
+    if (ours == seen->asks.end())
+        co_return result<void>();
     into.children = ours->second.children;
     into.permissions = ours->second.permissions;
     into.questions = ours->second.questions;
+    co_return co_await fetch_child_tools(rest(), into);
 }
 
 void session_core::look_succeeded() {

@@ -26,7 +26,7 @@ struct turn_tracker::state {
             std::visit([&](auto& each) { keep(each); }, a);
     }
     void keep(ledger::opened& a) { opened.push_back(std::move(a.message)); }
-    void keep(ledger::deliver& a) { outputs.push_back({std::move(a.message), std::move(a.event)}); }
+    void keep(ledger::deliver& a) { outputs.push_back({std::move(a.message), std::move(a.event), a.ours}); }
     void keep(ledger::repost& a) { reposts.push_back(std::move(a.message)); }
     void keep(ledger::abort_again&) { abort_due = true; }
     void keep(ledger::fetch_snapshot&) { wants_snapshot = true; }
@@ -149,13 +149,18 @@ std::vector<turn_tracker::output> turn_tracker::told_so_far() const {
     std::vector<output> all;
     for (auto& a : state_->tracker.told_so_far()) {
         auto& told = std::get<ledger::deliver>(a);
-        all.push_back({std::move(told.message), std::move(told.event)});
+        all.push_back({std::move(told.message), std::move(told.event), told.ours});
     }
     return all;
 }
 
 bool turn_tracker::knows_history() const noexcept {
     return state_->tracker.facts().knows_history();
+}
+
+std::size_t turn_tracker::background() const {
+    const auto& facts = state_->tracker.facts();
+    return facts.is_busy() ? 0 : facts.sessions().at_work();
 }
 
 bool turn_tracker::left_turns_out() const noexcept {

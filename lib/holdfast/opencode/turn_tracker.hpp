@@ -11,21 +11,27 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
 
 namespace holdfast::opencode {
 
-/// What the server said of one root session by REST. Taken in this order: status, messages, permissions,
-/// questions.
+/// What the server said of one root session by REST. Taken in this order: status, messages, the status once
+/// more, permissions, questions.
 struct snapshot {
     snapshot() = default; // no aggregate, see header
 
-    session_status status;                       ///< of the root session
+    session_status status; ///< of the root session
+    /// The same, read after the messages; nothing: it was not asked for. Only with it is an answer without an
+    /// end history when the following begins.
+    std::optional<session_status> status_after;
     bool session_known = true;                   ///< false: 404, the session was deleted
     std::vector<message> messages;               ///< the latest, ascending
     std::vector<session_info> children;          ///< of the root session, all levels
+    std::set<std::string> at_work;               ///< those of them that are
+    std::vector<part> child_tools;               ///< the latest of those children that ask for something
     std::vector<permission_request> permissions; ///< of the root and its children
     std::vector<question_request> questions;
 };
@@ -36,7 +42,7 @@ struct tracker_options {
     /// The same of a prompt that the server has stored, in a session not at work since, where nothing tells
     /// of an error or an abort: a cold instance on a busy machine was seen to begin after 48 s. No less than
     /// start_grace.
-    duration unbegun_grace = seconds(5);
+    duration unbegun_grace = seconds(60);
     duration abort_grace =
         seconds(1); ///< the same once we have asked the server to abort: it answers such turns no more
     duration quiet_after = seconds(
@@ -75,10 +81,12 @@ public:
     turn_tracker(turn_tracker&&) noexcept;
     turn_tracker& operator=(turn_tracker&&) noexcept;
 
-    /// One thing to tell the owner of the turn `message` (the prompt's id).
+    /// One thing to tell the owner of the turn `message` (the prompt's id); without a message it is an
+    /// approval of the session's own, which no turn waits for.
     struct output {
         std::string message;
         agent_event event;
+        bool ours = true; ///< of our turn, or of a child that it started: rules may answer it
     };
 
     // --- what the owner does
@@ -148,6 +156,8 @@ public:
     owns_session(std::string_view session_id) const noexcept; ///< the root or a known child
     /// What was over when the following began has been told apart.
     [[nodiscard]] bool knows_history() const noexcept;
+    /// Child sessions that are at work, as they were told last, while the session itself is not.
+    [[nodiscard]] std::size_t background() const;
     /// Prompts of others are not turns yet, as there were too many at once: the next snapshot should have
     /// them again.
     [[nodiscard]] bool left_turns_out() const noexcept;

@@ -17,10 +17,12 @@ struct opened {
     std::string message;
     friend bool operator==(const opened&, const opened&) = default;
 };
-/// An event of a turn, named by its prompt's id, for its owner. A settlement is the last one.
+/// An event of a turn, named by its prompt's id, for its owner. A settlement is the last one. Without a
+/// message it is an approval for who holds or follows the session.
 struct deliver {
     std::string message;
     agent_event event;
+    bool ours = true; ///< of our turn, or of a child that it started: rules and timeouts may act
     friend bool operator==(const deliver&, const deliver&) = default;
 };
 /// The prompt is to be posted once more, with the same ids.

@@ -50,14 +50,17 @@ void approvals::asked(const request& r) {
         left_out_ = true;
         return;
     }
-    const auto* t = turn_of(session_of(r), call_of(r));
-    if (!t)
-        return;
+    auto by = who_asks(r);
+    auto turn = audience_.has(by.turn) ? by.turn : std::string();
     ledger_.note_news();
-    waiting_.push_back({t->id, ledger_.at(), r});
-    by_id_.emplace(id_of(r), std::prev(waiting_.end()));
-    bytes_ += std::visit([](const auto& each) { return weight_of(each); }, r);
-    narrator_.tell(t->id, event_of(r, std::nullopt));
+    put({std::move(turn), std::move(by), ledger_.at(), r});
+}
+
+void approvals::put(waiting w) {
+    bytes_ += std::visit([](const auto& each) { return weight_of(each); }, w.request);
+    waiting_.push_back(std::move(w));
+    by_id_.emplace(id_of(waiting_.back().request), std::prev(waiting_.end()));
+    tell(waiting_.back(), std::nullopt);
 }
 
 approvals::waiting approvals::take(list::iterator w) {
@@ -68,8 +71,9 @@ approvals::waiting approvals::take(list::iterator w) {
     return taken;
 }
 
-void approvals::reply(const waiting& w, const std::string& reply) {
-    narrator_.tell(w.turn, event_of(w.request, reply));
+void approvals::tell(const waiting& w, std::optional<std::string> reply) {
+    if (w.turn.empty() || audience_.has(w.turn))
+        narrator_.out().push_back(deliver{w.turn, event_of(w.request, std::move(reply)), w.by.ours});
 }
 
 bool approvals::answered(std::string_view id, const std::string& how, bool rejected) {
@@ -80,8 +84,8 @@ bool approvals::answered(std::string_view id, const std::string& how, bool rejec
     if (answered_.size() >= max_answered)
         answered_.clear();
     answered_.insert(std::string(id));
-    reply(w, how);
-    auto* t = ledger_.find_turn(w.turn);
+    tell(w, how);
+    auto* t = ledger_.find_turn(w.by.turn);
     if (rejected && t && session_of(w.request) == ledger_.sessions().root())
         t->rejected_calls.insert(call_of(w.request));
     return std::exchange(left_out_, false);
@@ -92,98 +96,115 @@ void approvals::withdraw_if(Which which) {
     for (auto w = waiting_.begin(); w != waiting_.end();) {
         const auto each = w++;
         if (which(*each))
-            reply(take(each), "withdrawn");
+            tell(take(each), "withdrawn");
     }
 }
 
 void approvals::withdraw_those_of(const std::string& turn) {
+    const auto& sessions = ledger_.sessions();
+    for (const auto& w : waiting_)
+        if (w.turn == turn && sessions.is_at_work(session_of(w.request)) &&
+            session_of(w.request) != sessions.root())
+            passed_.push_back(w);
     withdraw_if([&](const waiting& w) { return w.turn == turn; });
 }
 
+void approvals::pass_on() {
+    for (auto& w : std::exchange(passed_, {})) {
+        w.turn.clear();
+        put(std::move(w));
+    }
+}
+
+void approvals::withdraw_those_of_idle(std::string_view session) {
+    const bool own = session == ledger_.sessions().root();
+    withdraw_if(
+        [&](const waiting& w) { return session_of(w.request) == session && (!own || w.turn.empty()); });
+}
+
+void approvals::withdraw_all() {
+    withdraw_if([](const waiting&) { return true; });
+}
+
 void approvals::clear() {
-    waiting_.clear();
-    by_id_.clear();
-    bytes_ = 0;
     answered_.clear();
     left_out_ = false;
 }
 
 void approvals::tell_again(actions& into) const {
     for (const auto& w : waiting_)
-        if (audience_.has(w.turn))
-            into.push_back(deliver{w.turn, event_of(w.request, std::nullopt)});
+        if (w.turn.empty() || audience_.has(w.turn))
+            into.push_back(deliver{w.turn, event_of(w.request, std::nullopt), w.by.ours});
 }
 
-/// The tool that waits for a reply; for a child's request, the one that started the child.
-approvals::asking_tool approvals::find_tool(std::string_view session, std::string_view call) const {
-    const bool own = session == ledger_.sessions().root();
-    const auto child = own ? std::string() : ledger_.sessions().top_child(session);
+/// The answer whose tool waits for the reply; for a child's request, the one that started the child. What is
+/// asked before the tool is told is asked by the answer that was begun last.
+const message_record* approvals::message_of(const request& r) const {
+    const bool own = session_of(r) == ledger_.sessions().root();
+    const auto child = own ? std::string() : ledger_.sessions().top_child(session_of(r));
     for (const auto& m : ledger_.said().in_order())
         for (const auto& p : m->parts)
             if (p.what == part_record::kind::tool &&
-                (child.empty() ? !call.empty() && p.tool.id == call : p.child_session == child))
-                return {m.get(), &p};
-    return {};
+                (own ? !call_of(r).empty() && p.tool.id == call_of(r) : p.child_session == child))
+                return m.get();
+    return ledger_.said().last_answer_of_all();
 }
 
-const turn_facts* approvals::turn_of(std::string_view session, std::string_view call) const {
-    if (const auto tool = find_tool(session, call); tool.part && audience_.has(tool.message->owner))
-        return ledger_.find_turn(tool.message->owner);
-    return narrator_.at_work();
+approvals::asker approvals::who_asks(const request& r) const {
+    const auto* start =
+        session_of(r) == ledger_.sessions().root() ? nullptr : ledger_.sessions().start_of(session_of(r));
+    if (start)
+        return {start->turn, start->ours};
+    const auto* m = message_of(r);
+    const auto* t = m ? ledger_.find_turn(m->owner) : narrator_.at_work();
+    return t ? asker{t->id, t->from == turn_facts::origin::ours} : asker{};
 }
 
-/// After an abort the server keeps listing a request: it is live only while its tool waits for a reply. This
-/// includes tools of turns that nobody listens to any more: the turns behind them wait for that reply.
-approvals::asking_tools approvals::tools_that_ask(const snapshot& s) const {
-    asking_tools all;
-    std::set<std::string_view> calls;
-    std::set<std::string_view> children;
-    for (const auto& m : ledger_.said().in_order()) {
-        const bool is_of_turn = ledger_.find_turn(m->owner) != nullptr;
-        for (const auto& p : m->parts) {
-            if (p.what != part_record::kind::tool)
-                continue;
-            const bool waits = is_of_turn && may_wait(p.tool.state);
-            // Of several with one name, the first counts.
-            if (calls.insert(p.tool.id).second && waits)
-                all.calls.insert(p.tool.id);
-            if (children.insert(p.child_session).second && waits)
-                all.children.insert(p.child_session);
-        }
+approvals::need approvals::need_of(const request& r, const snapshot& s) const {
+    const bool own = session_of(r) == ledger_.sessions().root();
+    const auto says = [](std::string_view state) {
+        return may_wait(state) ? need::waits : need::over;
+    };
+    if (call_of(r).empty())
+        return need::waits;
+    if (!own) {
+        for (auto p = s.child_tools.rbegin(); p != s.child_tools.rend(); ++p)
+            if (p->session_id == session_of(r) && p->call_id == call_of(r))
+                return says(p->state);
+        return need::unknown;
     }
-    for (const auto& m : s.messages) {
-        if (!m.info.assistant || m.info.finished())
-            continue;
-        for (const auto& p : m.parts) {
-            if (p.type != wire::part::tool || !may_wait(p.state))
-                continue;
-            all.calls.insert(p.call_id);
-            all.children.insert(p.child_session);
-        }
-    }
-    all.calls.erase(std::string_view());
-    all.children.erase(std::string_view());
-    return all;
+    for (const auto& m : ledger_.said().in_order())
+        for (const auto& p : m->parts)
+            if (p.what == part_record::kind::tool && p.tool.id == call_of(r))
+                return says(p.tool.state);
+    for (const auto& m : s.messages)
+        for (const auto& p : m.parts)
+            if (p.type == wire::part::tool && p.call_id == call_of(r))
+                return m.info.finished() ? need::over : says(p.state);
+    return need::unknown;
 }
 
+bool approvals::is_at_work(const request& r, const snapshot& s) const {
+    if (session_of(r) == ledger_.sessions().root())
+        return s.status.state != session_status::kind::idle;
+    return s.at_work.contains(session_of(r));
+}
+
+/// After an abort the server keeps listing a request: it is live only while its session is at work, and its
+/// tool waits for a reply.
 void approvals::merge(const snapshot& s, position begun) {
     std::vector<request> listed(s.permissions.begin(), s.permissions.end());
     listed.insert(listed.end(), s.questions.begin(), s.questions.end());
     std::set<std::string_view> ids;
     for (const auto& r : listed)
         ids.insert(id_of(r));
-    withdraw_if([&](const waiting& w) { return w.at <= begun && !ids.contains(id_of(w.request)); });
-    if (listed.empty() || !ledger_.is_busy())
-        return;
-    const auto& sessions = ledger_.sessions();
-    const auto asking = tools_that_ask(s);
-    const auto is_live = [&](const request& r) {
-        if (session_of(r) == sessions.root())
-            return call_of(r).empty() || asking.calls.contains(call_of(r));
-        return sessions.owns(session_of(r)) && asking.children.contains(sessions.top_child(session_of(r)));
-    };
+    withdraw_if([&](const waiting& w) {
+        return w.at <= begun && (!ids.contains(id_of(w.request)) || !is_at_work(w.request, s) ||
+                                 need_of(w.request, s) == need::over);
+    });
     for (const auto& r : listed)
-        if (is_live(r))
+        if (ledger_.sessions().owns(session_of(r)) && is_at_work(r, s) && need_of(r, s) == need::waits &&
+            (session_of(r) != ledger_.sessions().root() || ledger_.is_busy()))
             asked(r);
 }
 

@@ -1,5 +1,5 @@
-// The permissions and questions of a session and its children that wait for a reply, each delivered once. Not
-// for users.
+// The permissions and questions of a session and its children that wait for a reply, each delivered once: to
+// the turn whose work asks, else to who holds or follows the session. Not for users.
 #pragma once
 
 #include <holdfast/opencode/ledger/narrator.hpp>
@@ -11,6 +11,7 @@
 #include <string>
 #include <string_view>
 #include <variant>
+#include <vector>
 
 namespace holdfast::opencode {
 struct snapshot;
@@ -34,38 +35,45 @@ public:
     void asked(const request& r);
     /// True: there were more than may wait at once, and a snapshot can tell the others now.
     bool answered(std::string_view id, const std::string& reply, bool rejected);
+    /// Its turn is being settled. What children ask that work on passes to the session, see pass_on().
     void withdraw_those_of(const std::string& turn);
-    /// What it lists; what it lists no more and was asked before it was begun is withdrawn.
+    /// To be called when the settlement is told.
+    void pass_on();
+    /// A session has nothing to do: what it asked for waits no longer. Of the root: what no turn waits for.
+    void withdraw_those_of_idle(std::string_view session);
+    void withdraw_all();
+    /// What it lists; what it lists no more, or of which the session is not at work, or the tool is over, and
+    /// was asked before it was begun is withdrawn.
     void merge(const snapshot& s, position begun);
     void tell_again(actions& into) const;
+    /// Nobody listens to a turn any more: what waits is the session's own.
     void clear();
 
 private:
+    struct asker {
+        std::string turn;  ///< whose work asks; empty: not known
+        bool ours = false; ///< it is a turn of ours, or a child that one started
+    };
     struct waiting {
-        std::string turn;
+        std::string turn; ///< it was delivered to; empty: to who holds or follows the session
+        asker by;
         position at = 0;
         approvals::request request;
     };
-    struct asking_tool {
-        const message_record* message = nullptr;
-        const part_record* part = nullptr;
-    };
+    /// By what a snapshot says of its tool.
+    enum class need { unknown, waits, over };
 
     using list = std::list<waiting>;
-    /// The calls that wait for a reply, and the children of the root in which something may.
-    struct asking_tools {
-        std::set<std::string_view> calls;
-        std::set<std::string_view> children;
-    };
-
-    void reply(const waiting& w, const std::string& reply);
+    void tell(const waiting& w, std::optional<std::string> reply);
+    void put(waiting w);
     waiting take(list::iterator w);
     template <class Which>
     void withdraw_if(Which which);
     [[nodiscard]] bool has_room_for(const request& r) const;
-    [[nodiscard]] asking_tool find_tool(std::string_view session, std::string_view call) const;
-    [[nodiscard]] const turn_facts* turn_of(std::string_view session, std::string_view call) const;
-    [[nodiscard]] asking_tools tools_that_ask(const snapshot& s) const;
+    [[nodiscard]] const message_record* message_of(const request& r) const;
+    [[nodiscard]] asker who_asks(const request& r) const;
+    [[nodiscard]] need need_of(const request& r, const snapshot& s) const;
+    [[nodiscard]] bool is_at_work(const request& r, const snapshot& s) const;
 
     session_ledger& ledger_;
     audience& audience_;
@@ -76,6 +84,7 @@ private:
     std::size_t bytes_ = 0;                       ///< what all of them ask for
     std::set<std::string, std::less<>> answered_; ///< while turns are open
     bool left_out_ = false;                       ///< there were more than may wait at once
+    std::vector<waiting> passed_;                 ///< by the turn that is being settled
 };
 
 } // namespace holdfast::opencode::ledger

@@ -6,12 +6,17 @@ namespace holdfast::opencode::ledger {
 
 void deadlines::wait_for(const std::string& turn, time_point now, duration lasts) {
     waits_.try_emplace(turn, grace{now, lasts, 0});
-    set_grace(turn, lasts);
+    set_grace(turn, now, lasts);
 }
 
-void deadlines::set_grace(const std::string& turn, duration lasts) {
-    if (const auto found = waits_.find(turn); found != waits_.end())
-        found->second.lasts = lasts;
+void deadlines::set_grace(const std::string& turn, time_point now, duration lasts) {
+    const auto found = waits_.find(turn);
+    if (found == waits_.end())
+        return;
+    auto& wait = found->second;
+    if (lasts > wait.lasts && now < later(wait.since, lasts))
+        wait.over = 0;
+    wait.lasts = lasts;
 }
 
 void deadlines::restart_all(time_point now) {
@@ -32,10 +37,6 @@ void deadlines::shift_all(time_point now) {
 position deadlines::grace_over(const std::string& turn) const {
     const auto found = waits_.find(turn);
     return found == waits_.end() ? 0 : found->second.over;
-}
-
-bool deadlines::any_grace_over() const {
-    return std::any_of(waits_.begin(), waits_.end(), [](const auto& w) { return w.second.over != 0; });
 }
 
 void deadlines::progressed(time_point now) {

@@ -20,8 +20,8 @@ public:
     // --- the grace of a turn: how long something new of it is waited for
     void wait_for(const std::string& turn, time_point now, duration grace);
     void stop_waiting(const std::string& turn) { waits_.erase(turn); }
-    /// Another grace for a turn that is waited for.
-    void set_grace(const std::string& turn, duration grace);
+    /// Another grace for a turn that is waited for; one that was over is not, if this one is longer.
+    void set_grace(const std::string& turn, time_point now, duration grace);
     /// Something of the session itself happened, or the turn is waited for anew.
     void restart_all(time_point now);
     void restart(const std::string& turn, time_point now);
@@ -29,7 +29,6 @@ public:
     void shift_all(time_point now);
     /// When its grace was over; zero: it is not, or there is none.
     [[nodiscard]] position grace_over(const std::string& turn) const;
-    [[nodiscard]] bool any_grace_over() const;
 
     // --- quiet
     void progressed(time_point now);

@@ -23,14 +23,20 @@ struct turn_tracker::common_events {
         self.progressed(self.input_.now);
     }
     void operator()(const other_event&) const {}
-    void operator()(const session_idle&) const {}
+    void operator()(const session_idle& e) const { said(e.session_id, {}); }
     void operator()(const status_changed& e) const {
-        if (self.ledger_.sessions().say(e.session_id, e.status))
+        if (said(e.session_id, e.status))
             self.progressed(self.input_.now);
     }
     void operator()(const session_deleted& e) const {
         self.progressed(self.input_.now);
+        self.approvals_.withdraw_those_of_idle(e.session_id);
         self.ledger_.sessions().remove(e.session_id);
+    }
+    bool said(const std::string& session, const session_status& s) const {
+        if (s.state == session_status::kind::idle)
+            self.approvals_.withdraw_those_of_idle(session);
+        return self.ledger_.sessions().say(session, s, self.ledger_.at());
     }
     void operator()(const permission_asked& e) const {
         self.progressed(self.input_.now);
@@ -112,6 +118,8 @@ struct turn_tracker::own_events {
         if (!follows())
             return;
         progressed();
+        if (!e.part.ended)
+            ledger.note_work_on(e.part.message_id);
         auto& m = ledger.said().append(e.part.message_id);
         m.heard = ledger.at();
         if (auto* p = ledger.merge_part(m, e.part, true))
@@ -125,8 +133,11 @@ struct turn_tracker::own_events {
         if (!m && !follows())
             return;
         progressed();
-        if (!m)
+        if (!m) {
+            ledger.note_work_on(e.message_id);
+            self.admit();
             m = &ledger.said().append(e.message_id);
+        }
         m->heard = ledger.at();
         if (m->is_foreign())
             return;
@@ -224,9 +235,14 @@ void turn_tracker::dispatch(event& e) {
 }
 
 void turn_tracker::set_status(const session_status& s) {
+    // That it is idle is no news of what nothing was known of: a turn may be quiet meanwhile.
+    const bool is_news = ledger_.status().now || s.state != session_status::kind::idle;
     if (!ledger_.set_status(s))
         return;
-    progressed(input_.now);
+    if (ledger_.is_idle())
+        approvals_.withdraw_those_of_idle(ledger_.sessions().root());
+    if (is_news)
+        progressed(input_.now);
     narrator_.tell_retry();
 }
 

@@ -1,5 +1,7 @@
 #include <holdfast/opencode/ledger/family.hpp>
 
+#include <algorithm>
+
 namespace holdfast::opencode::ledger {
 
 namespace {
@@ -48,14 +50,44 @@ bool family::add(const std::string& id, const std::string& parent) {
 void family::remove(const std::string& id) {
     parents_.erase(id);
     status_.erase(id);
+    starts_.erase(id);
 }
 
-bool family::say(const std::string& id, const session_status& status) {
+bool family::say(const std::string& id, const session_status& status, std::uint64_t at) {
     auto& known = status_[id];
-    if (known == status)
-        return false;
-    known = status;
-    return true;
+    const bool is_new = known.status != status;
+    known = {status, at};
+    return is_new;
+}
+
+void family::show(const std::set<std::string>& at_work, std::uint64_t begun) {
+    for (const auto& [id, parent] : parents_) {
+        const auto known = status_.find(id);
+        const bool works = at_work.contains(id);
+        if (known == status_.end() ? works : known->second.at <= begun && works != is_at_work(id))
+            status_[id] = {{works ? session_status::kind::busy : session_status::kind::idle, 0, {}, 0},
+                           begun};
+    }
+}
+
+bool family::is_at_work(const std::string& id) const {
+    const auto found = status_.find(id);
+    return found != status_.end() && found->second.status.state != session_status::kind::idle;
+}
+
+std::size_t family::at_work() const {
+    return static_cast<std::size_t>(std::count_if(status_.begin(), status_.end(),
+                                                  [&](const auto& each) { return is_at_work(each.first); }));
+}
+
+void family::note_start(const std::string& child, const std::string& turn, bool ours) {
+    if (parents_.contains(child))
+        starts_.insert_or_assign(child, start{turn, ours});
+}
+
+const family::start* family::start_of(std::string_view session) const {
+    const auto found = starts_.find(top_child(session));
+    return found == starts_.end() ? nullptr : &found->second;
 }
 
 } // namespace holdfast::opencode::ledger

@@ -5,8 +5,10 @@
 #include <holdfast/opencode/types.hpp>
 
 #include <cstddef>
+#include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 
@@ -29,13 +31,32 @@ public:
     bool add(const std::string& id, const std::string& parent);
     void remove(const std::string& id);
     /// False: it said so before.
-    bool say(const std::string& id, const session_status& status);
+    bool say(const std::string& id, const session_status& status, std::uint64_t at);
+    /// Which of them a snapshot begun then found at work; of what an event told since, that counts.
+    void show(const std::set<std::string>& at_work, std::uint64_t begun);
+    [[nodiscard]] bool is_at_work(const std::string& id) const;
+    /// How many of them are, the root aside.
+    [[nodiscard]] std::size_t at_work() const;
+
+    /// A child of the root was started by this turn.
+    void note_start(const std::string& child, const std::string& turn, bool ours);
+    /// By the child of the root through which a session descends from it, where that is known.
+    struct start {
+        std::string turn;
+        bool ours = false;
+    };
+    [[nodiscard]] const start* start_of(std::string_view session) const;
 
 private:
     std::string root_;
     std::size_t max_;
     std::map<std::string, std::string, std::less<>> parents_;
-    std::map<std::string, session_status> status_;
+    struct told {
+        session_status status;
+        std::uint64_t at = 0;
+    };
+    std::map<std::string, told> status_;
+    std::map<std::string, start, std::less<>> starts_;
 };
 
 } // namespace holdfast::opencode::ledger

@@ -199,6 +199,16 @@ bool awaits_repair_of(const session_ledger& ledger, const audience& listeners) {
                        [&](const turn_facts& t) { return listeners.has(t.id) && !ledger.is_unbroken(t); });
 }
 
+bool is_pending_in(const session_ledger& ledger, const audience& listeners, const turn_facts& t) {
+    return !listeners.has(t.id) && ledger.is_to_be_told(t) && !ledger.has_work(t);
+}
+
+/// An unbroken stream showed the session idle for its grace, or a snapshot does after that.
+bool is_context(const turn_case& c) {
+    return c.grace_over != 0 && is_pending_in(c.ledger, c.listeners, c.turn) && c.ledger.is_idle() &&
+           (c.ledger.stream().attached || c.seen.answers(c.grace_over));
+}
+
 bool is_not_heard_whole(const turn_case& c) {
     return !c.seen.snapshot_begun && (!c.ledger.stream().attached || !c.ledger.is_whole(c.turn) ||
                                       awaits_repair_of(c.ledger, c.listeners));
@@ -229,6 +239,12 @@ const turn_rule of_turns[] = {
     // When to say nothing.
     {"its post is not answered", "5: prompt_async 204", [](const turn_case& c) { return c.turn.posted == 0; },
      open},
+    {"stored, and nobody is to answer it", "4: noReply prompt", is_context,
+     [](const turn_case&) {
+         return judgement{kind::aside, {}, {}, {}, {}};
+     }},
+    {"no turn yet", "4: noReply prompt",
+     [](const turn_case& c) { return is_pending_in(c.ledger, c.listeners, c.turn); }, open},
     {"something of it may have been missed", "3: gap events are gone", is_not_heard_whole, open},
     {"it waits for a proof of what it told", "4: several prompts", waits_for_proof, open},
     {"an earlier one waits for a proof", "4: several prompts", comes_after_one_in_doubt, open},
@@ -352,7 +368,11 @@ judgement judge::by_own_answer(const turn_facts& t) const {
 }
 
 bool judge::is_unanswered(const turn_facts& t) const {
-    return is_without_end(look_at(t, {}, 0));
+    return is_pending(t) || is_without_end(look_at(t, {}, 0));
+}
+
+bool judge::is_pending(const turn_facts& t) const {
+    return is_pending_in(ledger_, audience_, t);
 }
 
 bool judge::awaits_repair() const {

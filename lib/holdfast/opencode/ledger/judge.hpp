@@ -26,6 +26,7 @@ struct judgement {
         ends,   ///< by `outcome` and `why`
         verify, ///< the same, but it is only inferred: a snapshot begun from now on decides
         repost, ///< the prompt is to be posted once more, and waited for anew
+        aside,  ///< it is no turn, unless an answer names it
     };
     judgement::kind what = kind::open;
     opencode::outcome outcome = opencode::outcome::lost;
@@ -81,6 +82,8 @@ public:
     [[nodiscard]] judgement by_own_answer(const turn_facts& t) const;
     /// Its end, when it comes, is not known, and nothing is at work on it.
     [[nodiscard]] bool is_unanswered(const turn_facts& t) const;
+    /// A prompt of somebody else that is no turn yet, though all prompts are.
+    [[nodiscard]] bool is_pending(const turn_facts& t) const;
     /// The stream goes on, but what happened before it does is not known yet.
     [[nodiscard]] bool awaits_repair() const;
     [[nodiscard]] reprompt safety(const turn_facts& t, outcome o, rule r, bool moved) const;

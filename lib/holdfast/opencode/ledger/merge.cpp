@@ -53,6 +53,12 @@ bool may_be_prompt(const message& m) {
     return !m.info.assistant && !by_server;
 }
 
+/// It may be one of the server's own that begins a turn.
+bool may_wake(const message& m) {
+    return !m.info.assistant && !m.parts.empty() && m.parts.front().synthetic &&
+           !m.parts.front().text.starts_with(wire::shell_text);
+}
+
 bool ends_turn(const message_info& m) {
     return m.finished() && (m.error || m.finish != wire::finish_tool_calls);
 }
@@ -84,7 +90,7 @@ void session_ledger::merge_info(message_record& m, const message_info& info, boo
             for (auto& e : errors_.told)
                 if (e.answer == 0)
                     e.answer = at_;
-        know_answer(m);
+        know_answer(m, from_snapshot);
     }
     if (!was_finished && info.finished())
         know_end(m, from_snapshot);
@@ -99,10 +105,13 @@ void session_ledger::know_prompt(message_record& m) {
     m.owner = t->id;
     for (const auto& other : said_.in_order())
         if (other->answers() && other->info.parent_id == t->id && other->owner.empty())
-            know_answer(*other);
+            know_answer(*other, true);
 }
 
-void session_ledger::know_answer(message_record& m) {
+void session_ledger::know_answer(message_record& m, bool from_snapshot) {
+    const bool is_new = !history_.contains(m.info.id);
+    if (is_new || (!from_snapshot && !m.info.finished()))
+        resume(history_.prompt_of(m.info.parent_id));
     auto* under = said_.find(m.info.parent_id);
     if (under && under->known != 0 && under->kind == user_kind::unclassed)
         become_prompt(*under);
@@ -156,7 +165,7 @@ void session_ledger::merge_message(message& m) {
     merge_info(record, m.info, true);
     said_.own_again(record);
     if (record.answers() && record.owner.empty())
-        know_answer(record); // its prompt may be known by now
+        know_answer(record, true); // its prompt may be known by now
     if (record.answers() && !record.is_foreign())
         record.arrange_as(m.parts);
     for (auto& p : m.parts)
@@ -175,7 +184,8 @@ bool session_ledger::may_answer_an_earlier(const message_record& m) const {
            });
 }
 
-void session_ledger::merge_messages(std::vector<message>& messages, const session_status& status) {
+void session_ledger::merge_messages(std::vector<message>& messages, const session_status& status,
+                                    const std::optional<session_status>& after) {
     std::vector<message*> sorted;
     for (auto& m : messages)
         if (m.info.session_id == family_.root())
@@ -183,28 +193,35 @@ void session_ledger::merge_messages(std::vector<message>& messages, const sessio
     std::stable_sort(sorted.begin(), sorted.end(), [](const message* a, const message* b) {
         return a->info.created_ms < b->info.created_ms;
     });
-    if (limits_.follows && !std::exchange(history_known_, true))
-        remember_history(sorted, status);
+    if (history_known_)
+        resume_those_at_work(sorted, status);
+    else if (limits_.follows)
+        remember_history(sorted, status, after);
     left_turns_out_ = false;
     const auto first = std::find_if(sorted.begin(), sorted.end(), [&](const message* m) {
         return find_turn(m->info.id) || find_turn(m->info.parent_id) || said_.find(m->info.id) ||
-               (limits_.follows && may_be_prompt(*m) && !was_settled(m->info.id));
+               (limits_.follows && (may_be_prompt(*m) || may_wake(*m)) && !was_settled(m->info.id));
     });
     for (auto m = first; m != sorted.end(); ++m)
         merge_message(**m);
 }
 
-/// Every message before the prompt that is at work, or still to be answered.
-void session_ledger::remember_history(const std::vector<message*>& sorted, const session_status& status) {
+/// Every message before the prompt that is at work, or still to be answered. What has no end, while nothing
+/// is at work before it was read and after that, was broken off.
+void session_ledger::remember_history(const std::vector<message*>& sorted, const session_status& status,
+                                      const std::optional<session_status>& after) {
+    history_known_ = true;
     auto present = sorted.end();
     const auto last =
         std::find_if(sorted.rbegin(), sorted.rend(), [](const message* m) { return m->info.assistant; });
     const bool at_work = status.state != session_status::kind::idle;
+    const bool is_idle = !at_work && after && after->state == session_status::kind::idle;
     const bool prompted_since =
         std::any_of(last.base(), sorted.end(), [](const message* m) { return may_be_prompt(*m); });
     if (last == sorted.rend())
         present = sorted.begin();
-    else if (!(*last)->info.finished() || (at_work && !(prompted_since && ends_turn((*last)->info))))
+    else if ((!(*last)->info.finished() && !is_idle) ||
+             (at_work && !(prompted_since && ends_turn((*last)->info))))
         present = std::find_if(sorted.begin(), sorted.end(),
                                [&](const message* m) { return m->info.id == (*last)->info.parent_id; });
     else
@@ -214,8 +231,40 @@ void session_ledger::remember_history(const std::vector<message*>& sorted, const
     // What waited when that was begun is answered together with it.
     while (present != sorted.begin() && present != sorted.end() && !(*std::prev(present))->info.assistant)
         --present;
-    for (auto m = sorted.begin(); m != present; ++m)
+    std::string prompt;
+    for (auto m = sorted.begin(); m != present; ++m) {
+        if (may_be_prompt(**m))
+            prompt = (*m)->info.id;
         remember_settled((*m)->info.id);
+        history_.insert((*m)->info.id, prompt);
+    }
+}
+
+/// A new answer to what was over, or one of which the session is at work now.
+void session_ledger::resume_those_at_work(const std::vector<message*>& sorted, const session_status& status) {
+    for (const auto* m : sorted)
+        if (m->info.assistant && !history_.contains(m->info.id))
+            resume(history_.prompt_of(m->info.parent_id));
+    const auto last = std::find_if(sorted.rbegin(), sorted.rend(),
+                                   [](const message* m) { return m->info.assistant || may_be_prompt(*m); });
+    if (status.state != session_status::kind::idle && last != sorted.rend() && (*last)->info.assistant &&
+        !(*last)->info.finished())
+        resume(history_.prompt_of((*last)->info.id));
+}
+
+void session_ledger::note_work_on(const std::string& message) {
+    if (!said_.find(message))
+        resume(history_.prompt_of(message));
+}
+
+/// What was thought to be over, or to be no turn, is worked at: a turn of which nothing is told before the
+/// next snapshot.
+void session_ledger::resume(const std::string& prompt) {
+    if (prompt.empty() || find_turn(prompt) || !has_room())
+        return;
+    history_.erase_those_of(prompt);
+    auto& t = open(prompt, turn_facts::origin::others);
+    t.posted = t.adopted = at_;
 }
 
 // --- parts
@@ -224,7 +273,10 @@ part_record* session_ledger::merge_part(message_record& m, part& p, bool from_st
     if (m.known != 0 && !m.info.assistant) {
         if (m.parted)
             return nullptr;
-        said_.classify(m, p);
+        // Of a turn whose prompt was missed, what comes may go on with it.
+        const bool all_seen =
+            std::all_of(turns_.begin(), turns_.end(), [&](const turn_facts& t) { return prompt_seen(t); });
+        said_.classify(m, p, all_seen);
         if (m.kind == user_kind::prompt && m.owner.empty() && !was_settled(m.info.id))
             become_prompt(m);
         return nullptr;
@@ -238,7 +290,7 @@ part_record* session_ledger::merge_part(message_record& m, part& p, bool from_st
     if (p.type == wire::part::step_start)
         abandon_before(m, record);
     if (record.what == part_record::kind::tool)
-        merge_tool(record, p);
+        merge_tool(record, p, m.owner);
     else if (record.what != part_record::kind::other)
         merge_text(record, p, from_stream);
     return &record;
@@ -254,10 +306,12 @@ void session_ledger::miss_beginning(const message_record& m) {
             t.missed = at_;
 }
 
-void session_ledger::merge_tool(part_record& record, const part& p) {
+void session_ledger::merge_tool(part_record& record, const part& p, const std::string& turn) {
     if (is_usable_id(p.child_session) && p.child_session != family_.root()) {
         record.child_session = p.child_session;
         family_.add(p.child_session, family_.root());
+        if (const auto* t = find_turn(turn))
+            family_.note_start(p.child_session, turn, t->from == turn_facts::origin::ours);
     }
     if (progress_of(p.state) < progress_of(record.tool.state))
         return;

@@ -21,14 +21,23 @@ bool has_begun(std::string_view tool_state) {
 
 } // namespace
 
-void recent_ids::insert(const std::string& id) {
-    if (!ids_.insert(id).second)
+void recent_ids::insert(const std::string& id, std::string prompt) {
+    if (!ids_.emplace(id, std::move(prompt)).second)
         return;
     order_.push_back(id);
     if (order_.size() <= max_settled)
         return;
     ids_.erase(order_.front());
     order_.pop_front();
+}
+
+void recent_ids::erase_those_of(const std::string& prompt) {
+    std::erase_if(ids_, [&](const auto& each) { return each.second == prompt; });
+}
+
+std::string recent_ids::prompt_of(const std::string& id) const {
+    const auto found = ids_.find(id);
+    return found == ids_.end() ? std::string() : found->second;
 }
 
 session_ledger::session_ledger(std::string root, limits l)
@@ -79,15 +88,25 @@ void session_ledger::forget(const std::string& id) {
         said_.erase(m);
 }
 
+void session_ledger::set_aside(const std::string& id) {
+    forget(id);
+    remember_settled(id);
+    history_.insert(id, id);
+}
+
+/// All but the prompts of others that are still to become turns.
 void session_ledger::forget_all() {
-    if (limits_.follows) // one that was told, and followed once more for another's sake, stays told
-        for (const auto& t : turns_)
+    std::set<std::string> pending;
+    for (const auto& t : turns_)
+        if (is_to_be_told(t) && !has_work(t))
+            pending.insert(t.id);
+        else if (limits_.follows) // one that was told, and followed once more for another's sake, stays told
             remember_settled(t.id);
-    turns_.clear();
+    std::erase_if(turns_, [&](const turn_facts& t) { return !pending.contains(t.id); });
     for (const auto& m : said_.in_order())
-        if (is_over_with_its_turn(*m))
+        if (!pending.contains(m->info.id) && is_over_with_its_turn(*m))
             remember_settled(m->info.id);
-    said_.clear();
+    said_.keep(pending);
     errors_ = {};
     aborts_.seen.clear();
     let_go_.clear();
@@ -150,6 +169,8 @@ void session_ledger::note_idle() {
 bool session_ledger::set_status(const session_status& s) {
     if (status_.now == s)
         return false;
+    if (s.state != session_status::kind::idle && !is_busy())
+        status_.begun = at_;
     status_.now = s;
     return true;
 }
@@ -307,9 +328,21 @@ bool session_ledger::was_heard_throughout(const turn_facts& t) const {
     return stream_.attached && t.opened >= stream_.begun && t.adopted == 0;
 }
 
+bool session_ledger::has_work(const turn_facts& t) const {
+    if (t.from == turn_facts::origin::ours || limits_.recorded || t.adopted != 0 || said_.last_answer(t.id) ||
+        overtaking(t))
+        return true;
+    const auto* prompt = said_.find(t.id);
+    if (!prompt || prompt->known == 0 || said_.has_later_prompt(*prompt))
+        return false;
+    const auto* last = said_.last_answer_of_all();
+    const bool at_another = last && !last->info.finished();
+    return (status_.begun >= prompt->known && !at_another) || own_error(t) || was_aborted(t);
+}
+
 bool session_ledger::is_unbegun(const turn_facts& t) const {
-    return prompt_seen(t) && !said_.last_answer(t.id) && !was_at_work(t) && !was_disposed(t) &&
-           !first_error(t) && !abort_asked(t) && !was_perhaps_aborted(t);
+    return prompt_seen(t) && !said_.last_answer(t.id) && !was_at_work(t) && status_.begun < t.opened &&
+           !was_disposed(t) && !first_error(t) && !abort_asked(t) && !was_perhaps_aborted(t);
 }
 
 bool session_ledger::ran_a_tool(const turn_facts& t) const {

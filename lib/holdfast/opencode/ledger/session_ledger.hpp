@@ -11,6 +11,7 @@
 #include <deque>
 #include <limits>
 #include <list>
+#include <map>
 #include <set>
 #include <utility>
 
@@ -66,15 +67,18 @@ struct abort_fact {
     bool guessed = false; ///< somebody's turn ended as one does that is aborted in a retry wait
 };
 
-/// The last so many ids that were put in.
+/// The last so many ids that were put in, each with that of the prompt it belongs to, where that matters.
 class recent_ids {
 public:
-    void insert(const std::string& id);
+    void insert(const std::string& id, std::string prompt = {});
     void erase(const std::string& id) { ids_.erase(id); }
+    void erase_those_of(const std::string& prompt);
     [[nodiscard]] bool contains(const std::string& id) const { return ids_.contains(id); }
+    /// Empty: none, or it is not among them.
+    [[nodiscard]] std::string prompt_of(const std::string& id) const;
 
 private:
-    std::set<std::string> ids_;
+    std::map<std::string, std::string> ids_;
     std::deque<std::string> order_; ///< oldest first
 };
 
@@ -100,6 +104,7 @@ public:
         position told = 0;                 ///< last, by an event
         position busy = 0;                 ///< told last to be so
         position working = 0;              ///< known last to be so
+        position begun = 0;                ///< went last from idle, or from not known, to work
     };
 
     session_ledger(std::string root, limits l);
@@ -117,6 +122,8 @@ public:
     void forget(const std::string& id);
     void forget_all();
     void let_go_unseen(const std::string& id);
+    /// No turn, unless an answer names it.
+    void set_aside(const std::string& id);
     /// Whether its events are delivered: it is ours, or all prompts are followed, and nobody detached from
     /// it.
     [[nodiscard]] bool is_to_be_told(const turn_facts& t) const;
@@ -158,8 +165,12 @@ public:
     part_record* merge_delta(message_record& m, part_delta e);
     /// Their texts are taken out of them.
     void merge_message(message& m);
-    /// The messages from the first that concerns an open turn on: what is older is history.
-    void merge_messages(std::vector<message>& messages, const session_status& status);
+    /// The messages from the first that concerns an open turn on: what is older is history. `status`: before
+    /// they were read; `after`: after that, where it was asked for.
+    void merge_messages(std::vector<message>& messages, const session_status& status,
+                        const std::optional<session_status>& after = {});
+    /// Of a message that was thought to be over: its prompt is a turn after all, to be told whole.
+    void note_work_on(const std::string& message);
     /// At most so many bytes of text came since it was last asked.
     [[nodiscard]] std::size_t take_text_merged() noexcept { return std::exchange(text_merged_, 0); }
     void repaired() { stream_.repaired = stream_.shown = at_; }
@@ -194,6 +205,10 @@ public:
         return t.posted != 0 && stream_.disposed > t.posted;
     }
     [[nodiscard]] bool was_at_work(const turn_facts& t) const { return status_.working >= t.opened; }
+    /// Ours is one from its post. A prompt of others once an answer names it, or that of a later one is for
+    /// it too; or, while it is the newest one without an answer, once the session goes to work, or an error
+    /// or an abort of the session comes.
+    [[nodiscard]] bool has_work(const turn_facts& t) const;
     /// The server has stored it, and nothing tells that work on it has begun, or never will.
     [[nodiscard]] bool is_unbegun(const turn_facts& t) const;
     [[nodiscard]] bool abort_asked(const turn_facts& t) const { return aborts_.requested > t.opened; }
@@ -226,15 +241,18 @@ private:
     [[nodiscard]] bool matches(const abort_fact& a, const turn_facts& t, position by) const;
     void become_prompt(message_record& m);
     void know_prompt(message_record& m);
-    void know_answer(message_record& m);
+    void know_answer(message_record& m, bool from_snapshot);
+    void resume(const std::string& prompt);
+    void resume_those_at_work(const std::vector<message*>& sorted, const session_status& status);
     void know_end(message_record& m, bool from_snapshot);
     void miss_beginning(const message_record& m);
-    void merge_tool(part_record& record, const part& p);
+    void merge_tool(part_record& record, const part& p, const std::string& turn);
     void merge_text(part_record& record, part& p, bool from_stream);
     static void replace_text(part_record& record, std::string text);
     [[nodiscard]] bool is_over_with_its_turn(const message_record& m) const;
     [[nodiscard]] bool may_answer_an_earlier(const message_record& m) const;
-    void remember_history(const std::vector<message*>& sorted, const session_status& status);
+    void remember_history(const std::vector<message*>& sorted, const session_status& status,
+                          const std::optional<session_status>& after);
 
     limits limits_;
     family family_;
@@ -255,6 +273,7 @@ private:
         position accepted = 0;  ///< the request that was
     } aborts_;
     recent_ids settled_;           ///< messages of turns that are over: heard of again, they are no news
+    recent_ids history_;           ///< messages that were over when the following began; unfinished ones too
     std::set<std::string> let_go_; ///< prompts detached from before the server reported them
     delta_joiner joiner_;
     std::size_t text_merged_ = 0;

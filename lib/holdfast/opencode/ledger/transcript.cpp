@@ -207,9 +207,13 @@ void transcript::erase(std::string_view id) {
         take_out(m->index);
 }
 
-void transcript::clear() {
-    by_id_.clear();
-    order_.clear();
+void transcript::keep(const std::set<std::string>& ids) {
+    const auto is_gone = [&](const std::string& id) {
+        return !ids.contains(id);
+    };
+    std::erase_if(by_id_, [&](const auto& each) { return is_gone(each.first); });
+    std::erase_if(order_, [&](const auto& m) { return is_gone(m->info.id); });
+    number_from(0);
 }
 
 message_record* transcript::last_answer(std::string_view owner) const {
@@ -262,7 +266,7 @@ bool transcript::replays(const message_record& m, const std::string& owner) cons
     return !prompt || !prompt->first || !m.first || prompt->first == m.first;
 }
 
-void transcript::classify(message_record& m, const part& first) const {
+void transcript::classify(message_record& m, const part& first, bool may_wake) const {
     m.parted = true;
     if (first.type == wire::part::text)
         m.first = first_text{first.text.substr(0, longest_beginning), first.text.size(),
@@ -280,10 +284,12 @@ void transcript::classify(message_record& m, const part& first) const {
         return;
     }
     const auto* compaction = awaited_compaction(m);
-    const bool goes_on = first.synthetic || (compaction && replays(m, compaction->owner));
+    const auto owner = compaction ? compaction->owner : last_prompt_before(m);
+    const bool wakes = may_wake && owner.empty();
+    const bool goes_on = compaction ? first.synthetic || replays(m, owner) : first.synthetic && !wakes;
     m.kind = goes_on ? user_kind::continuation : user_kind::prompt;
     if (goes_on)
-        m.owner = compaction ? compaction->owner : last_prompt_before(m);
+        m.owner = owner;
 }
 
 void transcript::own_again(message_record& m) const {

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -134,7 +135,8 @@ public:
     /// The record of a message seen in a snapshot: what is new takes its place by time.
     message_record& place(std::string_view id, std::int64_t created_ms);
     void erase(std::string_view id);
-    void clear();
+    /// Erases all but these.
+    void keep(const std::set<std::string>& ids);
 
     [[nodiscard]] const list& in_order() const noexcept { return order_; }
 
@@ -145,8 +147,9 @@ public:
     [[nodiscard]] const message_record* last_answer_of_all() const;
 
     /// Says what a user message is, by its first part, and to which earlier turn it belongs if it is no
-    /// prompt.
-    void classify(message_record& m, const part& first) const;
+    /// prompt. `may_wake`: one of the server's own that belongs to no turn begins one, as when a child that
+    /// worked on in the background wakes the session.
+    void classify(message_record& m, const part& first, bool may_wake = false) const;
     /// Says to which turn one of the server's own user messages belongs whose prompt was not known when it
     /// was classed.
     void own_again(message_record& m) const;

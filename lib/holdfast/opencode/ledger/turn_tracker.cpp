@@ -45,7 +45,7 @@ actions turn_tracker::done() {
     auto all = narrator_.take();
     if (wants_snapshot())
         all.push_back(fetch_snapshot{});
-    if (!audience_.empty() || unseen_)
+    if (!audience_.empty() || unseen_ || !ledger_.turns().empty())
         if (const auto when =
                 deadlines_.next(watches_quiet(), [&](const auto& id) { return audience_.has(id); }))
             all.push_back(wake_at{*when});
@@ -59,15 +59,16 @@ void turn_tracker::progressed(time_point now) {
 
 // --- turns
 
-/// Those that were opened by what was just learned.
+/// Those that are turns by what was just learned.
 void turn_tracker::admit() {
     for (const auto& t : ledger_.turns()) {
-        if (t.opened != ledger_.at() || audience_.has(t.id) || !ledger_.is_to_be_told(t))
+        if (audience_.has(t.id) || !ledger_.is_to_be_told(t) || !ledger_.has_work(t))
             continue;
         if (audience_.empty())
             progressed(input_.now);
         audience_.add(t.id, ledger_.at());
         narrator_.out().push_back(opened{t.id});
+        narrator_.flush(t);
     }
 }
 
@@ -149,6 +150,7 @@ actions turn_tracker::close(std::string_view message, settlement how) {
 
 actions turn_tracker::abort_requested(time_point now) {
     ledger_.advance();
+    input_.now = now;
     ledger_.note_abort_requested();
     for (const auto& t : ledger_.turns())
         if (audience_.has(t.id))
@@ -165,10 +167,10 @@ actions turn_tracker::abort_accepted() {
     return done();
 }
 
-/// What an abort says ends the patience with a prompt that is not begun.
+/// What is learned of a prompt may lengthen its grace, or end it.
 void turn_tracker::set_graces() {
     for (const auto& t : ledger_.turns())
-        deadlines_.set_grace(t.id, grace_of(t));
+        deadlines_.set_grace(t.id, input_.now, grace_of(t));
 }
 
 actions turn_tracker::follow() {
@@ -185,14 +187,17 @@ actions turn_tracker::moved() {
 duration turn_tracker::grace_of(const turn_facts& t) const {
     if (ledger_.abort_accepted(t))
         return std::min(options_.abort_grace, options_.start_grace);
-    return ledger_.is_unbegun(t) ? std::max(options_.unbegun_grace, options_.start_grace)
-                                 : options_.start_grace;
+    return ledger_.is_unbegun(t) && !judge_.is_pending(t)
+               ? std::max(options_.unbegun_grace, options_.start_grace)
+               : options_.start_grace;
 }
 
 // --- how turns end
 
 /// Looks at every open turn, and settles those that can be.
 void turn_tracker::evaluate(const occasion& seen) {
+    admit();
+    set_graces();
     const auto find_overtaken = [&] {
         for (auto& t : ledger_.turns()) {
             const auto* by = ledger_.overtaking(t);
@@ -204,7 +209,7 @@ void turn_tracker::evaluate(const occasion& seen) {
         again = false;
         for (auto& t : ledger_.turns()) {
             auto said = judge_.decide(t, seen, deadlines_.grace_over(t.id));
-            const bool is_over = said.what == judgement::kind::ends;
+            const bool is_over = said.what == judgement::kind::ends || said.what == judgement::kind::aside;
             apply(t, std::move(said));
             if (!is_over)
                 continue;
@@ -226,6 +231,7 @@ void turn_tracker::apply(turn_facts& t, judgement j) {
         deadlines_.restart(t.id, input_.now);
         narrator_.out().push_back(repost{t.id});
         return;
+    case judgement::kind::aside: deadlines_.forget(t.id); return ledger_.set_aside(std::string(t.id));
     case judgement::kind::ends:
         if (j.why == rule::message_interrupted)
             ledger_.note_interruption(*ledger_.said().last_answer(t.id));
@@ -279,6 +285,7 @@ void turn_tracker::deliver_end(const turn_facts& t, const settlement& s, bool cu
         narrator_.tell_missing(t.id);
     approvals_.withdraw_those_of(t.id);
     narrator_.tell(t.id, s);
+    approvals_.pass_on();
     ledger_.remember_settled(t.id);
 }
 
@@ -328,6 +335,7 @@ void turn_tracker::settle_merged(const std::string& by, const settlement& end) {
 }
 
 void turn_tracker::settle_deleted() {
+    approvals_.withdraw_all();
     while (!ledger_.turns().empty()) {
         for (auto& t : ledger_.turns())
             t.overtaken_by.clear(); // each ends by the same cause, none by another's end
@@ -384,6 +392,9 @@ void turn_tracker::break_off(const retry::failure& why, time_point now) {
     ledger_.advance();
     ledger_.break_stream(why.cls == failure_class::ended || why.cls == failure_class::early_end);
     narrator_.interrupted(why.cls, now);
+    for (const auto& t : ledger_.turns())
+        if (judge_.is_pending(t))
+            deadlines_.stop_waiting(t.id); // its silence proves nothing now
     drop_held();
 }
 
@@ -413,7 +424,8 @@ void turn_tracker::take(snapshot& s, position begun, bool by_capture, time_point
     for (const auto& child : s.children)
         if (ledger_.sessions().add(child.id, child.parent_id))
             ledger_.note_news();
-    ledger_.merge_messages(s.messages, s.status);
+    ledger_.sessions().show(s.at_work, begun);
+    ledger_.merge_messages(s.messages, s.status, s.status_after);
     admit();
     narrator_.flush_all();
     const auto& stream = ledger_.stream();
@@ -461,7 +473,9 @@ actions turn_tracker::snapshot_failed(time_point now) {
 
 actions turn_tracker::tick(time_point now) {
     ledger_.advance();
+    input_.now = now;
     deadlines_.tick(now, ledger_.at(), watches_quiet());
+    set_aside_context();
     // What the server took up after we had it abort runs for nobody, and may ask what nobody answers.
     bool due = false;
     for (const auto& id : deadlines_.aborts_due(now)) {
@@ -474,6 +488,17 @@ actions turn_tracker::tick(time_point now) {
     return done();
 }
 
+/// Time alone decides about a prompt that is no turn.
+void turn_tracker::set_aside_context() {
+    std::vector<std::string> aside;
+    for (const auto& t : ledger_.turns())
+        if (judge_.is_pending(t) &&
+            judge_.decide(t, {}, deadlines_.grace_over(t.id)).what == judgement::kind::aside)
+            aside.push_back(t.id);
+    for (const auto& id : aside)
+        apply(*ledger_.find_turn(id), {judgement::kind::aside, {}, {}, {}, {}});
+}
+
 bool turn_tracker::watches_quiet() const {
     return ledger_.stream().attached &&
            std::any_of(ledger_.turns().begin(), ledger_.turns().end(),
@@ -484,9 +509,10 @@ bool turn_tracker::wants_snapshot() const {
     if (!ledger_.stream().attached || !deadlines_.may_fetch())
         return false;
     const bool may_have_more = ledger_.left_turns_out() && ledger_.has_room();
-    return deadlines_.is_quiet() || unseen_ || may_have_more || deadlines_.any_grace_over() ||
+    return deadlines_.is_quiet() || unseen_ || may_have_more ||
            std::any_of(ledger_.turns().begin(), ledger_.turns().end(), [&](const turn_facts& t) {
-               return t.doubted != 0 || (audience_.has(t.id) && !ledger_.is_unbroken(t));
+               return t.doubted != 0 || (audience_.has(t.id) && !ledger_.is_unbroken(t)) ||
+                      (deadlines_.grace_over(t.id) != 0 && !judge_.is_pending(t));
            });
 }
 

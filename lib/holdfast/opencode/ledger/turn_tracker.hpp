@@ -92,6 +92,7 @@ private:
     void settle_deleted();
     void forget_all();
     void watch_unanswered();
+    void set_aside_context();
     void set_graces();
     [[nodiscard]] duration grace_of(const turn_facts& t) const;
 
