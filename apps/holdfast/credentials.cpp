@@ -32,8 +32,10 @@ std::string read_user(std::string& user) {
 void add_credentials(http::url& base, const std::string& user) {
     if (base.has_userinfo)
         return;
-    const auto password = environment("OPENCODE_SERVER_PASSWORD");
-    auto name = user.empty() ? environment("OPENCODE_SERVER_USERNAME") : user;
+    // 2.x takes its password from the first, else from the second; its user is always "opencode".
+    const auto of_2 = environment("OPENCODE_PASSWORD");
+    const auto password = of_2.empty() ? environment("OPENCODE_SERVER_PASSWORD") : of_2;
+    auto name = user.empty() && of_2.empty() ? environment("OPENCODE_SERVER_USERNAME") : user;
     if (const auto colon = name.find(':'); colon != std::string::npos) {
         base.password = name.substr(colon + 1);
         name.resize(colon);

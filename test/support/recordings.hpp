@@ -44,6 +44,16 @@ inline std::filesystem::path recording_path(std::string_view stem) {
     throw std::runtime_error("no recording " + std::string(stem));
 }
 
+/// Those of a 2.x server.
+inline std::vector<std::filesystem::path> recordings_of_2() {
+    std::vector<std::filesystem::path> all;
+    for (const auto& entry : std::filesystem::directory_iterator(data_folder() / "opencode2"))
+        if (entry.path().extension() == ".sse")
+            all.push_back(entry.path());
+    std::sort(all.begin(), all.end());
+    return all;
+}
+
 /// The data of each event, as it stands on the stream.
 inline std::vector<std::string> recorded_data(const std::filesystem::path& path) {
     const auto bytes = read_file(path);

@@ -698,9 +698,9 @@ void add_run(CLI::App& program, command_context& context) {
                      {{"ask", asks::ask}, {"allow", asks::allow}, {"reject", asks::reject}},
                      "How permission asks are answered; allow means once, and both others reject questions");
     command
-        ->add_option(
-            "--user", options->user,
-            "NAME, NAME:PASSWORD, or @FILE that holds that; else OPENCODE_SERVER_USERNAME and _PASSWORD")
+        ->add_option("--user", options->user,
+                     "NAME, NAME:PASSWORD, or @FILE that holds that; else OPENCODE_PASSWORD, or "
+                     "OPENCODE_SERVER_USERNAME and _PASSWORD")
         ->type_name("USER");
     add_duration(*command, "--turn-timeout", options->turn_timeout, "Abort the turn after so long; 0: never");
     const auto limits = {

@@ -338,7 +338,8 @@ const std::vector<setting>& settings() {
         {{"user",
           shape::one,
           "USER",
-          "NAME, NAME:PASSWORD, or @FILE that holds that; else OPENCODE_SERVER_USERNAME and _PASSWORD",
+          "NAME, NAME:PASSWORD, or @FILE that holds that; else OPENCODE_PASSWORD, or "
+          "OPENCODE_SERVER_USERNAME and _PASSWORD",
           {}},
          [](watch_config& to, const given& v) {
              to.user = v.field_text();

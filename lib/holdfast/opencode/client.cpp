@@ -3,6 +3,8 @@
 #include <holdfast/http/fields.hpp>
 #include <holdfast/opencode/json_reader.hpp>
 #include <holdfast/opencode/json_slices.hpp>
+#include <holdfast/opencode/protocol/v2/answers.hpp>
+#include <holdfast/opencode/protocol/v2/dialect.hpp>
 #include <holdfast/sse/utf8.hpp>
 
 #include <boost/json/array.hpp>
@@ -417,7 +419,8 @@ net::awaitable<result<client::answer>> client::call(asked what) {
     auto world = world_;
     const auto target = what.target;
     what.request.target = base_.with_path(target).target;
-    what.request.headers = directory_header(what.directory);
+    for (auto& each : directory_header(what.directory))
+        what.request.headers.push_back(std::move(each));
     what.request.headers.push_back({"Accept", "application/json"});
     answer told;
     auto got = co_await exchange(std::move(what), told.large);
@@ -475,19 +478,39 @@ net::awaitable<result<void>> client::command(std::string method, result<std::str
     co_return result<void>();
 }
 
-namespace {
-
-std::optional<std::string> version_in(const json::value& told) {
-    const auto* object = told.if_object();
-    const auto* version = object ? object->if_contains("version") : nullptr;
-    if (!version || !version->is_string())
-        return std::nullopt;
-    return std::string(version->get_string());
+net::awaitable<result<std::shared_ptr<const json_document>>>
+client::call_route(std::string method, std::string target, std::string body) {
+    asked what;
+    what.limit = method == "GET" ? config_.bodies.messages : config_.bodies.status;
+    what.request.method = std::move(method);
+    what.target = std::move(target);
+    if (!body.empty())
+        what.request.headers.push_back({"Content-Type", "application/json"});
+    what.request.body = std::move(body);
+    auto got = co_await call(std::move(what));
+    if (!got)
+        co_return got.error();
+    co_return got->json;
 }
 
-failure speaks_another_version(const std::string& version) {
-    const std::string what = version.starts_with("2.") ? "OpenCode 2.x (it says version " + version + ")"
-                                                       : "an OpenCode server of version " + version;
+namespace {
+
+constexpr std::size_t longest_version = 64;
+
+std::optional<std::string> version_in(const json::value& told) {
+    const auto version = v2::parse_version(told);
+    return version ? std::optional(version->substr(0, longest_version)) : std::nullopt;
+}
+
+/// What was found by `route`, which this version cannot hold.
+failure speaks_another_version(std::string_view route, const std::string& version) {
+    std::string what = "an OpenCode server of version " + version;
+    if (version.starts_with("2."))
+        what = "OpenCode 2.x (it says version " + version;
+    if (const auto* spoken = v2::find_dialect(route, version))
+        what += "; " + std::string(spoken->name) + " by " + std::string(route);
+    if (version.starts_with("2."))
+        what += ')';
     return retry::make_failure(errc::unsupported_version,
                                "this is " + what + ", which this version does not speak yet", true);
 }
@@ -497,10 +520,21 @@ bool has_no_such_route(const failure& why) {
     return why.status == 404 || why.status == 405 || (why.code == errc::not_opencode && why.status == 200);
 }
 
+/// The same failure, in words where it is that of a server of 2.x which starts, stops, or could not start.
+failure in_words_of_2(failure why) {
+    const auto body = parse_json(why.body);
+    const auto version = body ? version_in(*body) : std::nullopt;
+    const auto says = v2::parse_refusal(why.body);
+    if (why.status == 503 && (says == v2::refusal::starting || version))
+        why.message = "OpenCode 2.x is starting or stopping";
+    else if (says == v2::refusal::broken || (why.status == 500 && version))
+        why.message = "OpenCode 2.x could not start";
+    return why;
+}
+
 } // namespace
 
 net::awaitable<result<server_info>> client::health() {
-    constexpr std::size_t longest_version = 64;
     auto got = co_await get(std::string("/global/health"), config_.bodies.status, "/global/health");
     if (!got) {
         auto why = got.error();
@@ -514,29 +548,28 @@ net::awaitable<result<server_info>> client::health() {
         }
         if (has_no_such_route(why))
             why = co_await find_version_2(std::move(why));
-        co_return why;
+        co_return in_words_of_2(std::move(why));
     }
     const auto version = version_in(got->root());
     if (!version)
         co_return retry::make_failure(errc::not_opencode, "/global/health told no version", true);
     if (!version->starts_with("1."))
-        co_return speaks_another_version(*version);
-    server_info info(version->substr(0, longest_version));
+        co_return speaks_another_version("/global/health", *version);
+    server_info info(*version);
     co_return info;
 }
 
-// /api/info from 2.0.4 on, /api/health before it. That one is answered by 1.x too, without a version.
+// /api/info from 2.0.4 on, /api/health before it. That one is answered by 1.x too, without a version. A
+// server that is about to start says so in their place.
 net::awaitable<failure> client::find_version_2(failure seen) {
-    for (const char* const route : {"/api/info", "/api/health"}) {
-        const auto told =
-            co_await get(std::string(route), config_.bodies.status, "the version of the server");
-        if (!told && told.error().status == 401)
+    for (const auto* const each : {&v2::current_dialect(), &v2::early_dialect()}) {
+        const std::string route(each->identity);
+        const auto told = co_await get(route, config_.bodies.status, "the version of the server");
+        if (!told && (told.error().status == 401 || !retry::is_final(told.error())))
             co_return told.error();
         const auto version = told ? version_in(told->root()) : std::nullopt;
         if (version && !version->starts_with("1."))
-            co_return speaks_another_version(*version);
-        if (!told && !told.error().connected)
-            break;
+            co_return speaks_another_version(route, *version);
     }
     co_return seen;
 }

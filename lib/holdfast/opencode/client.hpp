@@ -20,6 +20,8 @@
 
 namespace holdfast::opencode {
 
+class json_document;
+
 /// What is taken of one answer, in bytes of its body unless it says otherwise. Over it: body_too_large, in
 /// words that say which limit; asked for messages, the server is asked again for fewer, down to one. 0 is no
 /// limit, but for `client_config::limits` and for the values that parse_json() takes.
@@ -176,7 +178,8 @@ public:
     void allow_in_all(std::size_t bytes) { allowance_ = std::make_shared<std::size_t>(bytes); }
 
     /// Also the check that this is an OpenCode server of major version 1: else not_opencode or
-    /// unsupported_version, in words that name what was found. OpenCode 2.x is found by its own routes.
+    /// unsupported_version, in words that name what was found. OpenCode 2.x is found by its own routes; while
+    /// it starts the failure is the 503 that it answers with, which is transient, in words that say so.
     [[nodiscard]] net::awaitable<result<server_info>> health();
 
     [[nodiscard]] net::awaitable<result<session_info>> create_session(session_request what,
@@ -224,6 +227,11 @@ public:
 
     /// Ends the directory's instance: its turns are aborted, its streams end.
     [[nodiscard]] net::awaitable<result<void>> dispose(std::string directory);
+
+    /// A call in the words of another protocol: path and query, and JSON or nothing as its body. The document
+    /// of the answer, whose root is null where it has none. Not for users.
+    [[nodiscard]] net::awaitable<result<std::shared_ptr<const json_document>>>
+    call_route(std::string method, std::string target, std::string body);
 
     /// What every request carries: the Authorization of a bearer token, or nothing (the URL's own is added
     /// later).

@@ -1,6 +1,9 @@
 #include <holdfast/opencode/recording.hpp>
 
 #include <holdfast/opencode/event.hpp>
+#include <holdfast/opencode/protocol/v2/recording.hpp>
+
+#include <boost/json/value.hpp>
 
 #include <utility>
 
@@ -16,6 +19,11 @@ bool is_about_a_message(const event& e) {
 }
 
 } // namespace
+
+recording::recording() = default;
+recording::~recording() = default;
+recording::recording(recording&&) noexcept = default;
+recording& recording::operator=(recording&&) noexcept = default;
 
 recording::root_session& recording::root_of(std::string_view session) {
     const auto known = roots_.find(session);
@@ -43,7 +51,26 @@ void recording::deliver(root_session& to, const std::string& session, const even
     }
 }
 
+// What can be of either protocol means nothing to a turn.
 void recording::feed(std::string_view data) {
+    if (protocol_ == 1)
+        return feed_v1(data);
+    const auto whole = parse_json(data);
+    if (!whole)
+        return;
+    if (protocol_ == 0)
+        protocol_ = v2::protocol_of(*whole);
+    if (protocol_ == 1)
+        return feed_v1(data);
+    if (protocol_ == 0)
+        return;
+    if (!v2_)
+        v2_ = std::make_unique<v2::recording>();
+    if (auto e = v2::read_event(*whole))
+        v2_->feed(std::move(*e));
+}
+
+void recording::feed_v1(std::string_view data) {
     const auto head = peek(data);
     if (head.type.empty() || head.sync_twin)
         return;
@@ -70,10 +97,14 @@ void recording::feed(std::string_view data) {
 }
 
 std::vector<recorded_row> recording::take_rows() {
+    if (v2_)
+        return v2_->take_rows();
     return std::exchange(rows_, {});
 }
 
 std::vector<recorded_check> recording::needs_check() const {
+    if (v2_)
+        return v2_->needs_check();
     std::vector<recorded_check> checks;
     for (const auto& id : order_) {
         const auto& session = sessions_.find(id)->second;

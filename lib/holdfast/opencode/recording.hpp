@@ -6,6 +6,7 @@
 #include <holdfast/opencode/turn_tracker.hpp>
 
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -29,7 +30,12 @@ struct recorded_check {
     friend bool operator==(const recorded_check&, const recorded_check&) = default;
 };
 
-/// Reads the data of the events of one recorded stream (/event, /global/event or /api/event), in order.
+namespace v2 {
+class recording;
+}
+
+/// Reads the data of the events of one recorded stream (/event, /global/event or /api/event), in order. Which
+/// protocol it is of, 1.x or 2.x, its greeting tells, or the first event behind it that only one of them has.
 ///
 /// A turn is opened for each prompt of a root session whose user message is in the recording. A session is a
 /// child only if its creation, with its parent, is in the recording; its work belongs to its root's turn. The
@@ -38,6 +44,11 @@ struct recorded_check {
 /// Thread safety: distinct objects safe, shared objects unsafe.
 class recording {
 public:
+    recording();
+    ~recording();
+    recording(recording&&) noexcept;
+    recording& operator=(recording&&) noexcept;
+
     /// Takes one event's data. What is no event, or lacks what the protocol promises, is passed over.
     void feed(std::string_view data);
 
@@ -56,6 +67,7 @@ private:
         std::map<std::string, turn_usage> used; // by the open turns
     };
 
+    void feed_v1(std::string_view data);
     root_session& root_of(std::string_view session);
     void deliver(root_session& to, const std::string& session, const event& e);
 
@@ -63,6 +75,8 @@ private:
     std::map<std::string, root_session, std::less<>> sessions_;
     std::vector<std::string> order_; ///< of the root sessions
     std::vector<recorded_row> rows_;
+    int protocol_ = 0;                  ///< 1 or 2; 0: not known yet
+    std::unique_ptr<v2::recording> v2_; ///< of protocol 2
 };
 
 } // namespace holdfast::opencode

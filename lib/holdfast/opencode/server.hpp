@@ -270,8 +270,9 @@ public:
     void stop();
 
     /// Waits until the server answers, by the policy, and checks that it is OpenCode 1.x, and from 1.15 on
-    /// unless it is held by its global stream. The failure that made it give up, or not_opencode,
-    /// unsupported_version, 401.
+    /// unless it is held by its global stream. A server that says it is starting is waited for, as one that
+    /// accepts connections and does not answer yet. The failure that made it give up, or not_opencode,
+    /// unsupported_version (also of OpenCode 2.x, whose kind it names), 401.
     [[nodiscard]] net::awaitable<result<server_info>> ready();
 
     /// `directory` empty: the server's own.

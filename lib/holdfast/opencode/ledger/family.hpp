@@ -1,5 +1,5 @@
-// The sessions below a root session, each with its parent, and what was said last of each one's status. Not
-// for users.
+// The sessions below a root session, each with its parent, and what was said last of each one's status.
+// Not for users.
 #pragma once
 
 #include <holdfast/opencode/types.hpp>

@@ -1,0 +1,162 @@
+#include <holdfast/opencode/protocol/v2/client.hpp>
+
+#include <holdfast/opencode/json_slices.hpp>
+
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
+namespace holdfast::opencode::v2 {
+
+net::awaitable<result<client::document>> client::call(result<request> what) {
+    if (!what)
+        co_return what.error();
+    co_return co_await calls_.call_route(std::move(what->method), std::move(what->target),
+                                         std::move(what->body));
+}
+
+net::awaitable<result<void>> client::command(result<request> what) {
+    const auto done = co_await call(std::move(what));
+    if (!done)
+        co_return done.error();
+    co_return result<void>();
+}
+
+net::awaitable<result<session_row>> client::create_session(new_session what) {
+    const auto got = co_await call(create(what));
+    if (!got)
+        co_return got.error();
+    co_return parse_session((*got)->root());
+}
+
+net::awaitable<result<session_row>> client::get_session(std::string session) {
+    const auto got = co_await call(get(session));
+    if (!got)
+        co_return got.error();
+    co_return parse_session((*got)->root());
+}
+
+net::awaitable<result<void>> client::delete_session(std::string session) {
+    return command(remove(session));
+}
+
+// The first content under an id wins; of another id nothing was asked.
+net::awaitable<result<void>> client::prompt(std::string session, new_prompt what) {
+    const auto got = co_await call(v2::prompt(session, what));
+    if (!got)
+        co_return got.error();
+    const auto stored = parse_accepted((*got)->root());
+    if (!stored)
+        co_return stored.error();
+    if (!what.id.empty() && *stored != what.id)
+        co_return retry::make_failure(errc::missing_field, "data.id is not that of the prompt", true);
+    co_return result<void>();
+}
+
+net::awaitable<result<void>> client::cancel_queued(std::string session, std::string prompt) {
+    return command(v2::cancel_queued(*spoken_, session, prompt));
+}
+
+net::awaitable<result<bool>> client::interrupt(std::string session) {
+    const auto got = co_await call(v2::interrupt(session));
+    if (!got)
+        co_return got.error();
+    co_return parse_interrupted((*got)->root());
+}
+
+net::awaitable<result<void>> client::reply_permission(std::string session, std::string id,
+                                                      std::string decision, std::string message) {
+    return command(v2::reply_permission(*spoken_, session, id, decision, message));
+}
+
+net::awaitable<result<void>> client::reply_form(form asked, std::vector<std::vector<std::string>> answers) {
+    return command(v2::reply_form(asked, answers));
+}
+
+net::awaitable<result<void>> client::cancel_form(std::string session, std::string id) {
+    return command(v2::cancel_form(*spoken_, session, id));
+}
+
+net::awaitable<result<snapshot>> client::take_snapshot(snapshot_query which) {
+    snapshot seen;
+    const auto done = co_await fetch(which, seen);
+    if (done)
+        co_return seen;
+    if (done.error().code != errc::not_found)
+        co_return done.error();
+    snapshot gone;
+    gone.session_known = false;
+    co_return gone;
+}
+
+net::awaitable<result<void>> client::fetch(const snapshot_query& which, snapshot& into) {
+    const auto waits = co_await call(inbox(*spoken_, which.session));
+    if (!waits)
+        co_return waits.error();
+    auto items = parse_inbox((*waits)->root());
+    if (!items)
+        co_return items.error();
+    into.inbox = std::move(*items);
+    if (const auto done = co_await fetch_messages(which, into); !done)
+        co_return done;
+    const auto running = co_await call(active());
+    if (!running)
+        co_return running.error();
+    const auto all = parse_active((*running)->root());
+    if (!all)
+        co_return all.error();
+    into.active = all->contains(which.session);
+    if (const auto done = co_await fetch_asks(which.session, into); !done)
+        co_return done;
+    for (const auto& child : which.children) {
+        const auto done = co_await fetch_asks(child, into);
+        if (!done && done.error().code != errc::not_found) // a child may be gone
+            co_return done;
+    }
+    co_return result<void>();
+}
+
+// The newest first, until all that is open was seen, or waits.
+net::awaitable<result<void>> client::fetch_messages(const snapshot_query& which, snapshot& into) {
+    std::set<std::string> wanted(which.prompts.begin(), which.prompts.end());
+    for (const auto& item : into.inbox)
+        wanted.erase(item.id);
+    message_query page;
+    page.limit = which.page;
+    for (std::size_t n = 0; n < which.max_pages; ++n) {
+        const auto got = co_await call(messages(which.session, page));
+        if (!got)
+            co_return got.error();
+        auto rows = parse_messages((*got)->root());
+        if (!rows)
+            co_return rows.error();
+        for (const auto& row : rows->rows)
+            wanted.erase(row.id);
+        std::move(rows->rows.begin(), rows->rows.end(), std::back_inserter(into.rows));
+        page.cursor = rows->next;
+        if (wanted.empty() || page.cursor.empty() || rows->rows.empty())
+            break;
+    }
+    std::reverse(into.rows.begin(), into.rows.end());
+    co_return result<void>();
+}
+
+net::awaitable<result<void>> client::fetch_asks(std::string session, snapshot& into) {
+    const auto asked = co_await call(permissions(session));
+    if (!asked)
+        co_return asked.error();
+    auto all = parse_permissions((*asked)->root());
+    if (!all)
+        co_return all.error();
+    std::move(all->begin(), all->end(), std::back_inserter(into.permissions));
+    const auto shown = co_await call(forms(session));
+    if (!shown)
+        co_return shown.error();
+    auto open = parse_forms((*shown)->root());
+    if (!open)
+        co_return open.error();
+    std::move(open->begin(), open->end(), std::back_inserter(into.forms));
+    co_return result<void>();
+}
+
+} // namespace holdfast::opencode::v2

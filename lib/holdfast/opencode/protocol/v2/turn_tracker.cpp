@@ -1,0 +1,516 @@
+#include <holdfast/opencode/protocol/v2/turn_tracker.hpp>
+
+#include <holdfast/opencode/protocol/v2/wire.hpp>
+
+#include <algorithm>
+#include <utility>
+
+namespace holdfast::opencode::v2 {
+
+using ledger::actions;
+
+turn_tracker::turn_tracker(std::string session, tracker_options options)
+    : ledger_(std::move(session)), options_(options),
+      judge_(ledger_, options.grace, options.can_cancel_queued) {}
+
+// --- what the owner does
+
+actions turn_tracker::open(const std::string& prompt) {
+    ledger_.advance();
+    take_up(ledger_.input(prompt));
+    return std::exchange(out_, {});
+}
+
+actions turn_tracker::posted(const std::string& prompt, time_point now) {
+    ledger_.advance();
+    ledger_.input(prompt).posted = ledger_.at();
+    return done(now);
+}
+
+actions turn_tracker::close(const std::string& prompt, settlement how) {
+    ledger_.advance();
+    auto& p = ledger_.input(prompt);
+    if (p.heard_of && p.settled == 0)
+        deliver(p, std::move(how));
+    return std::exchange(out_, {});
+}
+
+actions turn_tracker::abort_requested() {
+    ledger_.advance();
+    ledger_.note_interrupt_asked();
+    return std::exchange(out_, {});
+}
+
+actions turn_tracker::abort_accepted(time_point now) {
+    ledger_.advance();
+    ledger_.note_interrupt_accepted();
+    return done(now);
+}
+
+std::vector<std::string> turn_tracker::to_cancel() const {
+    std::vector<std::string> all;
+    for (const auto& p : ledger_.inputs())
+        if (p.heard_of && p.settled == 0 && p.promoted == 0 && p.posted != 0 &&
+            p.posted < ledger_.interrupt_asked())
+            all.push_back(p.id);
+    return all;
+}
+
+// --- what the stream does
+
+actions turn_tracker::attached(time_point now) {
+    ledger_.advance();
+    ledger_.attach(now);
+    holds_ = ledger_.broken() != 0 && has_open_turns();
+    held_.clear();
+    return done(now);
+}
+
+actions turn_tracker::interrupted(const retry::failure& why, unsigned next_attempt, duration retry_in,
+                                  time_point now) {
+    ledger_.advance();
+    if (ledger_.is_attached() || ledger_.broken() == 0) {
+        broken_at_ = now;
+        broken_by_ = why.cls;
+    }
+    ledger_.break_off();
+    held_.clear();
+    holds_ = false;
+    tell_all(interrupted_event{why, next_attempt, retry_in});
+    return done(now);
+}
+
+actions turn_tracker::hear(event e, time_point now) {
+    ledger_.advance();
+    if (!holds_) {
+        take(e);
+        return done(now);
+    }
+    if (held_.size() < options_.max_held) {
+        held_.push_back(std::move(e));
+        return done(now);
+    }
+    // As though the stream had broken once more: what was held is in the next snapshot.
+    ledger_.break_off();
+    ledger_.advance();
+    ledger_.attach(now);
+    held_.clear();
+    return done(now);
+}
+
+actions turn_tracker::tick(time_point now) {
+    ledger_.advance();
+    return done(now);
+}
+
+// --- events
+
+/// Takes the facts of the session itself.
+struct turn_tracker::taker {
+    turn_tracker& to;
+    const event& e;
+
+    void operator()(const other&) const {}
+    void operator()(const greeting&) const {}
+    void operator()(const session_created&) const {}
+    void operator()(const session_deleted&) const { to.delete_all(); }
+    void operator()(const input_admitted& f) const {
+        to.ledger_.admit(f);
+        if (to.options_.adopt_prompts && f.kind == input_kind::prompt)
+            to.take_up(to.ledger_.input(f.id));
+    }
+    void operator()(const input_promoted& f) const {
+        to.ledger_.promote(f.id);
+        auto& p = to.ledger_.input(f.id);
+        if (to.options_.adopt_prompts && p.kind == input_kind::prompt)
+            to.take_up(p);
+    }
+    void operator()(const input_cancelled& f) const { to.ledger_.input(f.id).cancelled = to.ledger_.at(); }
+    void operator()(const execution_started&) const { to.ledger_.start_execution(); }
+    void operator()(const execution_ended& f) const {
+        to.withdraw(e.session);
+        to.ledger_.end_execution(f);
+    }
+    void operator()(const step_started& f) const { to.ledger_.step(f.message).began = to.ledger_.at(); }
+    void operator()(const step_ended& f) const {
+        auto& s = to.ledger_.step(f.message);
+        s.closed = to.ledger_.at();
+        s.finish = f.finish;
+        to.tell_usage(s, f.tokens, f.cost);
+    }
+    void operator()(const step_failed& f) const {
+        auto& s = to.ledger_.step(f.message);
+        s.closed = to.ledger_.at();
+        s.error = f.error;
+    }
+    void operator()(const retry_scheduled& f) const {
+        to.ledger_.step(f.message).retrying = to.ledger_.at();
+        to.tell(to.owner_of(f.message), retry_event{f.attempt, f.why, f.at_ms});
+    }
+    void operator()(const part_started& f) const { begin_part(part(f.part), to.ledger_.at()); }
+    void operator()(const part_delta& f) const { to.tell_part(f.part, take_delta(part(f.part), f.delta)); }
+    void operator()(const part_ended& f) const {
+        to.tell_part(f.part, take_whole(part(f.part), f.text, to.ledger_.at()));
+    }
+    void operator()(const tool_changed& f) const {
+        if (f.error == wire::permission_declined || f.error == wire::form_dismissed)
+            to.ledger_.step(f.message).declined = to.ledger_.at();
+        to.tell_tool(f);
+    }
+    void operator()(const compaction_failed&) const { to.ledger_.note_compaction_failed(); }
+    void operator()(const permission_asked& f) const { to.ask_for({f.request, e.session, to.ledger_.at()}); }
+    void operator()(const permission_replied& f) const {
+        if (f.reply == wire::reject)
+            to.ledger_.note_rejection();
+        to.answer(f.request, f.reply);
+    }
+    void operator()(const form_created& f) const { to.ask_for({f.form.request, e.session, to.ledger_.at()}); }
+    void operator()(const form_answered& f) const {
+        if (f.cancelled)
+            to.ledger_.note_rejection();
+        to.answer(f.request, f.cancelled ? "rejected" : "answered");
+    }
+
+private:
+    [[nodiscard]] part_facts& part(const part_key& key) const {
+        return to.ledger_.step(key.message).parts[{key.kind, key.ordinal}];
+    }
+    friend class turn_tracker;
+    taker(turn_tracker& t, const event& heard) : to(t), e(heard) {}
+};
+
+void turn_tracker::take(const event& e) {
+    trigger_ = e.type;
+    if (e.session != ledger_.session())
+        return take_child(e);
+    if (e.seq && seq_ && *e.seq <= *seq_)
+        return; // had before
+    if (e.seq)
+        seq_ = e.seq;
+    ledger_.note_work();
+    ledger_.date(e.created_ms);
+    std::visit(taker(*this, e), e.what);
+    ledger_.date(0);
+}
+
+// A child's terminal, or a rejection of its, is not the parent's.
+void turn_tracker::take_child(const event& e) {
+    if (const auto* made = std::get_if<session_created>(&e.what); made && owns(made->parent))
+        parents_.emplace(e.session, made->parent);
+    if (!owns(e.session))
+        return;
+    if (std::holds_alternative<execution_ended>(e.what) || std::holds_alternative<session_deleted>(e.what))
+        withdraw(e.session);
+    if (const auto* asked = std::get_if<permission_asked>(&e.what))
+        ask_for({asked->request, e.session, ledger_.at()});
+    if (const auto* asked = std::get_if<form_created>(&e.what))
+        ask_for({asked->form.request, e.session, ledger_.at()});
+    if (const auto* replied = std::get_if<permission_replied>(&e.what))
+        answer(replied->request, replied->reply);
+    if (const auto* replied = std::get_if<form_answered>(&e.what))
+        answer(replied->request, replied->cancelled ? "rejected" : "answered");
+}
+
+void turn_tracker::tell_part(const part_key& key, const told& t) {
+    const auto turn = owner_of(key.message);
+    if (t.lost)
+        tell(turn, gap_event{broken_by_, {}, true});
+    if (t.delta.empty())
+        return;
+    if (key.kind == part_kind::text)
+        tell(turn, text_event{to_string(key), t.delta});
+    else
+        tell(turn, reasoning_event{to_string(key), t.delta});
+}
+
+void turn_tracker::tell_tool(const tool_changed& e) {
+    auto& tool = ledger_.step(e.message).tools[e.id];
+    if (!e.name.empty())
+        tool.name = e.name;
+    if (std::exchange(tool.state, e.state) != e.state)
+        tell(owner_of(e.message), tool_event{e.id, tool.name, e.state, {}});
+}
+
+void turn_tracker::tell_usage(step_facts& s, const token_usage& tokens, double cost) {
+    if (!std::exchange(s.usage_told, true))
+        tell(owner_of(s.message), usage_event{s.message, tokens, cost});
+}
+
+// --- approvals
+
+void turn_tracker::ask_for(ask a) {
+    const auto id = std::visit([](const auto& r) { return r.id; }, a.request);
+    if (asks_.size() >= options_.max_asks || asks_.contains(id))
+        return;
+    if (const auto* permission = std::get_if<permission_request>(&a.request))
+        tell(at_work(), permission_event{*permission, {}, false});
+    else
+        tell(at_work(), question_event{std::get<question_request>(a.request), {}});
+    asks_.emplace(id, std::move(a));
+}
+
+void turn_tracker::answer(std::string_view request, const std::string& reply) {
+    const auto found = asks_.find(request);
+    if (found == asks_.end())
+        return;
+    const auto asked = std::move(found->second);
+    asks_.erase(found);
+    if (const auto* permission = std::get_if<permission_request>(&asked.request))
+        tell(at_work(), permission_event{*permission, reply, false});
+    else
+        tell(at_work(), question_event{std::get<question_request>(asked.request), reply});
+}
+
+// An open permission of an interrupted session is gone without a word.
+void turn_tracker::withdraw(std::string_view session) {
+    std::vector<std::string> gone;
+    for (const auto& [id, a] : asks_)
+        if (a.session == session)
+            gone.push_back(id);
+    for (const auto& id : gone)
+        answer(id, "withdrawn");
+}
+
+void turn_tracker::merge_asks(const snapshot& s, position begun) {
+    std::vector<std::string> gone;
+    for (const auto& [id, a] : asks_) {
+        const auto is_it = [&id = id](const auto& each) {
+            return each == id;
+        };
+        const bool listed =
+            std::any_of(s.permissions.begin(), s.permissions.end(),
+                        [&](const auto& r) { return is_it(r.id); }) ||
+            std::any_of(s.forms.begin(), s.forms.end(), [&](const auto& f) { return is_it(f.request.id); });
+        if (!listed && a.known <= begun)
+            gone.push_back(id);
+    }
+    for (const auto& id : gone)
+        answer(id, "withdrawn");
+    for (const auto& r : s.permissions)
+        ask_for({r, r.session_id, ledger_.at()});
+    for (const auto& f : s.forms)
+        ask_for({f.request, f.request.session_id, ledger_.at()});
+}
+
+// --- snapshots
+
+actions turn_tracker::merge(const snapshot& s, position begun, time_point begun_at, time_point now) {
+    ledger_.advance();
+    trigger_ = "snapshot";
+    if (begun < ledger_.known_since())
+        return done(now); // the stream broke, or began, meanwhile
+    if (!s.session_known) {
+        delete_all();
+        return done(now);
+    }
+    for (const auto& child : s.children)
+        parents_.emplace(child.id, child.parent_id);
+    ledger_.merge(s, begun, begun_at);
+    if (holds_)
+        tell_all(gap_event{broken_by_, now - broken_at_, false});
+    tell_rows(s);
+    merge_asks(s, begun);
+    if (std::exchange(holds_, false))
+        for (const auto& e : std::exchange(held_, {}))
+            take(e);
+    return done(now);
+}
+
+void turn_tracker::tell_rows(const snapshot& s) {
+    for (const auto& row : s.rows)
+        if (row.what == message_row::kind::answer)
+            tell_row(row);
+}
+
+// The text of a part is empty there until it ended; in a message that is over it is what is left of it.
+void turn_tracker::tell_row(const message_row& row) {
+    auto& step = ledger_.step(row.id);
+    for (const auto& part : row.parts) {
+        if (part.what == message_part::kind::tool) {
+            tell_tool({row.id, part.id, part.name, part.state, part.error});
+            continue;
+        }
+        const auto kind = part.what == message_part::kind::text ? part_kind::text : part_kind::reasoning;
+        const part_key key{row.id, kind, part.ordinal};
+        if (step.closed != 0 || !part.text.empty())
+            tell_part(key, take_whole(step.parts[{kind, part.ordinal}], part.text, ledger_.at()));
+    }
+    if (!row.finish.empty() && !row.error)
+        tell_usage(step, row.tokens, row.cost);
+}
+
+// --- turns
+
+bool turn_tracker::has_open_turns() const {
+    const auto& all = ledger_.inputs();
+    return std::any_of(all.begin(), all.end(), [](const auto& p) { return p.heard_of && p.settled == 0; });
+}
+
+bool turn_tracker::owns(std::string_view session) const {
+    return session == ledger_.session() || parents_.contains(session);
+}
+
+void turn_tracker::take_up(input_facts& p) {
+    if (std::exchange(p.heard_of, true))
+        return;
+    out_.push_back(ledger::opened{p.id});
+}
+
+std::string turn_tracker::owner_of(std::string_view message) const {
+    const auto* const by = ledger_.owner_of(message);
+    return by ? by->id : std::string();
+}
+
+/// The prompt promoted last of those that are open; before any is, the first.
+std::string turn_tracker::at_work() const {
+    const input_facts* last = nullptr;
+    for (const auto& p : ledger_.inputs())
+        if (p.heard_of && p.settled == 0 && (!last || p.promoted > last->promoted))
+            last = &p;
+    return last ? last->id : std::string();
+}
+
+void turn_tracker::tell(const std::string& turn, agent_event e) {
+    if (!is_open(turn))
+        return;
+    if (const auto* usage = std::get_if<usage_event>(&e))
+        used_[turn].add(*usage);
+    out_.push_back(ledger::deliver{turn, std::move(e)});
+}
+
+void turn_tracker::tell_all(const agent_event& e) {
+    for (const auto& p : ledger_.inputs())
+        tell(p.id, e);
+}
+
+void turn_tracker::evaluate(time_point now) {
+    wants_.reset();
+    while (evaluate_once(now))
+        continue;
+    ledger_.forget_settled();
+}
+
+// What ends together with a prompt that nobody listens to, or that was settled before, is decided by that
+// one.
+bool turn_tracker::evaluate_once(time_point now) {
+    wants_.reset();
+    for (auto& p : ledger_.inputs()) {
+        if (!p.heard_of || p.settled != 0)
+            continue;
+        const input_facts* by = &p;
+        auto j = judge_.decide(p, now);
+        while (j.what == judgement::kind::joined && !is_open(j.into)) {
+            by = ledger_.find_input(j.into);
+            j = judge_.decide(*by, now);
+        }
+        if (j.what == judgement::kind::ends) {
+            settle(p, j, *by);
+            return true;
+        }
+        if (j.what == judgement::kind::wait)
+            wants_ = std::min(j.until, wants_.value_or(j.until));
+        if (j.what == judgement::kind::parked &&
+            std::exchange(parked_[p.id], ledger_.stopped()) != ledger_.stopped())
+            tell(p.id, quiet_event{{}, "parked"});
+    }
+    return false;
+}
+
+bool turn_tracker::is_open(std::string_view prompt) const {
+    const auto* const p = ledger_.find_input(prompt);
+    return p && p->heard_of && p->settled == 0;
+}
+
+settlement turn_tracker::make_settlement(const input_facts& p, const judgement& j) const {
+    settlement s;
+    s.outcome = j.outcome;
+    s.rule = j.why;
+    s.event = trigger_;
+    s.safe_to_reprompt = j.safe;
+    if (j.error)
+        s.error = settlement_error{"server", j.error->name, j.error->message, j.error->status};
+    if (p.promoted != 0)
+        if (const auto work = ledger_.work_of(p); work.last)
+            s.text = text_of(*work.last);
+    return s;
+}
+
+void turn_tracker::settle(input_facts& p, const judgement& j, const input_facts& by) {
+    if (by.promoted != 0)
+        if (const auto work = ledger_.work_of(by); work.last && has_lost_text(*work.last))
+            tell(p.id, gap_event{broken_by_, {}, true});
+    const auto end = make_settlement(by, j);
+    auto how = end;
+    if (&by != &p) {
+        how.rule = rule::merged;
+        how.merged_into = by.id;
+    }
+    deliver(p, how);
+    settle_joined(p.id, end);
+}
+
+// Answered together: by the same step.
+void turn_tracker::settle_joined(const std::string& into, const settlement& end) {
+    for (auto& p : ledger_.inputs()) {
+        if (!p.heard_of || p.settled != 0 || p.promoted == 0)
+            continue;
+        const auto* const next = ledger_.work_of(p).next;
+        if (!next || next->id != into)
+            continue;
+        auto how = end;
+        how.rule = rule::merged;
+        how.merged_into = into;
+        deliver(p, how);
+        settle_joined(p.id, end);
+    }
+}
+
+void turn_tracker::deliver(input_facts& p, settlement s) {
+    if (const auto used = used_.extract(p.id))
+        s.usage = used.mapped();
+    tell(p.id, std::move(s));
+    p.settled = ledger_.at();
+    parked_.erase(p.id);
+}
+
+void turn_tracker::delete_all() {
+    for (auto& p : ledger_.inputs()) {
+        if (!p.heard_of || p.settled != 0)
+            continue;
+        judgement j;
+        j.outcome = outcome::lost;
+        j.why = rule::session_deleted;
+        deliver(p, make_settlement(p, j));
+    }
+}
+
+actions turn_tracker::done(time_point now) {
+    evaluate(now);
+    schedule(now);
+    return std::exchange(out_, {});
+}
+
+void turn_tracker::schedule(time_point now) {
+    if (holds_)
+        wants_ = now;
+    if (!wants_)
+        return;
+    if (*wants_ <= now)
+        out_.push_back(ledger::fetch_snapshot{});
+    else
+        out_.push_back(ledger::wake_at{*wants_});
+}
+
+std::vector<turn_tracker::pending_check> turn_tracker::unsettled(time_point now) const {
+    std::vector<pending_check> all;
+    for (const auto& p : ledger_.inputs())
+        if (p.heard_of && p.settled == 0) {
+            const auto j = judge_.decide(p, now);
+            all.push_back({p.id, j.what == judgement::kind::parked ? "it waits in the inbox, and nothing runs"
+                                 : p.promoted == 0                 ? "it waits in the inbox"
+                                                                   : "its execution did not end"});
+        }
+    return all;
+}
+
+} // namespace holdfast::opencode::v2
