@@ -272,9 +272,9 @@ public:
 
     /// The next item; waits, connects and reads for it as needed. nullopt after done, after answered, after
     /// gave_up, after close(), and when the location is gone. One call at a time: another one throws
-    /// std::logic_error. Cancellation (terminal): at once in every phase (breaker, backoff, `next_request`, name
-    /// look-up, connect, header, body), as operation_aborted; no item is lost, and the connection and the
-    /// schedule stay: the next call goes on; an attempt that was under way is made anew (but see
+    /// std::logic_error. Cancellation (terminal): at once in every phase (breaker, backoff, `next_request`,
+    /// name look-up, connect, header, body), as operation_aborted; no item is lost, and the connection and
+    /// the schedule stay: the next call goes on; an attempt that was under way is made anew (but see
     /// `repeat_unsafe`). Throws nothing else.
     [[nodiscard]] net::awaitable<std::optional<item>> next();
 
