@@ -29,9 +29,11 @@ inline constexpr std::size_t max_id_file = 64u << 10;
 
 /// A file that holds the id and an LF, by replace_file(): mode 0600, the old id or the new whatever happens.
 /// No file, or one of an LF alone, is no id. Errors: errc::local, also for a file that holds no id (a line
-/// end or a NUL within, more than `max_id_file` bytes), which is never taken for one. Each store() blocks the
-/// executor for two syncs, of the file and of its folder: where ids come by the hundred a second, or others
-/// wait on that executor, let a store of your own keep every n-th id, or hand it to a thread.
+/// end or a NUL within, more than `max_id_file` bytes), which is never taken for one.
+///
+/// Each store() blocks the executor for two syncs, of the file and of its folder. Where ids come by the
+/// hundred a second, or others wait on that executor, let a store of your own keep every n-th id, or hand it
+/// to a thread.
 [[nodiscard]] std::shared_ptr<id_store> make_file_id_store(std::unique_ptr<files> by, std::string path);
 
 } // namespace holdfast::stream
