@@ -55,8 +55,9 @@ need_fuzzer() {
 }
 
 need_formatter() {
-  if installed clang-format-19; then say "clang-format 19: there"; return; fi
-  (need_packages clang-format-19) || say "clang-format 19: cannot be installed from this system's sources; the form is not checked"
+  if installed clang-format-19 && installed clang-tidy-19; then say "clang-format 19 and clang-tidy 19: there"; return; fi
+  (need_packages clang-format-19 clang-tidy-19) ||
+    say "clang-format 19 and clang-tidy 19: cannot be installed from this system's sources; form and faults are not checked"
 }
 
 # It links the tests in a third of the time.
@@ -77,6 +78,10 @@ need_opencode
 if command -v clang-format-19 >/dev/null 2>&1; then
   say "check: the form of the sources"
   find lib apps test \( -name '*.cpp' -o -name '*.hpp' \) -exec clang-format-19 --dry-run --Werror {} +
+fi
+if command -v clang-tidy-19 >/dev/null 2>&1; then
+  say "check: lib and apps by clang-tidy"
+  sh test/tidy.sh
 fi
 
 # At -O0 with both sanitizers, this is the debug run too; of the simulation it runs a twentieth of the seeds. It counts which
