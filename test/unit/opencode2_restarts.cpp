@@ -104,7 +104,7 @@ void check(const std::string& name, const lines& expected) {
 
 } // namespace
 
-// PROTOCOL-2, section 7: SIGTERM, service mode.
+// WIRE.md, section 7: SIGTERM, service mode.
 BOOST_AUTO_TEST_CASE(a_turn_that_a_service_takes_up_by_itself_goes_on_as_the_same_turn) {
     check("97-service-SIGTERM-stream",
           {"Man5z repaired", "Man5z completed superseded", "iu1jI completed message_finished"});

@@ -6,7 +6,7 @@
 
 namespace holdfast::opencode::v2 {
 
-/// How one kind of 2.x server is spoken to. Source of each member: PROTOCOL-2.md, sections 1, 4 and 9.
+/// How one kind of 2.x server is spoken to. Source of each member: WIRE.md, sections 1, 4 and 9.
 struct dialect {
     std::string_view name;     ///< in words: "current 2.x"
     std::string_view identity; ///< the route that tells its version

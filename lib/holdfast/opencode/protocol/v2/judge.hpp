@@ -57,7 +57,7 @@ struct turn_case {
 /// A row of the table: the first that applies decides.
 struct turn_rule {
     std::string_view name;
-    std::string_view protocol; ///< the row of PROTOCOL-2.md that it comes from
+    std::string_view protocol; ///< the row of WIRE.md that it comes from
     bool (*applies)(const turn_case&);
     judgement (*says)(const turn_case&);
 };

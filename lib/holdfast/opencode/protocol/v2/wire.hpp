@@ -1,5 +1,5 @@
 // Every name of 2.x that the library says or understands, in one place: event types, members, values that
-// decide something. Source: PROTOCOL-2.md, sections 5, 9 and 11. Routes are in requests.cpp. Not for users.
+// decide something. Source: WIRE.md, sections 5 and 9. Routes are in requests.cpp. Not for users.
 #pragma once
 
 #include <string_view>
