@@ -237,6 +237,8 @@ std::map<std::string, std::string> defaults() {
         {"sse/parser.hpp", "limits"},
         {"http/exchange.hpp", "deadlines"},
         {"http/response_parser.hpp", "response_limits"},
+        {"http/cookies.hpp", "cookie_limits"},
+        {"stream/inflate.hpp", "inflate_limits"},
         {"opencode/server.hpp", "server_config"},
         {"opencode/server.hpp", "capture_config"},
         {"opencode/turn_tracker.hpp", "tracker_options"},
