@@ -308,8 +308,7 @@ result<void> see_to_trust(transport& how, const endpoint& origin) {
 
 net::awaitable<result<body_stream>> open(runtime world, url where, request what, transport how,
                                          response_limits bounds) {
-    return open_until(std::move(world), std::move(where), std::move(what), std::move(how), bounds,
-                      time_point::max());
+    return open_until(world, std::move(where), std::move(what), std::move(how), bounds, time_point::max());
 }
 
 net::awaitable<result<response>> fetch(runtime world, url where, request what, transport how,

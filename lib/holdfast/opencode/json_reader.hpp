@@ -143,4 +143,11 @@ private:
     std::string missing_;
 };
 
+/// The value of that name; null where there is none.
+[[nodiscard]] inline const boost::json::value& value_at(const json_reader& in, std::string_view name) {
+    static const boost::json::value nothing;
+    const auto* v = in.find(name);
+    return v ? *v : nothing;
+}
+
 } // namespace holdfast::opencode

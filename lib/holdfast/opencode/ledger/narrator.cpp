@@ -40,7 +40,7 @@ void narrator::flush_part(const turn_facts& t, part_record& p) {
     auto delta = text_.take_undelivered(t, p);
     if (p.what == part_kind::text)
         tell(t.id, text_event{p.id, std::move(delta)});
-    if (p.what == part_kind::reasoning)
+    else if (p.what == part_kind::reasoning)
         tell(t.id, reasoning_event{p.id, std::move(delta)});
 }
 

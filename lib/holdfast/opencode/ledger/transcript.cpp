@@ -58,8 +58,9 @@ bool part_record::is_but_for_space(std::string_view whole) const noexcept {
         if (is_space(c))
             continue;
         from = std::find_if_not(from, whole.end(), is_space);
-        if (from == whole.end() || *from++ != c)
+        if (from == whole.end() || *from != c)
             return false;
+        ++from;
     }
     return std::all_of(from, whole.end(), is_space);
 }

@@ -33,7 +33,7 @@ struct texts_of {
 std::size_t weight_of(const permission_request& r) noexcept {
     std::size_t all = 0;
     for (const auto& each : r.patterns)
-        all += sizeof each + each.size();
+        all += sizeof(std::string) + each.size();
     return all;
 }
 

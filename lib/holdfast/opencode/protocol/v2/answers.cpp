@@ -19,12 +19,6 @@ namespace json = boost::json;
 
 constexpr std::string_view data = "data";
 
-const json::value& at(const json_reader& in, std::string_view name) {
-    static const json::value nothing;
-    const auto* v = in.find(name);
-    return v ? *v : nothing;
-}
-
 /// The list in {"data":[...]}, each entry read by `read`.
 template <class T, class Read>
 result<std::vector<T>> parse_each(const json::value& v, Read read) {
@@ -89,7 +83,7 @@ message_part parse_tool(const json_reader& in) {
     p.name = in.string("name");
     const auto state = in.nested("state");
     p.state = state_of(state.string("status"));
-    p.error = parse_error(at(state, "error")).message;
+    p.error = parse_error(value_at(state, "error")).message;
     return p;
 }
 
@@ -126,9 +120,9 @@ result<message_row> parse_row(const json::value& v, std::string_view path) {
     row.completed_ms = in.nested("time").integer("completed");
     row.finish = in.string("finish");
     if (in.object("error"))
-        row.error = parse_error(at(in, "error"));
+        row.error = parse_error(value_at(in, "error"));
     row.outcome = in.string("outcome");
-    row.tokens = parse_tokens(at(in, "tokens"));
+    row.tokens = parse_tokens(value_at(in, "tokens"));
     row.cost = in.number("cost");
     row.parts = parse_content(in.array("content"));
     return in.finish(std::move(row));
@@ -144,7 +138,7 @@ result<std::string> parse_version(const json::value& v) {
 
 result<session_row> parse_session(const json::value& v) {
     const json_reader in(v, {});
-    return parse_one_session(at(in, data), data);
+    return parse_one_session(value_at(in, data), data);
 }
 
 result<std::vector<session_row>> parse_sessions(const json::value& v) {
@@ -177,7 +171,7 @@ result<message_rows> parse_messages(const json::value& v) {
 
 result<message_row> parse_message(const json::value& v) {
     const json_reader in(v, {});
-    return parse_row(at(in, data), data);
+    return parse_row(value_at(in, data), data);
 }
 
 result<std::vector<permission_request>> parse_permissions(const json::value& v) {

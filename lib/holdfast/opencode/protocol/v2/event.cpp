@@ -19,12 +19,6 @@ namespace json = boost::json;
 
 constexpr std::size_t most_entries = 1000; // of one permission or form: as of 1.x
 
-const json::value& at(const json_reader& in, std::string_view name) {
-    static const json::value nothing;
-    const auto* v = in.find(name);
-    return v ? *v : nothing;
-}
-
 std::vector<std::string> strings_of(const json::array* list) {
     std::vector<std::string> all;
     for (std::size_t i = 0; list && i < std::min(list->size(), most_entries); ++i)
@@ -67,7 +61,7 @@ fact read_succeeded(json_reader&) {
     return execution_ended{};
 }
 fact read_failed(json_reader& in) {
-    return execution_ended{execution_ended::how::failed, {}, parse_error(at(in, "error"))};
+    return execution_ended{execution_ended::how::failed, {}, parse_error(value_at(in, "error"))};
 }
 fact read_interrupted(json_reader& in) {
     return execution_ended{execution_ended::how::interrupted, in.string("reason"), {}};
@@ -76,15 +70,16 @@ fact read_step_started(json_reader& in) {
     return step_started{message_of(in)};
 }
 fact read_step_ended(json_reader& in) {
-    return step_ended{message_of(in), in.string("finish"), parse_tokens(at(in, "tokens")), in.number("cost")};
+    return step_ended{message_of(in), in.string("finish"), parse_tokens(value_at(in, "tokens")),
+                      in.number("cost")};
 }
 fact read_step_failed(json_reader& in) {
-    return step_failed{message_of(in), parse_error(at(in, "error"))};
+    return step_failed{message_of(in), parse_error(value_at(in, "error"))};
 }
 fact read_retry(json_reader& in) {
     const auto attempt = std::min<std::uint64_t>(in.count("attempt"), 1'000'000);
     return retry_scheduled{message_of(in), static_cast<unsigned>(attempt), in.integer("at").value_or(0),
-                           parse_error(at(in, "error")).message};
+                           parse_error(value_at(in, "error")).message};
 }
 fact read_tool_input(json_reader& in) {
     return tool_changed{message_of(in), in.required_id("id"), in.string("name"), "pending", {}};
@@ -97,10 +92,10 @@ fact read_tool_success(json_reader& in) {
 }
 fact read_tool_failed(json_reader& in) {
     return tool_changed{
-        message_of(in), in.required_id("id"), {}, "error", parse_error(at(in, "error")).message};
+        message_of(in), in.required_id("id"), {}, "error", parse_error(value_at(in, "error")).message};
 }
 fact read_compaction_failed(json_reader& in) {
-    return compaction_failed{parse_error(at(in, "error"))};
+    return compaction_failed{parse_error(value_at(in, "error"))};
 }
 fact read_replied(json_reader& in) {
     return permission_replied{in.required_id("requestID"), in.required_string("reply")};
@@ -271,10 +266,10 @@ result<event> read_event(const json::value& whole_event) {
     if (head.object("durable"))
         e.seq = head.nested("durable").integer("seq");
     if (e.type == wire::type::permission_asked)
-        return whole<permission_asked>(std::move(e), parse_permission(at(head, "data"), "data"));
+        return whole<permission_asked>(std::move(e), parse_permission(value_at(head, "data"), "data"));
     if (e.type == wire::type::form_created) {
         e.session = in.nested("form").string("sessionID");
-        return whole<form_created>(std::move(e), parse_form(at(in, "form"), "data.form"));
+        return whole<form_created>(std::move(e), parse_form(value_at(in, "form"), "data.form"));
     }
     const auto part = part_type(e.type);
     const auto* known = find_type(e.type);
@@ -291,7 +286,7 @@ int protocol_of(const json::value& whole_event) {
     const auto type = head.string("type");
     if (head.find("properties") || head.find("payload"))
         return 1;
-    const json_reader in(at(head, "data"), {});
+    const json_reader in(value_at(head, "data"), {});
     if (type == wire::type::created)
         return in.find("info") ? 1 : 2;
     if (type == wire::type::permission_asked)
