@@ -43,6 +43,20 @@ struct followed : story {
     }
 };
 
+/// One that is followed by captures, idle at first.
+struct captured : story {
+    captured() {
+        break_off();
+        tracker.follow();
+        look(snap_of(idle, {}));
+    }
+    void look(snapshot shown) {
+        const auto taken = tracker.begin_snapshot();
+        BOOST_TEST(tracker.on_capture(std::move(shown), taken, now));
+        collect();
+    }
+};
+
 message stored(const std::string& id, std::int64_t created) {
     return {user(id, created), {text(id, "prt_" + id, "ask " + id, true)}};
 }
@@ -162,6 +176,72 @@ BOOST_AUTO_TEST_CASE(what_was_taken_for_context_is_told_whole_when_an_answer_nam
     BOOST_TEST(s.end("p1") == "completed message_finished");
 }
 
+BOOST_AUTO_TEST_CASE(what_was_let_fall_ends_with_the_later_prompt_that_was_let_fall_and_is_answered) {
+    followed s;
+    s.stores("p1", 10);
+    s.status(busy);
+    s.answers_whole("a1", "p1", "first", 11);
+    s.stores("p2", 12);
+    s.stores("p3", 13);
+    s.idles(); // its loop ended, and left them
+    s.pass(seconds(5));
+    s.status(busy); // one of them was posted once more
+    s.says(answer("a3", "p3", 14));
+    BOOST_TEST(s.turns() == "p1 p3 p2 ");
+    s.snap(snap_of(idle, {stored("p1", 10),
+                          {finished(answer("a1", "p1", 11), "stop"), {}},
+                          stored("p2", 12),
+                          stored("p3", 13),
+                          {finished(answer("a3", "p3", 14), "stop"), {text("a3", "t3", "both", true)}}}));
+    BOOST_TEST(s.end("p3") == "completed message_finished");
+    BOOST_TEST(s.end("p2") == "completed merged");
+    BOOST_TEST(s.settlements("p1").size() == 1u);
+}
+
+BOOST_AUTO_TEST_CASE(what_was_let_fall_does_not_end_with_an_earlier_prompt_that_is_answered) {
+    followed s;
+    s.status(busy);
+    s.stores("p1", 10);
+    s.stores("p2", 11);
+    s.idles();
+    s.pass(seconds(5));
+    s.says(answer("a1", "p1", 12));
+    BOOST_TEST(s.turns() == "p1 ");
+}
+
+BOOST_AUTO_TEST_CASE(context_from_before_is_not_told_with_what_was_let_fall_and_is_answered) {
+    followed s;
+    s.stores("n1", 10);
+    s.pass(seconds(5));
+    s.stores("p2", 11);
+    s.pass(seconds(5));
+    s.says(answer("a2", "p2", 12));
+    BOOST_TEST(s.turns() == "p2 ");
+}
+
+BOOST_AUTO_TEST_CASE(what_was_over_before_is_not_told_with_what_was_let_fall_and_is_answered) {
+    followed s(snap_of(idle, {stored("p0", 1), {finished(answer("a0", "p0", 2), "stop"), {}}}));
+    s.stores("p1", 3);
+    s.says(user("p0", 1)); // reported again
+    s.pass(seconds(5));
+    s.says(answer("a1", "p1", 4));
+    BOOST_TEST(s.turns() == "p1 ");
+}
+
+BOOST_AUTO_TEST_CASE(captures_tell_what_was_set_aside_with_the_later_prompt_that_is_answered) {
+    captured s;
+    s.look(snap_of(idle, {stored("p1", 1)}));
+    s.pass(seconds(3));
+    s.look(snap_of(idle, {stored("p1", 1), stored("p2", 2)}));
+    s.pass(seconds(3));
+    s.look(snap_of(idle, {stored("p1", 1), stored("p2", 2)})); // the grace of p1 is over, that of p2 is not
+    s.look(snap_of(idle, {stored("p1", 1),
+                          stored("p2", 2),
+                          {finished(answer("a2", "p2", 3), "stop"), {text("a2", "t2", "both", true)}}}));
+    BOOST_TEST(s.end("p2") == "completed message_finished");
+    BOOST_TEST(s.end("p1") == "completed merged");
+}
+
 BOOST_AUTO_TEST_CASE(only_an_unbroken_idle_stream_makes_context_of_a_prompt) {
     followed s;
     s.stores("p1");
@@ -193,21 +273,13 @@ BOOST_AUTO_TEST_CASE(a_prompt_that_waits_behind_a_turn_is_none_before_it_is_answ
 }
 
 BOOST_AUTO_TEST_CASE(captures_make_context_of_a_prompt_by_a_look_after_its_grace) {
-    story s;
-    s.break_off();
-    s.tracker.follow();
-    const auto look = [&](snapshot shown) {
-        const auto taken = s.tracker.begin_snapshot();
-        BOOST_TEST(s.tracker.on_capture(std::move(shown), taken, s.now));
-        s.collect();
-    };
-    look(snap_of(idle, {}));
-    look(snap_of(idle, {stored("n1", 1)}));
+    captured s;
+    s.look(snap_of(idle, {stored("n1", 1)}));
     s.pass(seconds(5));
-    look(snap_of(idle, {stored("n1", 1)}));
-    look(snap_of(busy, {stored("n1", 1)}));
+    s.look(snap_of(idle, {stored("n1", 1)}));
+    s.look(snap_of(busy, {stored("n1", 1)}));
     BOOST_TEST(s.tracker.take_opened().empty());
-    look(snap_of(busy, {stored("n1", 1), {answer("a1", "n1", 2), {text("a1", "t1", "hello", true)}}}));
+    s.look(snap_of(busy, {stored("n1", 1), {answer("a1", "n1", 2), {text("a1", "t1", "hello", true)}}}));
     BOOST_TEST(s.tracker.take_opened() == std::vector<std::string>{"n1"}, boost::test_tools::per_element());
     BOOST_TEST(s.said() == "hello");
 }

@@ -120,9 +120,18 @@ void session_ledger::know_answer(message_record& m, bool from_snapshot) {
     else if (find_turn(m.info.parent_id))
         m.owner = m.info.parent_id;
     if (!find_turn(m.owner))
-        m.parts.clear();
-    else if (!m.info.finished())
+        return m.parts.clear();
+    if (!m.info.finished())
         m.begun = at_;
+    if (under)
+        resume_those_let_fall_with(*under);
+}
+
+/// What was set aside while this one waited too was left by the same loop, and is answered together with it.
+void session_ledger::resume_those_let_fall_with(const message_record& prompt) {
+    for (const auto& m : said_.in_order())
+        if (m->index < prompt.index && m->set_aside > prompt.known)
+            resume(history_.prompt_of(m->info.id));
 }
 
 void session_ledger::know_end(message_record& m, bool from_snapshot) {

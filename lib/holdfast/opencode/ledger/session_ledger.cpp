@@ -92,6 +92,8 @@ void session_ledger::set_aside(const std::string& id) {
     forget(id);
     remember_settled(id);
     history_.insert(id, id);
+    if (auto* prompt = said_.find(id))
+        prompt->set_aside = at_;
 }
 
 /// All but the prompts of others that are still to become turns.

@@ -243,6 +243,7 @@ private:
     void know_prompt(message_record& m);
     void know_answer(message_record& m, bool from_snapshot);
     void resume(const std::string& prompt);
+    void resume_those_let_fall_with(const message_record& prompt);
     void resume_those_at_work(const std::vector<message*>& sorted, const session_status& status);
     void know_end(message_record& m, bool from_snapshot);
     void miss_beginning(const message_record& m);

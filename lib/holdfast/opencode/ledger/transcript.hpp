@@ -94,10 +94,11 @@ struct message_record {
     std::string owner;     ///< the prompt's id of the turn it belongs to; empty for none
     std::size_t index = 0; ///< its place in the order
 
-    position known = 0;    ///< message.updated came, or a snapshot had it
-    position heard = 0;    ///< the last event of it
-    position begun = 0;    ///< it was found to be an unfinished answer of its owner
-    position finished = 0; ///< its end was learned
+    position known = 0;     ///< message.updated came, or a snapshot had it
+    position heard = 0;     ///< the last event of it
+    position begun = 0;     ///< it was found to be an unfinished answer of its owner
+    position finished = 0;  ///< its end was learned
+    position set_aside = 0; ///< it was a prompt that nobody was to answer
 
     user_kind kind = user_kind::unclassed;
     std::optional<first_text> first; ///< of a user message: its first part's, if that is a text
