@@ -49,11 +49,12 @@ net::awaitable<int> follow(runtime& world, stream::source_config config, int mos
         if (item->what == kind::gave_up)
             std::cout << "gave up: ";
         if (item->what == kind::interrupted || item->what == kind::gave_up)
-            std::cout << item->failure.message << std::endl;
+            std::cout << item->failure.message << '\n' << std::flush;
         if (item->event.type != "put" && item->event.type != "patch")
             continue; // keep-alive
         const auto change = json::parse(item->event.data);
-        std::cout << item->event.type << ' ' << change.at("path") << ' ' << change.at("data") << std::endl;
+        std::cout << item->event.type << ' ' << change.at("path") << ' ' << change.at("data") << '\n'
+                  << std::flush;
         if (--most == 0)
             co_return 0;
     }

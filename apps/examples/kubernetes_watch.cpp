@@ -17,7 +17,7 @@ net::awaitable<std::string> list(runtime& world, http::url where) {
     const auto got =
         co_await http::fetch(world, where, http::request(), http::transport(), http::response_limits());
     const auto all = json::parse(got.value().body);
-    std::cout << "listed " << all.at("items").as_array().size() << std::endl;
+    std::cout << "listed " << all.at("items").as_array().size() << '\n' << std::flush;
     co_return std::string(all.at("metadata").at("resourceVersion").as_string());
 }
 
@@ -51,7 +51,7 @@ net::awaitable<int> watch(runtime& world, http::url where, std::string version, 
         const auto& about = change.at("object").at("metadata");
         version = about.at("resourceVersion").as_string();
         if (change.at("type") != "BOOKMARK")
-            std::cout << change.at("type") << ' ' << about.at("name") << std::endl, --changes;
+            std::cout << change.at("type") << ' ' << about.at("name") << '\n' << std::flush, --changes;
         if (changes == 0)
             break;
     }

@@ -50,7 +50,7 @@ net::awaitable<int> tell(runtime& world, stream::source_config config) {
         if (text.empty()) // accepted (202), or an event that gives an id alone
             continue;
         const auto message = json::parse(text);
-        std::cout << message << std::endl;
+        std::cout << message << '\n' << std::flush;
         if (message.as_object().contains("result") || message.as_object().contains("error"))
             co_return 0;
     }

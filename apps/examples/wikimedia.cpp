@@ -23,7 +23,7 @@ bool print_change(std::string_view data) {
     const auto* const title = change.find_pointer("/title", none);
     if (!title || (domain && *domain == "canary"))
         return false;
-    std::cout << json::serialize(*title) << std::endl; // as JSON: titles may hold anything
+    std::cout << json::serialize(*title) << '\n' << std::flush; // as JSON: titles may hold anything
     return true;
 }
 

@@ -224,7 +224,7 @@ BOOST_AUTO_TEST_CASE(servers_that_fail_hurt_no_other) {
     sim_process good;
     const auto session = make_session(good.port());
     sim_process closed({}, environment_with({"OPENCODE_SERVER_PASSWORD=secret"}));
-    const auto dead = "http://" + at_port(dead_port());
+    const auto dead = "http://127.0.0.1:" + std::to_string(dead_port());
     watcher w({"--server", dead, "--server", closed.url(), "--server", good.url(), "--format", "ndjson"});
     BOOST_TEST(w.told(with_both("{\"trouble\":", dead)));
     BOOST_TEST(w.told(with_both("{\"trouble\":", closed.url())));
