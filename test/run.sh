@@ -97,8 +97,8 @@ say "test: fuzz corpora, simulation, commands, consumers, the real server"
 ctest --preset asan -j $((jobs + 1)) -LE unit # one more than cores: many of them wait most of the time
 
 say "build: the simulation, optimised"
-# Without precompiled headers, as a user builds it: an include that is missing shows.
-cmake --preset release -DHOLDFAST_WERROR=ON -DHOLDFAST_PRECOMPILE=OFF >/dev/null
+# Each file by itself and without precompiled headers: an include that is missing shows.
+cmake --preset release -DHOLDFAST_WERROR=ON -DHOLDFAST_PRECOMPILE=OFF -DHOLDFAST_UNITY=OFF >/dev/null
 cmake --build --preset release -j "$jobs" --target holdfast-sim-test hardened-sample
 say "test: what the compiler adds to the command, by a sample that is compiled as it is"
 ctest --preset release -R '^consumer/hardened_'
