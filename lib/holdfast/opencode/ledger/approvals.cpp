@@ -160,28 +160,32 @@ approvals::asker approvals::who_asks(const request& r) const {
     return t ? asker{t->id, t->from == turn_facts::origin::ours} : asker{};
 }
 
-approvals::need approvals::need_of(const request& r, const snapshot& s) const {
-    const bool own = session_of(r) == ledger_.sessions().root();
+/// The ledger's word on a call comes before the snapshot's; of a child's calls the latest counts.
+approvals::tool_needs approvals::needs_by(const snapshot& s) const {
     const auto says = [](std::string_view state) {
         return may_wait(state) ? need::waits : need::over;
     };
-    if (call_of(r).empty())
-        return need::waits;
-    if (!own) {
-        for (auto p = s.child_tools.rbegin(); p != s.child_tools.rend(); ++p)
-            if (p->session_id == session_of(r) && p->call_id == call_of(r))
-                return says(p->state);
-        return need::unknown;
-    }
+    tool_needs all;
+    const auto& root = ledger_.sessions().root();
     for (const auto& m : ledger_.said().in_order())
         for (const auto& p : m->parts)
-            if (p.what == part_record::kind::tool && p.tool.id == call_of(r))
-                return says(p.tool.state);
+            if (p.what == part_record::kind::tool)
+                all.emplace(call{root, p.tool.id}, says(p.tool.state));
     for (const auto& m : s.messages)
         for (const auto& p : m.parts)
-            if (p.type == wire::part::tool && p.call_id == call_of(r))
-                return m.info.finished() ? need::over : says(p.state);
-    return need::unknown;
+            if (p.type == wire::part::tool)
+                all.emplace(call{root, p.call_id}, m.info.finished() ? need::over : says(p.state));
+    for (const auto& p : s.child_tools)
+        if (p.session_id != root)
+            all.insert_or_assign(call{p.session_id, p.call_id}, says(p.state));
+    return all;
+}
+
+approvals::need approvals::need_of(const request& r, const tool_needs& tools) {
+    if (call_of(r).empty())
+        return need::waits;
+    const auto found = tools.find(call{session_of(r), call_of(r)});
+    return found == tools.end() ? need::unknown : found->second;
 }
 
 bool approvals::is_at_work(const request& r, const snapshot& s) const {
@@ -195,15 +199,18 @@ bool approvals::is_at_work(const request& r, const snapshot& s) const {
 void approvals::merge(const snapshot& s, position begun) {
     std::vector<request> listed(s.permissions.begin(), s.permissions.end());
     listed.insert(listed.end(), s.questions.begin(), s.questions.end());
+    if (listed.empty() && waiting_.empty())
+        return;
     std::set<std::string_view> ids;
     for (const auto& r : listed)
         ids.insert(id_of(r));
+    const auto tools = needs_by(s);
     withdraw_if([&](const waiting& w) {
         return w.at <= begun && (!ids.contains(id_of(w.request)) || !is_at_work(w.request, s) ||
-                                 need_of(w.request, s) == need::over);
+                                 need_of(w.request, tools) == need::over);
     });
     for (const auto& r : listed)
-        if (ledger_.sessions().owns(session_of(r)) && is_at_work(r, s) && need_of(r, s) == need::waits &&
+        if (ledger_.sessions().owns(session_of(r)) && is_at_work(r, s) && need_of(r, tools) == need::waits &&
             (session_of(r) != ledger_.sessions().root() || ledger_.is_busy()))
             asked(r);
 }

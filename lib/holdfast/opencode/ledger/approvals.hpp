@@ -10,6 +10,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -62,6 +63,8 @@ private:
     };
     /// By what a snapshot says of its tool.
     enum class need { unknown, waits, over };
+    using call = std::pair<std::string_view, std::string_view>; ///< session, call
+    using tool_needs = std::map<call, need>;
 
     using list = std::list<waiting>;
     void tell(const waiting& w, std::optional<std::string> reply);
@@ -72,7 +75,8 @@ private:
     [[nodiscard]] bool has_room_for(const request& r) const;
     [[nodiscard]] const message_record* message_of(const request& r) const;
     [[nodiscard]] asker who_asks(const request& r) const;
-    [[nodiscard]] need need_of(const request& r, const snapshot& s) const;
+    [[nodiscard]] tool_needs needs_by(const snapshot& s) const;
+    [[nodiscard]] static need need_of(const request& r, const tool_needs& tools);
     [[nodiscard]] bool is_at_work(const request& r, const snapshot& s) const;
 
     session_ledger& ledger_;
