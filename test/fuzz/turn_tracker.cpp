@@ -249,8 +249,17 @@ private:
             tracker_.posted(id, now_);
     }
 
+    static bool is_approval(const agent_event& event) {
+        return std::holds_alternative<permission_event>(event) ||
+               std::holds_alternative<question_event>(event);
+    }
+
     void collect() {
         for (const auto& o : tracker_.take_outputs()) {
+            if (o.message.empty()) { // to the session
+                hold(is_approval(o.event), "what belongs to no turn is an approval", o.message);
+                continue;
+            }
             if (!adopts())
                 hold(settled_[o.message] < opened_[o.message], "nothing is told of a turn that is not open",
                      o.message);
