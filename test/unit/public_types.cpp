@@ -5,11 +5,13 @@
 #include "support/coroutine.hpp"
 #include "support/paths.hpp"
 
+#include <holdfast/http/cookies.hpp>
 #include <holdfast/http/redirect.hpp>
 #include <holdfast/opencode/event.hpp>
 #include <holdfast/opencode/recording.hpp>
 #include <holdfast/opencode/server.hpp>
 #include <holdfast/retry/pace.hpp>
+#include <holdfast/stream/inflate.hpp>
 #include <holdfast/testing/opencode_sim.hpp>
 #include <holdfast/testing/sim_host.hpp>
 
@@ -62,7 +64,9 @@ const listed built_by_callers[] = {LISTED(holdfast::endpoint),
                                    LISTED(http::response_limits),
                                    LISTED(http::proxy_rules),
                                    LISTED(http::url),
+                                   LISTED(http::cookie_limits),
                                    LISTED(stream::location),
+                                   LISTED(stream::inflate_limits),
                                    LISTED(stream::source_config),
                                    LISTED(stream::item),
                                    LISTED(stream::source_statistics),
