@@ -15,8 +15,8 @@ PURE = {
                         "opencode/agent_event", "opencode/recording", "opencode/ask_policy", "opencode/turn_limits",
                         "opencode/capture_state"],
     "opencode: protocol 2": [f"opencode/protocol/v2/{name}." for name in
-                             ("answers", "dialect", "event", "judge", "recording", "requests", "session_ledger",
-                              "told_text", "turn_tracker", "wire")],
+                             ("answers", "dialect", "event", "judge", "recording", "requests",
+                              "told_text", "wire")],
     "opencode: reading": ["opencode/event", "opencode/types", "opencode/json_reader", "opencode/wire"],
 }
 REST = {

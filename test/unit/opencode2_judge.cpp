@@ -262,6 +262,44 @@ BOOST_AUTO_TEST_CASE(a_childs_terminal_is_not_the_parents) {
     BOOST_TEST(!s.tracker.owns("ses_3"));
 }
 
+BOOST_AUTO_TEST_CASE(a_judgement_is_written_with_all_that_it_says) {
+    const auto text = [](const judgement& j) {
+        std::ostringstream out;
+        out << j;
+        return out.str();
+    };
+    judgement ends;
+    ends.what = judgement::kind::ends;
+    ends.outcome = outcome::completed;
+    ends.why = rule::message_finished;
+    ends.by = "answered";
+    BOOST_TEST(text(ends) == "ends completed message_finished (answered)");
+    judgement wait;
+    wait.what = judgement::kind::wait;
+    wait.until = after(10);
+    wait.by = "its grace is not over";
+    BOOST_TEST(text(wait) == "wait until 10000 (its grace is not over)");
+}
+
+BOOST_AUTO_TEST_CASE(a_greeting_changes_nothing) {
+    told_session s;
+    s.starts("p1");
+    const auto before = s.done.size();
+    s.hear(greeting{});
+    BOOST_TEST(s.done.size() == before);
+    BOOST_TEST(s.judged("p1").starts_with("open"));
+}
+
+BOOST_AUTO_TEST_CASE(a_deletion_settles_what_is_open_alone) {
+    told_session s;
+    s.starts("p1");
+    s.steps("a1", "stop");
+    s.ends(succeeded());
+    s.starts("p2");
+    s.hear(session_deleted{});
+    BOOST_TEST(s.settled() == "p1 completed by message_finished; p2 lost by session_deleted");
+}
+
 // --- several prompts
 
 BOOST_AUTO_TEST_CASE(prompts_promoted_together_are_answered_by_one_step) {

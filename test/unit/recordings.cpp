@@ -470,6 +470,13 @@ BOOST_AUTO_TEST_CASE(every_recorded_turn_is_settled_when_time_passes_and_the_ser
     }
 }
 
+BOOST_AUTO_TEST_CASE(a_recording_that_is_moved_goes_on) {
+    opencode::recording first;
+    opencode::recording second(std::move(first));
+    first = std::move(second);
+    BOOST_TEST(first.take_rows().empty());
+}
+
 BOOST_AUTO_TEST_CASE(a_stream_broken_anywhere_is_repaired_without_a_hole_or_a_repeat_and_settles_the_same) {
     for (const auto& path : all_recordings()) {
         const auto name = path.stem().string();

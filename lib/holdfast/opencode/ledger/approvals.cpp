@@ -150,14 +150,16 @@ const message_record* approvals::message_of(const request& r) const {
     return ledger_.said().last_answer_of_all();
 }
 
-approvals::asker approvals::who_asks(const request& r) const {
-    const auto* start =
-        session_of(r) == ledger_.sessions().root() ? nullptr : ledger_.sessions().start_of(session_of(r));
-    if (start)
-        return {start->turn, start->ours};
+approvals::asker approvals::who_is_at_work_for(const request& r) const {
     const auto* m = message_of(r);
     const auto* t = m ? ledger_.find_turn(m->owner) : narrator_.at_work();
     return t ? asker{t->id, t->from == turn_facts::origin::ours} : asker{};
+}
+
+approvals::asker approvals::who_asks(const request& r) const {
+    const auto* start =
+        session_of(r) == ledger_.sessions().root() ? nullptr : ledger_.sessions().start_of(session_of(r));
+    return start ? asker{start->turn, start->ours} : who_is_at_work_for(r);
 }
 
 /// The ledger's word on a call comes before the snapshot's; of a child's calls the latest counts.

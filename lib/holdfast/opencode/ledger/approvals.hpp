@@ -75,6 +75,7 @@ private:
     [[nodiscard]] bool has_room_for(const request& r) const;
     [[nodiscard]] const message_record* message_of(const request& r) const;
     [[nodiscard]] asker who_asks(const request& r) const;
+    [[nodiscard]] asker who_is_at_work_for(const request& r) const;
     [[nodiscard]] tool_needs needs_by(const snapshot& s) const;
     [[nodiscard]] static need need_of(const request& r, const tool_needs& tools);
     [[nodiscard]] bool is_at_work(const request& r, const snapshot& s) const;

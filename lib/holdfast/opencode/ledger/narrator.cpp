@@ -213,11 +213,10 @@ const turn_facts* narrator::at_work() const {
     const turn_facts* first = nullptr;
     const turn_facts* seen = nullptr; // last
     for (const auto& t : ledger_.turns()) {
-        if (!audience_.has(t.id))
-            continue;
-        if (!first)
+        const bool is_listened_to = audience_.has(t.id);
+        if (is_listened_to && !first)
             first = &t;
-        if (ledger_.prompt_seen(t))
+        if (is_listened_to && ledger_.prompt_seen(t))
             seen = &t;
     }
     return seen ? seen : first;

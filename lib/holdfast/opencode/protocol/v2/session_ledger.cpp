@@ -220,11 +220,6 @@ const step_facts* session_ledger::find_step(std::string_view message) const {
     return found == steps_.end() ? nullptr : &found->second;
 }
 
-step_facts* session_ledger::find_step(std::string_view message) {
-    const auto found = steps_.find(message);
-    return found == steps_.end() ? nullptr : &found->second;
-}
-
 position session_ledger::stopped() const noexcept {
     if (conversation_.empty() || conversation_.back().what != entry::kind::terminal)
         return 0;

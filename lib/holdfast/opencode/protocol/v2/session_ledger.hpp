@@ -136,7 +136,6 @@ public:
     [[nodiscard]] const std::vector<entry>& conversation() const noexcept { return conversation_; }
     [[nodiscard]] const input_facts* find_input(std::string_view id) const;
     [[nodiscard]] const step_facts* find_step(std::string_view message) const;
-    [[nodiscard]] step_facts* find_step(std::string_view message);
     [[nodiscard]] const snapshot_facts& last_snapshot() const noexcept { return snapshot_; }
     [[nodiscard]] position rejected() const noexcept { return rejected_; }
     [[nodiscard]] position compaction_failed() const noexcept { return compaction_failed_; }
