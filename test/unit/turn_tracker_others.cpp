@@ -434,7 +434,7 @@ struct background : followed {
     snapshot listed(const std::string& call_state) {
         auto shown = snap_of(idle, {});
         shown.children = {{child, root, "/srv", "", ""}};
-        shown.at_work = {child};
+        shown.at_work = std::make_shared<session_statuses>(session_statuses{{child, busy}});
         auto t = tool("m1", "c9", call_state);
         t.session_id = child;
         shown.child_tools = {t};
@@ -543,7 +543,7 @@ BOOST_AUTO_TEST_CASE(a_listed_request_is_live_while_its_own_session_works_and_it
         s.settles();
         auto shown = s.listed(r.state);
         if (!r.at_work)
-            shown.at_work.clear();
+            shown.at_work.reset();
         s.snap(shown);
         BOOST_TEST(s.asks() == (r.is_live ? "session:per_1 " : ""), r.state << ' ' << r.at_work);
     }
@@ -565,7 +565,7 @@ BOOST_AUTO_TEST_CASE(what_waits_is_withdrawn_by_a_snapshot_that_shows_it_is_a_gh
         s.hear(permission_asked{permission("per_1", child, "c9")});
         auto shown = s.listed(state);
         if (state == std::string("running"))
-            shown.at_work.clear();
+            shown.at_work.reset();
         s.snap(shown);
         BOOST_TEST(s.asks() == "session:per_1 session:per_1=withdrawn ", state);
     }

@@ -29,7 +29,7 @@ struct directory_view {
         std::vector<session_info> children; ///< those that ask, and those above them
     };
 
-    std::map<std::string, session_status> status; ///< of those that are not idle
+    session_statuses status;
     std::map<std::string, asked> asks; ///< by root; of what it is not known what it is below: by itself
 };
 

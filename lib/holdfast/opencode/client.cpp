@@ -669,7 +669,7 @@ net::awaitable<result<void>> client::read_directory(std::string directory) {
     return command("GET", "/file?path=.", {}, std::move(directory));
 }
 
-net::awaitable<result<std::map<std::string, session_status>>> client::status(std::string directory) {
+net::awaitable<result<session_statuses>> client::status(std::string directory) {
     auto got = co_await get(std::string("/session/status"), config_.bodies.status, "/session/status",
                             std::move(directory));
     if (!got)
@@ -678,7 +678,7 @@ net::awaitable<result<std::map<std::string, session_status>>> client::status(std
     if (!object)
         co_return retry::make_failure(errc::missing_field, "status is not an object", true);
     breather breath(world_);
-    std::map<std::string, session_status> all;
+    session_statuses all;
     for (const auto& [id, value] : *object) {
         if (!is_usable_id(id))
             continue; // no session that anybody could ask for

@@ -196,7 +196,7 @@ public:
     [[nodiscard]] net::awaitable<result<void>> read_directory(std::string directory);
 
     /// Sessions that are not idle.
-    [[nodiscard]] net::awaitable<result<std::map<std::string, session_status>>> status(std::string directory);
+    [[nodiscard]] net::awaitable<result<session_statuses>> status(std::string directory);
 
     /// The latest `limit` messages (0: all), or those before a cursor.
     [[nodiscard]] net::awaitable<result<message_page>> messages(std::string session, unsigned limit,

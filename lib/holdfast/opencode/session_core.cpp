@@ -771,8 +771,8 @@ bool session_core::note_ask(turn_tracker::output& out) {
     waiting_ask waits;
     waits.message = out.message;
     waits.answer = to_string(ask_answer::reject);
-    if (may_act_on(out.ours) && config().ask_timeout > duration::zero())
-        waits.due = later(world().now(), config().ask_timeout);
+    if (may_act_on(out.ours))
+        waits.due = overdue_at();
     if (const auto* ask = std::get_if<question_event>(&out.event)) {
         if (ask->reply)
             return note_answer(ask->request.id, *ask->reply);
@@ -795,6 +795,11 @@ bool session_core::note_ask(turn_tracker::output& out) {
         mark_decided(out.event);
     }
     return true;
+}
+
+time_point session_core::overdue_at() const {
+    const auto patience = config().ask_timeout;
+    return patience > duration::zero() ? later(world().now(), patience) : time_point::max();
 }
 
 void session_core::note_waiting(const std::string& id, waiting_ask waits) {
@@ -832,8 +837,7 @@ void session_core::leave_to_owner(const std::string& id) {
     again.request = waits.request;
     waits.by_rule = false;
     waits.answer = config().ask_default;
-    waits.due = config().ask_timeout > duration::zero() ? later(world().now(), config().ask_timeout)
-                                                        : time_point::max();
+    waits.due = overdue_at();
     turn_tracker::output out{waits.message, std::move(again)};
     note_waiting(id, std::move(waits));
     deliver(std::move(out));
@@ -1031,10 +1035,11 @@ net::awaitable<result<snapshot>> session_core::fetch_snapshot() {
     snapshot seen;
     auto server = rest();
     server.allow_in_all(config().snapshot_bytes);
-    const auto at_work = co_await fetch_status(server);
+    auto at_work = co_await fetch_status(server);
     if (!at_work)
         co_return at_work.error();
-    seen.status = status_in(*at_work);
+    seen.at_work = std::make_shared<const session_statuses>(std::move(*at_work));
+    seen.status = status_in(*seen.at_work);
     auto step = co_await fetch_messages(server, seen);
     if (step && may_be_broken_off(seen)) {
         const auto after = co_await fetch_status(server);
@@ -1043,12 +1048,9 @@ net::awaitable<result<snapshot>> session_core::fetch_snapshot() {
         seen.status_after = status_in(*after);
     }
     if (step && seen.session_known)
-        step = co_await fetch_children(server, seen, *at_work);
-    if (step && seen.session_known) {
-        for (const auto& [session, status] : *at_work)
-            seen.at_work.insert(session);
+        step = co_await fetch_children(server, seen);
+    if (step && seen.session_known)
         step = co_await fetch_asks(server, seen);
-    }
     if (step && seen.session_known)
         step = co_await fetch_child_tools(server, seen);
     if (step && seen.session_known) // moved meanwhile, it was asked in the wrong place
@@ -1058,8 +1060,8 @@ net::awaitable<result<snapshot>> session_core::fetch_snapshot() {
     co_return seen;
 }
 
-net::awaitable<result<std::map<std::string, session_status>>> session_core::fetch_status(client server) {
-    std::map<std::string, session_status> at_work;
+net::awaitable<result<session_statuses>> session_core::fetch_status(client server) {
+    session_statuses at_work;
     const auto directories = ask_directories();
     for (const auto& directory : directories) {
         const auto status = co_await server.status(directory);
@@ -1070,7 +1072,7 @@ net::awaitable<result<std::map<std::string, session_status>>> session_core::fetc
     co_return at_work;
 }
 
-session_status session_core::status_in(const std::map<std::string, session_status>& at_work) const {
+session_status session_core::status_in(const session_statuses& at_work) const {
     const auto mine = at_work.find(info_.id);
     return mine == at_work.end() ? session_status() : mine->second;
 }
@@ -1149,9 +1151,7 @@ net::awaitable<result<void>> session_core::fetch_messages(client server, snapsho
 
 // All children, and what is below those that are at work: the others ask for nothing. Each once, whoever is
 // said to be above it, and not for ever.
-net::awaitable<result<void>>
-session_core::fetch_children(client server, snapshot& into,
-                             const std::map<std::string, session_status>& at_work) {
+net::awaitable<result<void>> session_core::fetch_children(client server, snapshot& into) {
     std::vector<std::pair<std::string, unsigned>> to_ask;
     to_ask.emplace_back(info_.id, 0);
     std::set<std::string> seen;
@@ -1170,7 +1170,7 @@ session_core::fetch_children(client server, snapshot& into,
                 co_return result<void>();
             }
             server_->learn_child(info_.directory, child.id, info_.id);
-            if (at_work.contains(child.id) && depth + 1 < max_child_depth)
+            if (into.is_at_work(child.id) && depth + 1 < max_child_depth)
                 to_ask.emplace_back(child.id, depth + 1);
             into.children.push_back(std::move(child));
         }
@@ -1212,7 +1212,7 @@ net::awaitable<result<void>> session_core::fetch_child_tools(client server, snap
         askers.insert(each.session_id);
     askers.erase(info_.id);
     for (const auto& child : askers) {
-        if (!into.at_work.contains(child))
+        if (!into.is_at_work(child))
             continue;
         auto latest = co_await server.messages(child, child_page, {});
         if (!latest && latest.error().code != errc::not_found)

@@ -215,12 +215,11 @@ private:
     void leave_stream();
     [[nodiscard]] net::awaitable<void> post_again();
     [[nodiscard]] net::awaitable<result<snapshot>> fetch_snapshot();
-    [[nodiscard]] net::awaitable<result<std::map<std::string, session_status>>> fetch_status(client server);
-    [[nodiscard]] session_status status_in(const std::map<std::string, session_status>& at_work) const;
+    [[nodiscard]] net::awaitable<result<session_statuses>> fetch_status(client server);
+    [[nodiscard]] session_status status_in(const session_statuses& at_work) const;
     [[nodiscard]] net::awaitable<result<void>> fetch_messages(client server, snapshot& into);
     [[nodiscard]] bool may_be_broken_off(const snapshot& seen) const;
-    [[nodiscard]] net::awaitable<result<void>>
-    fetch_children(client server, snapshot& into, const std::map<std::string, session_status>& at_work);
+    [[nodiscard]] net::awaitable<result<void>> fetch_children(client server, snapshot& into);
     [[nodiscard]] net::awaitable<result<void>> fetch_asks(client server, snapshot& into);
     [[nodiscard]] net::awaitable<result<void>> fetch_child_tools(client server, snapshot& into);
     [[nodiscard]] static net::awaitable<result<void>> reply_of_owner(std::shared_ptr<session_core> self,
@@ -230,6 +229,8 @@ private:
     [[nodiscard]] bool note_ask(turn_tracker::output& out);
     [[nodiscard]] bool note_answer(const std::string& id, const std::string& reply);
     void note_waiting(const std::string& id, waiting_ask waits);
+    /// When what is asked now is to be answered by itself.
+    [[nodiscard]] time_point overdue_at() const;
     void mark_decided(agent_event& event) const;
     void leave_to_owner(const std::string& id);
     void deliver(turn_tracker::output out);

@@ -248,8 +248,7 @@ bool session_core::reaches_back(const message_page& latest) const {
 net::awaitable<result<void>> session_core::add_asks(std::shared_ptr<const directory_view> seen,
                                                     snapshot& into) {
     const auto self = shared_from_this();
-    for (const auto& [session, status] : seen->status)
-        into.at_work.insert(session);
+    into.at_work = std::shared_ptr<const session_statuses>(seen, &seen->status);
     const auto ours = seen->asks.find(info_.id);
     if (ours == seen->asks.end())
         co_return result<void>();

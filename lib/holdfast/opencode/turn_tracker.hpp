@@ -23,14 +23,19 @@ namespace holdfast::opencode {
 struct snapshot {
     snapshot() = default; // no aggregate, see header
 
+    [[nodiscard]] bool is_at_work(const std::string& session) const {
+        return at_work && at_work->contains(session);
+    }
+
     session_status status; ///< of the root session
     /// The same, read after the messages; nothing: it was not asked for. Only with it is an answer without an
     /// end history when the following begins.
     std::optional<session_status> status_after;
-    bool session_known = true;                   ///< false: 404, the session was deleted
-    std::vector<message> messages;               ///< the latest, ascending
-    std::vector<session_info> children;          ///< of the root session, all levels
-    std::set<std::string> at_work;               ///< those of them that are
+    bool session_known = true;          ///< false: 404, the session was deleted
+    std::vector<message> messages;      ///< the latest, ascending
+    std::vector<session_info> children; ///< of the root session, all levels
+    /// Which sessions were at work, these children among them; null: none.
+    std::shared_ptr<const session_statuses> at_work;
     std::vector<part> child_tools;               ///< the latest of those children that ask for something
     std::vector<permission_request> permissions; ///< of the root and its children
     std::vector<question_request> questions;

@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -71,6 +72,9 @@ struct session_status {
 
     friend bool operator==(const session_status&, const session_status&) = default;
 };
+
+/// Of the sessions that are not idle, by id.
+using session_statuses = std::map<std::string, session_status>;
 
 struct message_info {
     std::string id;

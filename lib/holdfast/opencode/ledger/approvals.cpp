@@ -193,7 +193,7 @@ approvals::need approvals::need_of(const request& r, const tool_needs& tools) {
 bool approvals::is_at_work(const request& r, const snapshot& s) const {
     if (session_of(r) == ledger_.sessions().root())
         return s.status.state != session_status::kind::idle;
-    return s.at_work.contains(session_of(r));
+    return s.is_at_work(session_of(r));
 }
 
 /// After an abort the server keeps listing a request: it is live only while its session is at work, and its

@@ -60,7 +60,7 @@ bool family::say(const std::string& id, const session_status& status, std::uint6
     return is_new;
 }
 
-void family::show(const std::set<std::string>& at_work, std::uint64_t begun) {
+void family::show(const session_statuses& at_work, std::uint64_t begun) {
     for (const auto& [id, parent] : parents_) {
         const auto known = status_.find(id);
         const bool works = at_work.contains(id);
@@ -72,12 +72,15 @@ void family::show(const std::set<std::string>& at_work, std::uint64_t begun) {
 
 bool family::is_at_work(const std::string& id) const {
     const auto found = status_.find(id);
-    return found != status_.end() && found->second.status.state != session_status::kind::idle;
+    return found != status_.end() && is_working(*found);
 }
 
 std::size_t family::at_work() const {
-    return static_cast<std::size_t>(std::count_if(status_.begin(), status_.end(),
-                                                  [&](const auto& each) { return is_at_work(each.first); }));
+    return static_cast<std::size_t>(std::count_if(status_.begin(), status_.end(), is_working));
+}
+
+bool family::is_working(const std::pair<const std::string, told>& each) {
+    return each.second.status.state != session_status::kind::idle;
 }
 
 void family::note_start(const std::string& child, const std::string& turn, bool ours) {

@@ -8,9 +8,9 @@
 #include <cstdint>
 #include <map>
 #include <optional>
-#include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace holdfast::opencode::ledger {
 
@@ -33,7 +33,7 @@ public:
     /// False: it said so before.
     bool say(const std::string& id, const session_status& status, std::uint64_t at);
     /// Which of them a snapshot begun then found at work; of what an event told since, that counts.
-    void show(const std::set<std::string>& at_work, std::uint64_t begun);
+    void show(const session_statuses& at_work, std::uint64_t begun);
     [[nodiscard]] bool is_at_work(const std::string& id) const;
     /// How many of them are, the root aside.
     [[nodiscard]] std::size_t at_work() const;
@@ -55,6 +55,7 @@ private:
         session_status status;
         std::uint64_t at = 0;
     };
+    [[nodiscard]] static bool is_working(const std::pair<const std::string, told>& each);
     std::map<std::string, told> status_;
     std::map<std::string, start, std::less<>> starts_;
 };

@@ -424,7 +424,8 @@ void turn_tracker::take(snapshot& s, position begun, bool by_capture, time_point
     for (const auto& child : s.children)
         if (ledger_.sessions().add(child.id, child.parent_id))
             ledger_.note_news();
-    ledger_.sessions().show(s.at_work, begun);
+    static const session_statuses nobody;
+    ledger_.sessions().show(s.at_work ? *s.at_work : nobody, begun);
     ledger_.merge_messages(s.messages, s.status, s.status_after);
     admit();
     narrator_.flush_all();
