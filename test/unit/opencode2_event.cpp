@@ -4,6 +4,7 @@
 
 #include <holdfast/opencode/protocol/v2/event.hpp>
 
+#include <boost/json/object.hpp>
 #include <boost/json/parse.hpp>
 #include <boost/json/value.hpp>
 
@@ -229,4 +230,10 @@ BOOST_AUTO_TEST_CASE(every_event_of_every_recording_is_read) {
         }
     }
     BOOST_TEST(known.size() == 28u); // all but the three of later servers and a failed compaction
+}
+
+BOOST_AUTO_TEST_CASE(of_the_text_of_an_error_whole_characters_are_kept) {
+    boost::json::object error;
+    error["message"] = std::string(opencode::max_error_text - 1, 'a') + "\xc3\xa9";
+    BOOST_TEST(parse_error(error).message.size() == opencode::max_error_text - 1);
 }

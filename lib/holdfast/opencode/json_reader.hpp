@@ -150,4 +150,32 @@ private:
     return v ? *v : nothing;
 }
 
+/// What is kept of an error's text: a character is not cut.
+[[nodiscard]] inline std::string beginning_of(std::string_view text) {
+    if (text.size() <= max_error_text)
+        return std::string(text);
+    auto end = max_error_text;
+    while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80)
+        --end;
+    return std::string(text.substr(0, end));
+}
+
+[[nodiscard]] inline std::string beginning_of(const json_reader& in, std::string_view name) {
+    const auto* v = in.find(name);
+    const auto* text = v ? v->if_string() : nullptr;
+    return text ? beginning_of(std::string_view(text->data(), text->size())) : std::string();
+}
+
+/// Both protocols count tokens alike.
+[[nodiscard]] inline token_usage tokens_in(const json_reader& in) {
+    const auto cache = in.nested("cache");
+    token_usage t;
+    t.input = in.count("input");
+    t.output = in.count("output");
+    t.reasoning = in.count("reasoning");
+    t.cache_read = cache.count("read");
+    t.cache_write = cache.count("write");
+    return t;
+}
+
 } // namespace holdfast::opencode

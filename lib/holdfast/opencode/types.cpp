@@ -21,21 +21,6 @@ std::string too_many(std::string_view name) {
     return std::string(name) + ", of which it has more than " + std::to_string(max_answers);
 }
 
-std::string beginning_of(std::string_view text) {
-    if (text.size() <= max_error_text)
-        return std::string(text);
-    auto end = max_error_text;
-    while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80)
-        --end;
-    return std::string(text.substr(0, end));
-}
-
-std::string beginning_of(const json_reader& in, std::string_view name) {
-    const auto* v = in.find(name);
-    const auto* text = v ? v->if_string() : nullptr;
-    return text ? beginning_of(std::string_view(text->data(), text->size())) : std::string();
-}
-
 std::vector<std::string> strings_of(const json::value* v) {
     std::vector<std::string> all;
     if (!v)
@@ -47,17 +32,6 @@ std::vector<std::string> strings_of(const json::value* v) {
             if (const auto* s = item.if_string())
                 all.emplace_back(s->data(), s->size());
     return all;
-}
-
-token_usage parse_tokens(const json_reader& in) {
-    token_usage t;
-    t.input = in.count("input");
-    t.output = in.count("output");
-    t.reasoning = in.count("reasoning");
-    const auto cache = in.nested("cache");
-    t.cache_read = cache.count("read");
-    t.cache_write = cache.count("write");
-    return t;
 }
 
 void parse_tool_state(json_reader& in, part& p) {
@@ -154,7 +128,7 @@ result<message_info> parse_message_info(const json::value& v, std::string_view p
     m.finish = in.string("finish");
     if (const auto* error = in.find(field::error); error && !error->is_null())
         m.error = parse_api_error(*error);
-    m.tokens = parse_tokens(in.nested("tokens"));
+    m.tokens = tokens_in(in.nested("tokens"));
     m.cost = in.number("cost");
     return in.finish(std::move(m));
 }

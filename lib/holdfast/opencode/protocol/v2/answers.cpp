@@ -30,7 +30,7 @@ result<std::vector<T>> parse_each(const json::value& v, Read read) {
         return in.error();
     std::vector<T> all;
     for (std::size_t i = 0; i < list->size(); ++i) {
-        auto one = read((*list)[i], std::string(data) + '[' + std::to_string(i) + ']');
+        auto one = read((*list)[i], indexed(data, i));
         if (!one)
             return one.error();
         all.push_back(std::move(*one));

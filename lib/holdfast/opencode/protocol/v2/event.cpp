@@ -191,8 +191,8 @@ input_kind kind_of_input(std::string_view type) noexcept {
 api_error parse_error(const json::value& v) {
     const json_reader in(v, {});
     api_error e;
-    e.name = in.string("type").substr(0, max_error_text);
-    e.message = in.string("message").substr(0, max_error_text);
+    e.name = beginning_of(in, "type");
+    e.message = beginning_of(in, "message");
     const auto status = in.integer("status").value_or(0);
     if (status >= 100 && status <= 999)
         e.status = static_cast<int>(status);
@@ -200,10 +200,7 @@ api_error parse_error(const json::value& v) {
 }
 
 token_usage parse_tokens(const json::value& v) {
-    const json_reader in(v, {});
-    const auto cache = in.nested("cache");
-    return {in.count("input"), in.count("output"), in.count("reasoning"), cache.count("read"),
-            cache.count("write")};
+    return tokens_in(json_reader(v, {}));
 }
 
 result<permission_request> parse_permission(const json::value& v, std::string_view path) {
@@ -225,7 +222,7 @@ result<form> parse_form(const json::value& v, std::string_view path) {
     f.request.call_id = in.nested("metadata").nested("tool").string("id");
     const auto* fields = in.array("fields");
     for (std::size_t i = 0; fields && i < std::min(fields->size(), most_entries); ++i) {
-        json_reader each((*fields)[i], in.path_of("fields") + '[' + std::to_string(i) + ']');
+        json_reader each((*fields)[i], indexed(in.path_of("fields"), i));
         question q;
         q.header = each.string("title");
         q.text = each.string("description");
@@ -272,7 +269,7 @@ result<event> read_event(const json::value& whole_event) {
         return whole<form_created>(std::move(e), parse_form(value_at(in, "form"), "data.form"));
     }
     const auto part = part_type(e.type);
-    const auto* known = find_type(e.type);
+    const auto* known = part ? nullptr : find_type(e.type);
     if (!part && !known)
         return e;
     if (!is_usable_id(e.session))
