@@ -15,6 +15,14 @@ net::awaitable<result<client::document>> client::call(result<request> what) {
                                          std::move(what->body));
 }
 
+template <class T>
+net::awaitable<result<T>> client::ask(result<request> what, parser<T> parse) {
+    const auto got = co_await call(std::move(what));
+    if (!got)
+        co_return got.error();
+    co_return parse((*got)->root());
+}
+
 net::awaitable<result<void>> client::command(result<request> what) {
     const auto done = co_await call(std::move(what));
     if (!done)
@@ -23,17 +31,11 @@ net::awaitable<result<void>> client::command(result<request> what) {
 }
 
 net::awaitable<result<session_row>> client::create_session(new_session what) {
-    const auto got = co_await call(create(what));
-    if (!got)
-        co_return got.error();
-    co_return parse_session((*got)->root());
+    return ask(create(what), parse_session);
 }
 
 net::awaitable<result<session_row>> client::get_session(std::string session) {
-    const auto got = co_await call(get(session));
-    if (!got)
-        co_return got.error();
-    co_return parse_session((*got)->root());
+    return ask(get(session), parse_session);
 }
 
 net::awaitable<result<void>> client::delete_session(std::string session) {
@@ -42,10 +44,7 @@ net::awaitable<result<void>> client::delete_session(std::string session) {
 
 // The first content under an id wins; of another id nothing was asked.
 net::awaitable<result<void>> client::prompt(std::string session, new_prompt what) {
-    const auto got = co_await call(v2::prompt(session, what));
-    if (!got)
-        co_return got.error();
-    const auto stored = parse_accepted((*got)->root());
+    const auto stored = co_await ask(v2::prompt(session, what), parse_accepted);
     if (!stored)
         co_return stored.error();
     if (!what.id.empty() && *stored != what.id)
@@ -90,19 +89,13 @@ net::awaitable<result<snapshot>> client::take_snapshot(snapshot_query which) {
 }
 
 net::awaitable<result<void>> client::fetch(const snapshot_query& which, snapshot& into) {
-    const auto waits = co_await call(inbox(*spoken_, which.session));
-    if (!waits)
-        co_return waits.error();
-    auto items = parse_inbox((*waits)->root());
+    auto items = co_await ask(inbox(*spoken_, which.session), parse_inbox);
     if (!items)
         co_return items.error();
     into.inbox = std::move(*items);
     if (const auto done = co_await fetch_messages(which, into); !done)
         co_return done;
-    const auto running = co_await call(active());
-    if (!running)
-        co_return running.error();
-    const auto all = parse_active((*running)->root());
+    const auto all = co_await ask(active(), parse_active);
     if (!all)
         co_return all.error();
     into.active = all->contains(which.session);
@@ -124,10 +117,7 @@ net::awaitable<result<void>> client::fetch_messages(const snapshot_query& which,
     message_query page;
     page.limit = which.page;
     for (std::size_t n = 0; n < which.max_pages; ++n) {
-        const auto got = co_await call(messages(which.session, page));
-        if (!got)
-            co_return got.error();
-        auto rows = parse_messages((*got)->root());
+        auto rows = co_await ask(messages(which.session, page), parse_messages);
         if (!rows)
             co_return rows.error();
         for (const auto& row : rows->rows)
@@ -142,17 +132,11 @@ net::awaitable<result<void>> client::fetch_messages(const snapshot_query& which,
 }
 
 net::awaitable<result<void>> client::fetch_asks(std::string session, snapshot& into) {
-    const auto asked = co_await call(permissions(session));
-    if (!asked)
-        co_return asked.error();
-    auto all = parse_permissions((*asked)->root());
+    auto all = co_await ask(permissions(session), parse_permissions);
     if (!all)
         co_return all.error();
     std::move(all->begin(), all->end(), std::back_inserter(into.permissions));
-    const auto shown = co_await call(forms(session));
-    if (!shown)
-        co_return shown.error();
-    auto open = parse_forms((*shown)->root());
+    auto open = co_await ask(forms(session), parse_forms);
     if (!open)
         co_return open.error();
     std::move(open->begin(), open->end(), std::back_inserter(into.forms));

@@ -60,7 +60,11 @@ public:
 
 private:
     using document = std::shared_ptr<const json_document>;
+    template <class T>
+    using parser = result<T> (*)(const boost::json::value&);
     [[nodiscard]] net::awaitable<result<document>> call(result<request> what);
+    template <class T>
+    [[nodiscard]] net::awaitable<result<T>> ask(result<request> what, parser<T> parse);
     [[nodiscard]] net::awaitable<result<void>> command(result<request> what);
     [[nodiscard]] net::awaitable<result<void>> fetch_messages(const snapshot_query& which, snapshot& into);
     [[nodiscard]] net::awaitable<result<void>> fetch_asks(std::string session, snapshot& into);
