@@ -3,6 +3,8 @@
 #include <holdfast/opencode/protocol/v2/wire.hpp>
 
 #include <algorithm>
+#include <set>
+#include <string_view>
 #include <utility>
 
 namespace holdfast::opencode::v2 {
@@ -158,17 +160,17 @@ struct turn_tracker::taker {
         to.tell_tool(f);
     }
     void operator()(const compaction_failed&) const { to.ledger_.note_compaction_failed(); }
-    void operator()(const permission_asked& f) const { to.ask_for({f.request, e.session, to.ledger_.at()}); }
+    void operator()(const permission_asked&) const { to.take_approval(e); }
     void operator()(const permission_replied& f) const {
         if (f.reply == wire::reject)
             to.ledger_.note_rejection();
-        to.answer(f.request, f.reply);
+        to.take_approval(e);
     }
-    void operator()(const form_created& f) const { to.ask_for({f.form.request, e.session, to.ledger_.at()}); }
+    void operator()(const form_created&) const { to.take_approval(e); }
     void operator()(const form_answered& f) const {
         if (f.cancelled)
             to.ledger_.note_rejection();
-        to.answer(f.request, f.cancelled ? "rejected" : "answered");
+        to.take_approval(e);
     }
 
 private:
@@ -201,6 +203,11 @@ void turn_tracker::take_child(const event& e) {
         return;
     if (std::holds_alternative<execution_ended>(e.what) || std::holds_alternative<session_deleted>(e.what))
         withdraw(e.session);
+    take_approval(e);
+}
+
+// Of whatever session it is.
+void turn_tracker::take_approval(const event& e) {
     if (const auto* asked = std::get_if<permission_asked>(&e.what))
         ask_for({asked->request, e.session, ledger_.at()});
     if (const auto* asked = std::get_if<form_created>(&e.what))
@@ -272,18 +279,15 @@ void turn_tracker::withdraw(std::string_view session) {
 }
 
 void turn_tracker::merge_asks(const snapshot& s, position begun) {
+    std::set<std::string_view> listed;
+    for (const auto& r : s.permissions)
+        listed.insert(r.id);
+    for (const auto& f : s.forms)
+        listed.insert(f.request.id);
     std::vector<std::string> gone;
-    for (const auto& [id, a] : asks_) {
-        const auto is_it = [&id = id](const auto& each) {
-            return each == id;
-        };
-        const bool listed =
-            std::any_of(s.permissions.begin(), s.permissions.end(),
-                        [&](const auto& r) { return is_it(r.id); }) ||
-            std::any_of(s.forms.begin(), s.forms.end(), [&](const auto& f) { return is_it(f.request.id); });
-        if (!listed && a.known <= begun)
+    for (const auto& [id, a] : asks_)
+        if (a.known <= begun && !listed.contains(id))
             gone.push_back(id);
-    }
     for (const auto& id : gone)
         answer(id, "withdrawn");
     for (const auto& r : s.permissions)

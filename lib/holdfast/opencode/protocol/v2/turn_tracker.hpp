@@ -81,6 +81,7 @@ private:
     // events
     void take(const event& e);
     void take_child(const event& e);
+    void take_approval(const event& e);
     void tell_tool(const tool_changed& e);
     void tell_part(const part_key& key, const told& t);
     void tell_usage(step_facts& s, const token_usage& tokens, double cost);
