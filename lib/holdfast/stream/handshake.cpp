@@ -237,16 +237,11 @@ std::optional<retry::failure> handshake::judge(const http::response_head& head) 
     is_answer_ = !is_stream && is_success && config_.answers == answers::json &&
                  (is_json(media_type) || has_no_content(head));
     if (is_stream || is_answer_)
-        return refuse_coding(head);
+        return http::refuse_compressed(head.headers, decoder_ ? coding : std::string());
     if (head.status != 200)
         return retry::make_status_failure(head.status, {}, http::retry_wait(head.headers, world_.wall_now()));
     const auto type = all_values(head.headers, "Content-Type");
     return retry::make_failure(errc::bad_content_type, type.empty() ? "none was given" : type, true);
-}
-
-std::optional<retry::failure> handshake::refuse_coding(const http::response_head& head) {
-    return http::refuse_compressed(head.headers,
-                                   decoder_ ? http::compression_of(head.headers) : std::string());
 }
 
 std::optional<retry::failure> handshake::inspect(const http::response_head& head) {

@@ -65,7 +65,6 @@ private:
     [[nodiscard]] net::awaitable<result<http::request>> next_request();
     [[nodiscard]] net::awaitable<result<http::body_stream>> ask(http::request what);
     [[nodiscard]] std::optional<retry::failure> judge(const http::response_head& head);
-    [[nodiscard]] std::optional<retry::failure> refuse_coding(const http::response_head& head);
     void add_cookies(http::request& what) const;
     void take_cookies(const http::response_head& head);
     [[nodiscard]] net::awaitable<void> add_answer(retry::failure& why, http::body_stream& answer);
