@@ -505,12 +505,12 @@ std::optional<std::string> version_in(const json::value& told) {
 /// What was found by `route`, which this version cannot hold.
 failure speaks_another_version(std::string_view route, const std::string& version) {
     std::string what = "an OpenCode server of version " + version;
-    if (version.starts_with("2."))
-        what = "OpenCode 2.x (it says version " + version;
-    if (const auto* spoken = v2::find_dialect(route, version))
-        what += "; " + std::string(spoken->name) + " by " + std::string(route);
-    if (version.starts_with("2."))
-        what += ')';
+    if (version.starts_with("2.")) {
+        const auto* spoken = v2::find_dialect(route, version);
+        const auto kind =
+            spoken ? "; " + std::string(spoken->name) + " by " + std::string(route) : std::string();
+        what = "OpenCode 2.x (it says version " + version + kind + ')';
+    }
     return retry::make_failure(errc::unsupported_version,
                                "this is " + what + ", which this version does not speak yet", true);
 }
