@@ -1,5 +1,7 @@
 #include "support/process.hpp"
 
+#include <holdfast/runtime/descriptor.hpp>
+
 #include <fcntl.h>
 #include <linux/close_range.h>
 #include <poll.h>
@@ -32,28 +34,7 @@ namespace {
     throw std::system_error(code, std::generic_category(), what);
 }
 
-/// A file descriptor with an owner.
-class descriptor {
-public:
-    descriptor() = default;
-    explicit descriptor(int fd) : fd_(fd) {}
-    descriptor(descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-    descriptor& operator=(descriptor&& other) noexcept {
-        std::swap(fd_, other.fd_);
-        return *this;
-    }
-    ~descriptor() { close(); }
-
-    int get() const noexcept { return fd_; }
-    void close() noexcept {
-        if (fd_ >= 0) {
-            ::close(std::exchange(fd_, -1));
-        }
-    }
-
-private:
-    int fd_ = -1;
-};
+using holdfast::detail::descriptor;
 
 struct pipe_ends {
     descriptor read;

@@ -1,5 +1,6 @@
 #include "run/attachment.hpp"
 
+#include <holdfast/runtime/descriptor.hpp>
 #include <holdfast/sse/utf8.hpp>
 
 #include <array>
@@ -16,20 +17,7 @@
 namespace holdfast::app {
 namespace {
 
-class descriptor {
-public:
-    explicit descriptor(int number) : number_(number) {}
-    ~descriptor() {
-        if (number_ >= 0)
-            ::close(number_);
-    }
-    descriptor(const descriptor&) = delete;
-    descriptor& operator=(const descriptor&) = delete;
-    [[nodiscard]] int get() const noexcept { return number_; }
-
-private:
-    int number_;
-};
+using holdfast::detail::descriptor;
 
 std::string words_of(int error) {
     return std::generic_category().message(error);

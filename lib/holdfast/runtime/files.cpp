@@ -1,5 +1,7 @@
 #include <holdfast/runtime/files.hpp>
 
+#include <holdfast/runtime/descriptor.hpp>
+
 #include <boost/system/error_code.hpp>
 
 #include <cerrno>
@@ -18,22 +20,7 @@ failure by_errno(const char* what, const std::string& path) {
     return f;
 }
 
-/// A descriptor that is closed at the end.
-class descriptor {
-public:
-    explicit descriptor(int number) noexcept : number_(number) {}
-    ~descriptor() {
-        if (number_ >= 0)
-            ::close(number_);
-    }
-    descriptor(const descriptor&) = delete;
-    descriptor& operator=(const descriptor&) = delete;
-
-    [[nodiscard]] int get() const noexcept { return number_; }
-
-private:
-    int number_;
-};
+using detail::descriptor;
 
 std::string folder_of(const std::string& path) {
     const auto slash = path.find_last_of('/');
