@@ -3,13 +3,11 @@
 
 #include "support/command.hpp"
 #include "support/raw_server.hpp"
+#include "support/temporary_folder.hpp"
 
 #include <boost/json/parse.hpp>
 
-#include <cstdlib>
-#include <filesystem>
 #include <fstream>
-#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -20,25 +18,6 @@ using namespace std::chrono_literals;
 using namespace std::string_literals;
 using lines = std::vector<std::string>;
 constexpr auto hold = reply::ending::hold;
-
-/// A folder that goes with the object.
-class folder {
-public:
-    folder() {
-        std::string path = std::filesystem::temp_directory_path() / "holdfast-examples-XXXXXX";
-        if (!::mkdtemp(path.data()))
-            throw std::runtime_error("no folder can be made");
-        path_ = path;
-    }
-    ~folder() { std::filesystem::remove_all(path_); }
-    folder(const folder&) = delete;
-    folder& operator=(const folder&) = delete;
-
-    [[nodiscard]] std::string operator/(const char* name) const { return path_ / name; }
-
-private:
-    std::filesystem::path path_;
-};
 
 std::string event(const std::string& type, const std::string& data) {
     return "event: " + type + "\ndata: " + data + "\n\n";
@@ -176,7 +155,7 @@ BOOST_AUTO_TEST_CASE(anthropic_is_asked_again_when_it_is_overloaded_and_not_when
 // --- wikimedia
 
 BOOST_AUTO_TEST_CASE(wikimedia_goes_on_after_the_change_that_the_last_run_ended_with) {
-    const folder here;
+    const temporary_folder here;
     const auto id_of = [](int n) {
         auto id =
             R"([{"topic":"eqiad.mediawiki.recentchange","partition":0,"offset":)" + std::to_string(n) + "}";
@@ -231,7 +210,7 @@ BOOST_AUTO_TEST_CASE(kubernetes_is_watched_from_a_bookmark_and_listed_again_when
 // --- firebase
 
 BOOST_AUTO_TEST_CASE(firebase_leads_to_another_machine_and_a_new_token_is_sent_when_one_is_revoked) {
-    const folder here;
+    const temporary_folder here;
     const auto token = here / "token";
     const auto write_token = [&](const char* text) {
         std::ofstream(token) << text << '\n';
@@ -262,7 +241,7 @@ BOOST_AUTO_TEST_CASE(firebase_leads_to_another_machine_and_a_new_token_is_sent_w
 }
 
 BOOST_AUTO_TEST_CASE(firebase_may_forbid_it_for_good) {
-    const folder here;
+    const temporary_folder here;
     raw_server server({event_stream(event("cancel", "\"Permission denied\""), hold)});
     const auto done = run_command("example-firebase", {server.url("/users.json"), here / "none", "1"});
     BOOST_TEST(done.code() == 1, done.text());

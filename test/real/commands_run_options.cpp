@@ -7,6 +7,7 @@
 #include "support/process.hpp"
 #include "support/runs.hpp"
 #include "support/sim_process.hpp"
+#include "support/temporary_folder.hpp"
 
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
@@ -36,24 +37,12 @@ sim_process& sim() {
 }
 
 /// A directory of files, removed with them.
-class folder {
+class folder : public temporary_folder {
 public:
-    folder() {
-        auto name = (fs::canonical(fs::temp_directory_path()) / "holdfast-XXXXXX").string();
-        BOOST_REQUIRE(::mkdtemp(name.data()) != nullptr);
-        path_ = name;
-    }
-    ~folder() {
-        std::error_code ignored;
-        fs::remove_all(path_, ignored);
-    }
-    folder(const folder&) = delete;
-    folder& operator=(const folder&) = delete;
-
     [[nodiscard]] std::string put(std::string_view name, std::string_view content) const {
-        const auto path = path_ / name;
-        std::ofstream(path, std::ios::binary) << content;
-        return path.string();
+        const auto where = path() / name;
+        std::ofstream(where, std::ios::binary) << content;
+        return where.string();
     }
     /// A file of zeros that takes no room.
     [[nodiscard]] std::string put_hole(std::string_view name, std::uintmax_t size) const {
@@ -61,10 +50,6 @@ public:
         fs::resize_file(path, size);
         return path;
     }
-    [[nodiscard]] const fs::path& path() const { return path_; }
-
-private:
-    fs::path path_;
 };
 
 json::value get(const std::string& target) {

@@ -6,14 +6,13 @@
 #include "support/ports.hpp"
 #include "support/raw_server.hpp"
 #include "support/rows.hpp"
+#include "support/temporary_folder.hpp"
 #include "support/tls_server.hpp"
 
 #include <holdfast/http/request.hpp>
 
 #include <algorithm>
 #include <csignal>
-#include <cstdlib>
-#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <memory>
@@ -64,25 +63,6 @@ std::string opened(int attempt) {
 std::string event(const std::string& data, const std::string& id = {}) {
     return R"({"event":{"type":"message","data":")" + data + R"(","id":")" + id + R"("}})";
 }
-
-/// A folder that goes with the object.
-class folder {
-public:
-    folder() {
-        std::string path = std::filesystem::temp_directory_path() / "holdfast-tail-XXXXXX";
-        if (!::mkdtemp(path.data()))
-            throw std::runtime_error("no folder can be made");
-        path_ = path;
-    }
-    ~folder() { std::filesystem::remove_all(path_); }
-    folder(const folder&) = delete;
-    folder& operator=(const folder&) = delete;
-
-    [[nodiscard]] std::string operator/(const char* name) const { return path_ / name; }
-
-private:
-    std::filesystem::path path_;
-};
 
 void write_file(const std::string& path, std::string_view bytes) {
     std::ofstream(path, std::ios::binary) << bytes;
@@ -343,7 +323,7 @@ BOOST_AUTO_TEST_CASE(a_header_that_is_given_takes_the_place_of_a_default_and_an_
 }
 
 BOOST_AUTO_TEST_CASE(a_body_is_posted_once_and_the_end_of_its_answer_is_the_end) {
-    const folder here;
+    const temporary_folder here;
     write_file(here / "body", "from\r\na file\n");
     struct given {
         lines options;
@@ -442,7 +422,7 @@ BOOST_AUTO_TEST_CASE(a_proxy_is_asked_when_the_command_line_or_with_its_leave_th
 // --- the recording
 
 BOOST_AUTO_TEST_CASE(a_recording_holds_the_bodies_as_they_came_and_cat_reads_what_tail_told) {
-    const folder here;
+    const temporary_folder here;
     const std::string bom = "\xef\xbb\xbf";
     const std::string first = bom + "retry: 10\n: note\n\nid: 1\ndata: a\xff\n\n";
     const std::string second = "data: b\r\n\r\nid: 3\r\n\r\ndata: c\r\rdata: d\n\n";
@@ -457,7 +437,7 @@ BOOST_AUTO_TEST_CASE(a_recording_holds_the_bodies_as_they_came_and_cat_reads_wha
 }
 
 BOOST_AUTO_TEST_CASE(a_recording_keeps_what_the_last_connection_left_unfinished_and_a_signal_loses_nothing) {
-    const folder here;
+    const temporary_folder here;
     const std::string bytes = "data: x\n\ndata: unfin";
     raw_server server({event_stream(bytes, reply::ending::hold)});
     process child(command({"tail", server.url("/"), "--format", "ndjson", "--record", here / "stream"}));

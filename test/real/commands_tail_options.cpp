@@ -7,10 +7,10 @@
 #include "support/ports.hpp"
 #include "support/raw_server.hpp"
 #include "support/rows.hpp"
+#include "support/temporary_folder.hpp"
 
 #include <algorithm>
 #include <csignal>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -55,25 +55,6 @@ command_result by_shell(const std::string& line, const std::string& url,
 std::string kinds_of(const command_result& done) {
     return kinds(parse_rows(done.output));
 }
-
-/// A folder that goes with the object.
-class folder {
-public:
-    folder() {
-        std::string path = std::filesystem::temp_directory_path() / "holdfast-tail-XXXXXX";
-        if (!::mkdtemp(path.data()))
-            throw std::runtime_error("no folder can be made");
-        path_ = path;
-    }
-    ~folder() { std::filesystem::remove_all(path_); }
-    folder(const folder&) = delete;
-    folder& operator=(const folder&) = delete;
-
-    [[nodiscard]] std::string operator/(const char* name) const { return path_ / name; }
-
-private:
-    std::filesystem::path path_;
-};
 
 void write_file(const std::string& path, std::string_view bytes) {
     std::ofstream(path, std::ios::binary) << bytes;
@@ -196,7 +177,7 @@ BOOST_AUTO_TEST_CASE(an_event_that_is_named_fails_the_connection) {
 }
 
 BOOST_AUTO_TEST_CASE(a_file_keeps_the_last_id_from_one_run_to_the_next) {
-    const folder here;
+    const temporary_folder here;
     const auto file = here / "id";
     raw_server server([](const heard&) {
         return event_stream("id: 1\ndata: a\n\nid: 2\ndata: b\n\nid: 3\ndata: c\n\n", reply::ending::hold);
@@ -217,7 +198,7 @@ BOOST_AUTO_TEST_CASE(a_file_keeps_the_last_id_from_one_run_to_the_next) {
 }
 
 BOOST_AUTO_TEST_CASE(a_file_that_cannot_keep_an_id_is_an_error_before_anything_is_asked) {
-    const folder here;
+    const temporary_folder here;
     raw_server server({event_stream(one_event, reply::ending::hold)});
     write_file(here / "odd", "two\nlines\n");
     for (const auto& [file, why] : std::vector<std::pair<std::string, std::string>>{
@@ -248,7 +229,7 @@ BOOST_AUTO_TEST_CASE(a_reader_that_leaves_is_noticed_while_the_stream_is_quiet) 
 }
 
 BOOST_AUTO_TEST_CASE(a_reader_that_waits_gets_all_of_it_and_so_does_one_at_a_file) {
-    const folder here;
+    const temporary_folder here;
     std::string many;
     for (int n = 0; n < 20000; ++n)
         many += "data: " + std::to_string(n) + "\n\n";
@@ -265,7 +246,7 @@ BOOST_AUTO_TEST_CASE(a_reader_that_waits_gets_all_of_it_and_so_does_one_at_a_fil
 // --- closed descriptors
 
 BOOST_AUTO_TEST_CASE(a_closed_stdout_is_an_error_and_never_becomes_the_recording) {
-    const folder here;
+    const temporary_folder here;
     raw_server server({event_stream(one_event, reply::ending::hold)});
     const auto file = here / "f";
     for (const std::string closed : {">&-", "<&- >&-", ">&- <&-"}) {
@@ -285,7 +266,7 @@ BOOST_AUTO_TEST_CASE(a_closed_stdout_is_an_error_and_never_becomes_the_recording
 }
 
 BOOST_AUTO_TEST_CASE(closed_inputs_and_errors_do_no_harm) {
-    const folder here;
+    const temporary_folder here;
     raw_server server([&](const heard&) { return event_stream(one_event, reply::ending::hold); });
     const auto file = here / "f";
     for (const std::string closed : {"<&-", "2>&-", "<&- 2>&-"}) {
@@ -340,7 +321,7 @@ BOOST_AUTO_TEST_CASE(connect_to_reaches_the_urls_server_elsewhere) {
 }
 
 BOOST_AUTO_TEST_CASE(a_unix_socket_is_reached_by_its_path) {
-    const folder here;
+    const temporary_folder here;
     {
         unix_server server(here / "s");
         const auto done =
@@ -391,7 +372,7 @@ BOOST_AUTO_TEST_CASE(the_user_agent_is_the_programs_name_and_version_unless_anot
 }
 
 BOOST_AUTO_TEST_CASE(headers_of_a_file_are_read_anew_at_each_connect) {
-    const folder here;
+    const temporary_folder here;
     const auto file = here / "headers";
     write_file(file, "Authorization: Bearer one\r\n\r\nAccept: text/event-stream, x/y\n");
     std::size_t asked = 0;
@@ -415,7 +396,7 @@ BOOST_AUTO_TEST_CASE(headers_of_a_file_are_read_anew_at_each_connect) {
 }
 
 BOOST_AUTO_TEST_CASE(a_file_of_headers_that_is_wrong_is_refused_at_once_and_one_that_is_lost_is_waited_for) {
-    const folder here;
+    const temporary_folder here;
     const auto file = here / "headers";
     raw_server server([&](const heard&) {
         std::filesystem::remove(file);
@@ -445,7 +426,7 @@ BOOST_AUTO_TEST_CASE(a_file_of_headers_that_is_wrong_is_refused_at_once_and_one_
 }
 
 BOOST_AUTO_TEST_CASE(credentials_come_from_a_file_or_an_option_and_are_not_left_in_the_process_list) {
-    const folder here;
+    const temporary_folder here;
     write_file(here / "user", "me:s3c:ret\nmore\n");
     raw_server server([](const heard&) { return event_stream(one_event, reply::ending::hold); });
     const auto base = "//127.0.0.1:" + std::to_string(server.port()) + "/";
@@ -511,7 +492,7 @@ BOOST_AUTO_TEST_CASE(any_type_reads_any_answer_of_success_and_says_what_it_is) {
 }
 
 BOOST_AUTO_TEST_CASE(a_compressed_stream_is_inflated_and_recorded_as_it_reads_where_that_is_asked_for) {
-    const folder here;
+    const temporary_folder here;
     auto zipped = event_stream(compressed(coding::gzip, one_event), reply::ending::hold);
     zipped.bytes.insert(zipped.bytes.find("\r\n") + 2, "Content-Encoding: gzip\r\n");
     raw_server server({zipped});
@@ -565,7 +546,7 @@ BOOST_AUTO_TEST_CASE(the_limit_of_a_head_is_the_one_that_is_given) {
 // --- the recording
 
 BOOST_AUTO_TEST_CASE(a_recording_is_for_its_owner_and_replaces_nothing_unless_forced) {
-    const folder here;
+    const temporary_folder here;
     raw_server server([](const heard&) { return event_stream(one_event, reply::ending::hold); });
     const auto record = [&](const std::string& file, const lines& more = {}) {
         lines options{"--max-events", "1", "--record", file};

@@ -1,6 +1,8 @@
 // How bodies become events where they are no event streams, and the file that keeps an id.
 #include <boost/test/unit_test.hpp>
 
+#include "support/temporary_folder.hpp"
+
 #include <holdfast/runtime/files.hpp>
 #include <holdfast/stream/id_store.hpp>
 #include <holdfast/stream/ndjson.hpp>
@@ -8,14 +10,12 @@
 #include <sys/stat.h>
 
 #include <cstddef>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <map>
 #include <memory>
 #include <optional>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -180,27 +180,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-class folder {
-public:
-    folder() {
-        std::string path = fs::temp_directory_path() / "holdfast-ids-XXXXXX";
-        if (!::mkdtemp(path.data()))
-            throw std::runtime_error("no folder can be made");
-        path_ = path;
-    }
-    ~folder() { fs::remove_all(path_); }
-    folder(const folder&) = delete;
-    folder& operator=(const folder&) = delete;
-
-    [[nodiscard]] std::string operator/(const char* name) const { return path_ / name; }
-    [[nodiscard]] std::size_t size() const {
-        return static_cast<std::size_t>(std::distance(fs::directory_iterator(path_), {}));
-    }
-
-private:
-    fs::path path_;
-};
-
 std::string content(const std::string& path) {
     std::ifstream file(path, std::ios::binary);
     return {std::istreambuf_iterator<char>(file), {}};
@@ -264,7 +243,7 @@ BOOST_AUTO_TEST_CASE(a_step_that_fails_leaves_the_old_content_and_nothing_else) 
 }
 
 BOOST_AUTO_TEST_CASE(an_id_is_kept_in_a_file_of_its_owners_alone) {
-    const folder here;
+    const test::temporary_folder here;
     const auto path = here / "id";
     const auto ids = stream::make_file_id_store(make_system_files(), path);
     BOOST_TEST(ids->load().value() == "");
@@ -284,7 +263,7 @@ BOOST_AUTO_TEST_CASE(an_id_is_kept_in_a_file_of_its_owners_alone) {
 }
 
 BOOST_AUTO_TEST_CASE(what_is_no_file_of_an_id_is_never_taken_for_one) {
-    const folder here;
+    const test::temporary_folder here;
     const auto path = here / "id";
     for (const std::string& odd : {"a\nb\n"s, "a\r\n"s, "a\0\n"s, "\n\n"s, std::string(65537, 'x')}) {
         std::ofstream(path, std::ios::binary) << odd;
@@ -304,7 +283,7 @@ BOOST_AUTO_TEST_CASE(what_is_no_file_of_an_id_is_never_taken_for_one) {
 }
 
 BOOST_AUTO_TEST_CASE(a_file_that_cannot_be_made_is_an_error_that_names_it) {
-    const folder here;
+    const test::temporary_folder here;
     const auto path = here / "none" + "/id";
     const auto done = stream::make_file_id_store(make_system_files(), path)->store("x");
     BOOST_TEST_REQUIRE(!done.has_value());

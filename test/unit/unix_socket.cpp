@@ -2,14 +2,13 @@
 #include <boost/test/unit_test.hpp>
 
 #include "support/real_world.hpp"
+#include "support/temporary_folder.hpp"
 
 #include <holdfast/runtime/runtime.hpp>
 
 #include <boost/asio/local/stream_protocol.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
-#include <cstdlib>
-#include <filesystem>
 #include <memory>
 #include <string>
 
@@ -18,24 +17,8 @@ using net::local::stream_protocol;
 
 namespace {
 
-class folder {
-public:
-    folder() {
-        std::string path = std::filesystem::temp_directory_path() / "holdfast-unix-XXXXXX";
-        BOOST_TEST_REQUIRE(::mkdtemp(path.data()) != nullptr);
-        path_ = path;
-    }
-    ~folder() { std::filesystem::remove_all(path_); }
-    folder(const folder&) = delete;
-    folder& operator=(const folder&) = delete;
-    [[nodiscard]] std::string operator/(const char* name) const { return path_ / name; }
-
-private:
-    std::filesystem::path path_;
-};
-
 struct fixture : test::in_the_real_world {
-    folder here;
+    test::temporary_folder here;
 
     net::awaitable<std::string> connect(std::string path) {
         endpoint where("http", "localhost", 80);
