@@ -1,9 +1,8 @@
 #include <boost/test/unit_test.hpp>
 
-#include "support/recordings.hpp"
+#include "support/recorded_turns.hpp"
 
 #include <holdfast/opencode/protocol/v2/event.hpp>
-#include <holdfast/opencode/recording.hpp>
 
 #include <map>
 #include <set>
@@ -16,35 +15,9 @@ using namespace holdfast::opencode;
 
 namespace {
 
-struct read_recording {
-    std::vector<recorded_row> rows;
-    std::vector<recorded_check> checks;
-};
-
-read_recording read(const std::filesystem::path& path) {
-    opencode::recording r;
-    for (const auto& data : test::recorded_data(path))
-        r.feed(data);
-    return {r.take_rows(), r.needs_check()};
-}
-
-/// Ids are compared by their last five characters.
-std::string tail(const std::string& id) {
-    return id.size() > 5 ? id.substr(id.size() - 5) : id;
-}
-
-std::string summary(const read_recording& r) {
-    std::vector<std::string> all;
-    for (const auto& row : r.rows)
-        if (const auto* s = std::get_if<settlement>(&row.event)) {
-            auto line = tail(row.message) + ' ' + std::string(to_string(s->outcome)) + ' ' +
-                        std::string(to_string(s->rule));
-            all.push_back(s->merged_into.empty() ? line : line + " into " + tail(s->merged_into));
-        }
-    for (const auto& c : r.checks)
-        all.push_back("? " + tail(c.message.value_or("null")));
+std::string in_one_line(const std::vector<std::string>& lines) {
     std::string text;
-    for (const auto& line : all)
+    for (const auto& line : lines)
         text += (text.empty() ? "" : "; ") + line;
     return text;
 }
@@ -76,15 +49,15 @@ BOOST_AUTO_TEST_CASE(every_recording_of_2_x_is_in_the_table) {
 BOOST_AUTO_TEST_CASE(every_recorded_turn_of_2_x_ends_as_the_description_says) {
     const auto expected = expectations();
     for (const auto& path : test::recordings_of_2())
-        BOOST_TEST(summary(read(path)) == expected.at(path.stem().string()),
-                   path.stem() << ": " << summary(read(path)));
+        BOOST_TEST(in_one_line(test::summary(test::turns_of(path))) == expected.at(path.stem().string()),
+                   path.stem() << ": " << in_one_line(test::summary(test::turns_of(path))));
 }
 
 BOOST_AUTO_TEST_CASE(each_part_is_told_whole_and_once_by_message_kind_and_ordinal) {
     std::size_t parts = 0;
     for (const auto& path : test::recordings_of_2()) {
         std::map<std::string, std::string> told;
-        for (const auto& row : read(path).rows) {
+        for (const auto& row : test::turns_of(path).rows) {
             if (const auto* t = std::get_if<text_event>(&row.event))
                 told[t->part] += t->delta;
             if (const auto* t = std::get_if<reasoning_event>(&row.event))
@@ -104,7 +77,7 @@ BOOST_AUTO_TEST_CASE(each_part_is_told_whole_and_once_by_message_kind_and_ordina
 BOOST_AUTO_TEST_CASE(nothing_of_a_turn_of_2_x_comes_after_its_settlement) {
     for (const auto& path : test::recordings_of_2()) {
         std::set<std::string> settled;
-        for (const auto& row : read(path).rows) {
+        for (const auto& row : test::turns_of(path).rows) {
             BOOST_TEST(!settled.contains(row.message), path.stem());
             if (std::holds_alternative<settlement>(row.event))
                 settled.insert(row.message);
@@ -113,10 +86,10 @@ BOOST_AUTO_TEST_CASE(nothing_of_a_turn_of_2_x_comes_after_its_settlement) {
 }
 
 BOOST_AUTO_TEST_CASE(a_childs_permission_is_told_to_its_roots_turn_in_2_x) {
-    const auto r = read(test::data_folder() / "opencode2" / "71-subagent-permission.sse");
+    const auto r = test::turns_of(test::data_folder() / "opencode2" / "71-subagent-permission.sse");
     std::vector<std::string> replies;
     for (const auto& row : r.rows) {
-        BOOST_TEST(tail(row.message) == "z5NUo");
+        BOOST_TEST(test::tail(row.message) == "z5NUo");
         if (const auto* p = std::get_if<permission_event>(&row.event)) {
             BOOST_TEST(p->request.session_id != row.session);
             replies.push_back(p->reply.value_or("waits"));
@@ -129,7 +102,8 @@ BOOST_AUTO_TEST_CASE(an_approval_of_an_interrupted_session_is_withdrawn) {
     for (const auto* name :
          {"25-interrupt-while-permission-pending", "26-interrupt-while-question-pending"}) {
         std::vector<std::string> replies;
-        for (const auto& row : read(test::data_folder() / "opencode2" / (std::string(name) + ".sse")).rows) {
+        for (const auto& row :
+             test::turns_of(test::data_folder() / "opencode2" / (std::string(name) + ".sse")).rows) {
             if (const auto* p = std::get_if<permission_event>(&row.event))
                 replies.push_back(p->reply.value_or("waits"));
             if (const auto* q = std::get_if<question_event>(&row.event))
@@ -144,7 +118,7 @@ BOOST_AUTO_TEST_CASE(an_approval_of_an_interrupted_session_is_withdrawn) {
 BOOST_AUTO_TEST_CASE(the_tools_retries_and_usage_of_a_turn_are_told) {
     std::string story;
     for (const char* name : {"04-tool-read.sse", "52-model-500-once-recovers.sse"})
-        for (const auto& row : read(test::data_folder() / "opencode2" / name).rows) {
+        for (const auto& row : test::turns_of(test::data_folder() / "opencode2" / name).rows) {
             if (const auto* t = std::get_if<tool_event>(&row.event))
                 story += t->name + ' ' + t->state + "; ";
             if (const auto* t = std::get_if<retry_event>(&row.event))

@@ -1,7 +1,6 @@
 #include <boost/test/unit_test.hpp>
 
-#include <holdfast/opencode/recording.hpp>
-#include <support/recordings.hpp>
+#include "support/recorded_turns.hpp"
 
 #include <map>
 #include <set>
@@ -12,38 +11,6 @@ using namespace holdfast::opencode;
 using namespace holdfast::test;
 
 namespace {
-
-struct read_recording {
-    std::vector<recorded_row> rows;
-    std::vector<recorded_check> checks;
-};
-
-read_recording read(const std::filesystem::path& path) {
-    opencode::recording r;
-    for (const auto& data : recorded_data(path))
-        r.feed(data);
-    return {r.take_rows(), r.needs_check()};
-}
-
-std::string tail(const std::string& id) {
-    return id.size() > 5 ? id.substr(id.size() - 5) : id;
-}
-
-/// "K89HP completed message_finished" for each settlement, "? K89HP why" for each check.
-std::vector<std::string> summary(const read_recording& r) {
-    std::vector<std::string> all;
-    for (const auto& row : r.rows)
-        if (const auto* s = std::get_if<settlement>(&row.event)) {
-            auto line = tail(row.message) + ' ' + std::string(to_string(s->outcome)) + ' ' +
-                        std::string(to_string(s->rule));
-            if (!s->merged_into.empty())
-                line += " into " + tail(s->merged_into);
-            all.push_back(line);
-        }
-    for (const auto& c : r.checks)
-        all.push_back("? " + (c.message ? tail(*c.message) : std::string("null")));
-    return all;
-}
 
 using expectation = std::pair<const char*, std::vector<std::string>>;
 
@@ -160,7 +127,7 @@ BOOST_AUTO_TEST_CASE(every_recording_is_in_the_table) {
 
 BOOST_AUTO_TEST_CASE(every_recorded_turn_is_decided_once_and_rightly_or_needs_a_check) {
     for (const auto& [name, expected] : expectations()) {
-        const auto found = summary(read(recording_path(name)));
+        const auto found = summary(turns_of(recording_path(name)));
         BOOST_TEST_CONTEXT(name) {
             BOOST_TEST(found == shortened(expected), boost::test_tools::per_element());
         }
@@ -174,7 +141,7 @@ BOOST_AUTO_TEST_CASE(what_a_recording_says_of_a_part_is_its_final_text_once) {
             if (const auto* p = std::get_if<part_updated>(&e); p && p->part.ended)
                 final_text[p->part.id] = p->part.text;
         std::map<std::string, std::string> told;
-        for (const auto& row : read(path).rows) {
+        for (const auto& row : turns_of(path).rows) {
             if (const auto* t = std::get_if<text_event>(&row.event))
                 told[t->part] += t->delta;
             if (const auto* t = std::get_if<reasoning_event>(&row.event))
@@ -189,7 +156,7 @@ BOOST_AUTO_TEST_CASE(what_a_recording_says_of_a_part_is_its_final_text_once) {
 BOOST_AUTO_TEST_CASE(nothing_of_a_turn_comes_after_its_settlement) {
     for (const auto& path : all_recordings()) {
         std::set<std::string> settled;
-        for (const auto& row : read(path).rows) {
+        for (const auto& row : turns_of(path).rows) {
             BOOST_TEST(!settled.contains(row.message), path.stem());
             if (std::holds_alternative<settlement>(row.event))
                 settled.insert(row.message);
@@ -198,8 +165,8 @@ BOOST_AUTO_TEST_CASE(nothing_of_a_turn_comes_after_its_settlement) {
 }
 
 BOOST_AUTO_TEST_CASE(the_same_turn_reads_the_same_from_event_and_from_global_event) {
-    const auto plain = read(recording_path("01-plain-turn-event"));
-    const auto global = read(recording_path("01-plain-turn-global-event"));
+    const auto plain = turns_of(recording_path("01-plain-turn-event"));
+    const auto global = turns_of(recording_path("01-plain-turn-global-event"));
     BOOST_TEST(!plain.rows.empty());
     BOOST_TEST((plain.rows == global.rows));
     BOOST_TEST((plain.checks == global.checks));
@@ -216,7 +183,7 @@ BOOST_AUTO_TEST_CASE(an_event_that_cannot_be_read_is_passed_over) {
 }
 
 BOOST_AUTO_TEST_CASE(a_childs_rows_are_told_to_its_roots_turn) {
-    const auto r = read(recording_path("42-subagent-permission"));
+    const auto r = turns_of(recording_path("42-subagent-permission"));
     std::set<std::string> sessions;
     std::string asking;
     for (const auto& row : r.rows) {
@@ -407,7 +374,7 @@ struct recorded_session {
 };
 
 std::vector<recorded_session> sessions_with_turns(const std::filesystem::path& path) {
-    const auto r = read(path);
+    const auto r = turns_of(path);
     std::map<std::string, std::set<std::string>> found;
     for (const auto& row : r.rows)
         found[row.session].insert(row.message);
