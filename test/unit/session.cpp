@@ -2,6 +2,7 @@
 #include <boost/test/unit_test.hpp>
 
 #include "support/coroutine.hpp"
+#include "support/held_sim.hpp"
 
 #include <holdfast/opencode/server.hpp>
 #include <holdfast/runtime/cancellation.hpp>
@@ -64,28 +65,7 @@ struct told {
     }
 };
 
-struct held_server : test::in_simulated_world {
-    opencode_sim::options model;
-    opencode::server_config config;
-    std::optional<testing::sim_host> host;
-    std::optional<opencode::server> server;
-    std::optional<task_scope> tasks;
-
-    held_server() { config.policy = retry::session_stream(); }
-
-    void start() {
-        host.emplace(world, here, model);
-        server.emplace(world.rt(), url_of(here), config);
-        tasks.emplace(world.rt(), [](std::exception_ptr e) { std::rethrow_exception(e); });
-        tasks->spawn(server->run());
-    }
-
-    net::awaitable<opencode::session> new_session() {
-        auto made = co_await server->create_session();
-        BOOST_TEST_REQUIRE(made.has_value());
-        co_return std::move(*made);
-    }
-
+struct held_server : test::held_sim {
     net::awaitable<told> hear(opencode::turn& turn) {
         told all;
         while (auto event = co_await turn.next())
@@ -101,19 +81,6 @@ struct held_server : test::in_simulated_world {
     net::awaitable<bool> post(opencode::session& session) {
         (void)co_await session.prompt("#slow:30");
         co_return true;
-    }
-
-    /// Lets everything end: to be awaited last.
-    net::awaitable<void> end() {
-        server->stop();
-        co_await tasks->join();
-    }
-
-    void finish() {
-        server.reset();
-        host->shut_down();
-        host.reset();
-        world.settle();
     }
 
     const opencode_sim::turn_truth truth_of(const std::string& message) {

@@ -3,6 +3,7 @@
 #include <boost/test/unit_test.hpp>
 
 #include "support/coroutine.hpp"
+#include "support/held_sim.hpp"
 
 #include <holdfast/opencode/server.hpp>
 #include <holdfast/runtime/task_scope.hpp>
@@ -45,28 +46,7 @@ opencode::prompt_part file(std::string mime, std::string base64) {
     return part;
 }
 
-struct held_server : test::in_simulated_world {
-    testing::opencode_sim::options model;
-    opencode::server_config config;
-    std::optional<testing::sim_host> host;
-    std::optional<opencode::server> server;
-    std::optional<task_scope> tasks;
-
-    held_server() { config.policy = retry::session_stream(); }
-
-    void start() {
-        host.emplace(world, here, model);
-        server.emplace(world.rt(), *http::parse_url(to_string(here)), config);
-        tasks.emplace(world.rt(), [](std::exception_ptr e) { std::rethrow_exception(e); });
-        tasks->spawn(server->run());
-    }
-
-    net::awaitable<opencode::session> new_session() {
-        auto made = co_await server->create_session();
-        BOOST_TEST_REQUIRE(made.has_value());
-        co_return std::move(*made);
-    }
-
+struct held_server : test::held_sim {
     /// The settlement; it must be the one and the last.
     net::awaitable<settlement> end_of(opencode::turn& turn) {
         std::optional<settlement> end;
@@ -87,19 +67,6 @@ struct held_server : test::in_simulated_world {
     }
 
     void inject(std::string_view fault) { host->model().inject(testing::parse_fault(fault).value()); }
-
-    /// To be awaited last.
-    net::awaitable<void> end() {
-        server->stop();
-        co_await tasks->join();
-    }
-
-    void finish() {
-        server.reset();
-        host->shut_down();
-        host.reset();
-        world.settle();
-    }
 };
 
 std::string words(const settlement& how) {

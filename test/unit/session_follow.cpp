@@ -3,6 +3,7 @@
 #include <boost/test/unit_test.hpp>
 
 #include "support/coroutine.hpp"
+#include "support/held_sim.hpp"
 
 #include <holdfast/opencode/server.hpp>
 #include <holdfast/runtime/task_scope.hpp>
@@ -34,15 +35,6 @@ http::url url_of(const endpoint& where) {
     return *http::parse_url(to_string(where));
 }
 
-opencode::prompt text_prompt(std::string id, std::string text) {
-    opencode::prompt what;
-    what.message_id = std::move(id);
-    opencode::prompt_part part;
-    part.text = std::move(text);
-    what.parts.push_back(std::move(part));
-    return what;
-}
-
 /// What a feed told, and that it ended.
 struct heard {
     std::vector<session_event> events;
@@ -72,26 +64,11 @@ struct heard {
     }
 };
 
-struct a_followed_server : test::in_simulated_world {
-    opencode_sim::options model;
-    opencode::server_config config;
-    std::optional<testing::sim_host> host;
+struct a_followed_server : test::held_sim {
     std::optional<testing::sim_host> other; ///< another server, which knows none of the sessions
-    std::optional<opencode::server> server;
-    std::optional<task_scope> tasks;
     std::map<std::string, std::shared_ptr<heard>> told;
 
-    a_followed_server() {
-        config.policy = retry::session_stream();
-        config.policy.max_attempts = retry::unlimited;
-    }
-
-    void start() {
-        host.emplace(world, here, model);
-        server.emplace(world.rt(), url_of(here), config);
-        tasks.emplace(world.rt(), [](std::exception_ptr e) { std::rethrow_exception(e); });
-        tasks->spawn(server->run());
-    }
+    a_followed_server() { config.policy.max_attempts = retry::unlimited; }
 
     opencode::client rest() { return opencode::client(world.rt(), url_of(host->at())); }
 
@@ -105,7 +82,7 @@ struct a_followed_server : test::in_simulated_world {
     /// Somebody else prompts.
     net::awaitable<void> somebody_prompts(std::string session, std::string id, std::string text) {
         auto client = rest();
-        auto what = text_prompt(std::move(id), std::move(text));
+        auto what = test::text_prompt(std::move(id), std::move(text));
         const auto done = co_await client.prompt_async(std::move(session), std::move(what));
         BOOST_TEST_REQUIRE(done.has_value());
     }
@@ -131,8 +108,6 @@ struct a_followed_server : test::in_simulated_world {
         who.model().cut_streams(world.time().now());
         who.pump();
     }
-
-    net::awaitable<void> pass(duration d) { co_await world.rt().sleep_for(d); }
 
     /// Lets everything end: to be awaited last.
     net::awaitable<void> end() {
@@ -783,7 +758,7 @@ CO_TEST_CASE(an_error_that_belongs_to_no_turn_is_in_the_log, a_followed_server) 
     };
     BOOST_TEST(strays() == 0);
     auto client = rest();
-    auto what = text_prompt("msg_2", "#plain");
+    auto what = test::text_prompt("msg_2", "#plain");
     what.agent = "nobody"; // no message, no status: two errors are all that comes
     const auto done = co_await client.prompt_async(id, std::move(what));
     BOOST_TEST_REQUIRE(done.has_value());

@@ -3,6 +3,7 @@
 #include <boost/test/unit_test.hpp>
 
 #include "support/coroutine.hpp"
+#include "support/held_sim.hpp"
 
 #include <holdfast/opencode/server.hpp>
 #include <holdfast/runtime/cancellation.hpp>
@@ -30,55 +31,22 @@ namespace {
 
 const endpoint here{"http", "127.0.0.1", 4096};
 
-http::url base() {
-    return *http::parse_url(to_string(here));
-}
-
-struct shared_server : test::in_simulated_world {
-    opencode_sim::options model;
-    opencode::server_config config;
-    std::optional<testing::sim_host> host;
-    std::optional<opencode::server> server;
-    std::optional<task_scope> tasks;
+struct shared_server : test::held_sim {
     std::vector<session_event> fed;
     std::vector<approval_event> approvals;
     bool approvals_over = false;
 
-    shared_server() { config.policy = retry::session_stream(); }
-
-    void start() {
-        host.emplace(world, here, model);
-        tasks.emplace(world.rt(), [](std::exception_ptr e) { std::rethrow_exception(e); });
-        hold();
-    }
-    void hold() {
-        server.emplace(world.rt(), base(), config);
-        tasks->spawn(server->run());
-    }
     opencode::client somebody() { return opencode::client(world.rt(), base()); }
 
-    net::awaitable<opencode::session> new_session() {
-        auto made = co_await server->create_session();
-        BOOST_TEST_REQUIRE(made.has_value());
-        co_return std::move(*made);
-    }
-    static opencode::prompt asking(std::string id, std::string text) {
-        opencode::prompt what;
-        what.message_id = std::move(id);
-        opencode::prompt_part part;
-        part.text = std::move(text);
-        what.parts.push_back(std::move(part));
-        return what;
-    }
     net::awaitable<void> somebody_prompts(std::string session, std::string id, std::string text) {
         auto client = somebody();
-        auto what = asking(std::move(id), std::move(text));
+        auto what = test::text_prompt(std::move(id), std::move(text));
         const auto done = co_await client.prompt_async(std::move(session), std::move(what));
         BOOST_TEST_REQUIRE(done.has_value());
     }
     net::awaitable<void> somebody_stores(std::string session, std::string id) {
         auto client = somebody();
-        auto what = asking(std::move(id), "a note");
+        auto what = test::text_prompt(std::move(id), "a note");
         const auto done = co_await client.store(std::move(session), std::move(what));
         BOOST_TEST_REQUIRE(done.has_value());
     }
@@ -132,18 +100,6 @@ struct shared_server : test::in_simulated_world {
     }
     std::vector<permission_event> told_to_turn;
     bool was_quiet = false;
-
-    net::awaitable<void> pass(duration d) { co_await world.rt().sleep_for(d); }
-    net::awaitable<void> end() {
-        server->stop();
-        co_await tasks->join();
-    }
-    void finish() {
-        server.reset();
-        host->shut_down();
-        host.reset();
-        world.settle();
-    }
 };
 
 } // namespace
@@ -481,7 +437,7 @@ struct background_child : test::in_simulated_world {
                          background_server::answered("msg_2", "msg_1", 2, true) + R"(,"parts":[]}])";
         host->child_tool("running");
         tasks.emplace(world.rt(), [](std::exception_ptr e) { std::rethrow_exception(e); });
-        server.emplace(world.rt(), base(), config);
+        server.emplace(world.rt(), test::held_sim::base(), config);
         tasks->spawn(server->run());
         feed = server->follow("ses_root", how);
         tasks->spawn(hear(*feed));
