@@ -34,7 +34,7 @@ stream::source_config database(const http::url& where, const std::string& token_
     config.judge = judge;
     config.next_request = [token_file](std::string_view, const sse::event&,
                                        http::request& what) -> net::awaitable<result<void>> {
-        std::string token; // whoever renews it writes it there
+        std::string token; // your code that renews the token writes it here
         std::ifstream(token_file) >> token;
         what.headers.emplace_back("Authorization", "Bearer " + token);
         co_return result<void>();

@@ -83,7 +83,7 @@ net::awaitable<void> serve(net::io_context& io) {
 
     net::signal_set signals(io, SIGINT, SIGTERM);
     co_await signals.async_wait(net::use_awaitable);
-    server.stop(); // open turns settle as detached: whoever reads them has 5 s
+    server.stop(); // open turns settle as detached; their owners have 5 s to read that
     co_await with_deadline(world, world.now() + seconds(5), tasks.join());
     tasks.cancel();
     co_await tasks.join();

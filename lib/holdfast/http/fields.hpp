@@ -27,8 +27,9 @@ namespace holdfast::http {
 /// Why the body of a response with these fields cannot be read: it is compressed, though that was not asked
 /// for (Content-Encoding gzip, x-gzip, deflate, br, zstd, compress or x-compress), or has a Transfer-Encoding
 /// other than identity and chunked. Another Content-Encoding changes nothing: servers put "none" or a charset
-/// there. Nothing when it can be read, as when its compression_of() is `undone`, by whoever reads it. The
-/// failure is errc::compressed, class content_type, so final, and names the field and the coding, escaped.
+/// there. Nothing when it can be read. The caller names in `undone` the compression that it undoes itself
+/// (as compression_of() returns it), which is then no reason. The failure is errc::compressed, class
+/// content_type, so final, and names the field and the coding, escaped.
 [[nodiscard]] std::optional<failure> refuse_compressed(const std::vector<header>& response_fields,
                                                        std::string_view undone = {});
 

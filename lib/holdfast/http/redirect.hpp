@@ -61,8 +61,8 @@ public:
     /// come back.
     [[nodiscard]] request take(request prepared);
 
-    /// What is asked now differs from before by more than its URL and method, as by a cookie: to be led where
-    /// one was before is no circle.
+    /// The next request differs from earlier ones by more than its URL and method, for example by a cookie.
+    /// A redirect to a URL that was asked before is therefore no loop.
     void start_over() noexcept { asked_.clear(); }
 
     /// Goes where the answer to what was taken leads: a status for which is_redirect(), and the value of its
