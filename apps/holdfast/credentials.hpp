@@ -11,6 +11,11 @@
 
 namespace holdfast::app {
 
+/// What the help says of a user's option.
+inline constexpr const char* user_help =
+    "NAME, NAME:PASSWORD, or @FILE that holds that; else OPENCODE_PASSWORD, or "
+    "OPENCODE_SERVER_USERNAME and _PASSWORD";
+
 /// An environment variable; empty: there is none.
 [[nodiscard]] std::string environment(const char* name);
 

@@ -242,11 +242,7 @@ void add_follow(CLI::App& program, command_context& context) {
     command->add_option("--server", options->server, "The server's URL")
         ->capture_default_str()
         ->type_name("URL");
-    command
-        ->add_option("--user", options->user,
-                     "NAME, NAME:PASSWORD, or @FILE that holds that; else OPENCODE_PASSWORD, or "
-                     "OPENCODE_SERVER_USERNAME and _PASSWORD")
-        ->type_name("USER");
+    command->add_option("--user", options->user, user_help)->type_name("USER");
     add_count(*command, "--turns", options->turns,
               "End when N turns have ended; 1 if the last was not completed");
     command->add_flag("--capture", options->capture,

@@ -9,10 +9,6 @@ namespace {
 
 namespace json = boost::json;
 
-json::value or_null(int status) {
-    return status == 0 ? json::value() : json::value(status);
-}
-
 json::value or_null(const std::optional<std::string>& text) {
     return text ? json::value(*text) : json::value();
 }
@@ -32,7 +28,7 @@ json::object interrupted_row(const retry::failure& why, unsigned attempt, durati
     return {{"interrupted",
              {{"class", retry::to_string(why.cls)},
               {"error", why.message},
-              {"status", or_null(why.status)},
+              {"status", status_or_null(why.status)},
               {"attempt", attempt},
               {"retry_ms", to_ms(retry_in)}}}};
 }
@@ -122,7 +118,7 @@ struct to_row {
             settled["error"] = {{"class", e.error->cls},
                                 {"name", e.error->name},
                                 {"message", e.error->message},
-                                {"status", or_null(e.error->status)}};
+                                {"status", status_or_null(e.error->status)}};
         settled["why"] = {{"rule", to_string(e.rule)}, {"event", e.event}};
         if (e.text_dropped != 0)
             settled["text_dropped"] = e.text_dropped;
@@ -146,6 +142,10 @@ json::object opened_row(const stream::item& item) {
 
 } // namespace
 
+json::value status_or_null(int status) {
+    return status == 0 ? json::value() : json::value(status);
+}
+
 json::object event_row(const sse::event& e) {
     return {{"event", {{"type", e.type}, {"data", e.data}, {"id", e.id}}}};
 }
@@ -167,7 +167,7 @@ json::object stream_row(const stream::item& item) {
     return {{"gave_up",
              {{"class", retry::to_string(item.failure.cls)},
               {"error", item.failure.message},
-              {"status", or_null(item.failure.status)},
+              {"status", status_or_null(item.failure.status)},
               {"body", item.failure.body},
               {"attempts", item.attempt}}}};
 }

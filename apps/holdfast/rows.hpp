@@ -6,6 +6,7 @@
 #include <holdfast/stream/event_source.hpp>
 
 #include <boost/json/object.hpp>
+#include <boost/json/value.hpp>
 
 #include <optional>
 #include <string>
@@ -13,6 +14,8 @@
 
 namespace holdfast::app {
 
+/// The status of an answer; null: there was none.
+[[nodiscard]] boost::json::value status_or_null(int status);
 [[nodiscard]] boost::json::object event_row(const sse::event& e);
 /// opened, event, comment, skipped, interrupted, done or gave_up.
 [[nodiscard]] boost::json::object stream_row(const stream::item& item);

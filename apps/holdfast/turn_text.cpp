@@ -12,13 +12,6 @@
 namespace holdfast::app {
 namespace {
 
-std::string joined(const std::vector<std::string>& all) {
-    std::string text;
-    for (const auto& each : all)
-        text += (text.empty() ? "" : ", ") + each;
-    return text;
-}
-
 /// With as many digits as it takes to be more than nothing.
 std::string in_dollars(double cost) {
     std::array<char, 400> text{};
@@ -30,6 +23,13 @@ std::string in_dollars(double cost) {
 }
 
 } // namespace
+
+std::string joined(const std::vector<std::string>& all) {
+    std::string text;
+    for (const auto& each : all)
+        text += (text.empty() ? "" : ", ") + each;
+    return text;
+}
 
 std::string what_for(const opencode::permission_request& ask) {
     return ask.patterns.empty() ? ask.permission : ask.permission + " (" + joined(ask.patterns) + ')';

@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace holdfast::app {
 
@@ -17,6 +18,9 @@ namespace holdfast::app {
 
 /// What a turn used: "2 steps, 36 tokens: 22 in, 14 out; $0.0042".
 [[nodiscard]] std::string words_for(const opencode::turn_usage& used);
+
+/// "a, b, c".
+[[nodiscard]] std::string joined(const std::vector<std::string>& all);
 
 class turn_text {
 public:

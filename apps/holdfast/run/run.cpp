@@ -697,11 +697,7 @@ void add_run(CLI::App& program, command_context& context) {
     add_choice<asks>(*command, "--permissions", options->permissions,
                      {{"ask", asks::ask}, {"allow", asks::allow}, {"reject", asks::reject}},
                      "How permission asks are answered; allow means once, and both others reject questions");
-    command
-        ->add_option("--user", options->user,
-                     "NAME, NAME:PASSWORD, or @FILE that holds that; else OPENCODE_PASSWORD, or "
-                     "OPENCODE_SERVER_USERNAME and _PASSWORD")
-        ->type_name("USER");
+    command->add_option("--user", options->user, user_help)->type_name("USER");
     add_duration(*command, "--turn-timeout", options->turn_timeout, "Abort the turn after so long; 0: never");
     const auto limits = {
         add_duration(*command, "--turn-no-progress", options->turn_no_progress,

@@ -1,6 +1,7 @@
 #include "watch/board.hpp"
 
 #include "options.hpp"
+#include "rows.hpp"
 #include "turn_text.hpp"
 
 #include <boost/json/array.hpp>
@@ -48,10 +49,6 @@ void keep_end(std::string& text) {
 
 json::value beginning_or_null(const std::string& text) {
     return text.empty() ? json::value() : json::value(beginning(text));
-}
-
-json::value status_or_null(int status) {
-    return status == 0 ? json::value() : json::value(status);
 }
 
 // "12 s"

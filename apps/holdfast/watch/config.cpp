@@ -1,5 +1,6 @@
 #include "watch/config.hpp"
 
+#include "credentials.hpp"
 #include "options.hpp"
 #include "watch/files.hpp"
 
@@ -335,12 +336,7 @@ const std::vector<setting>& settings() {
                  v.refuse("expected a number from 1 to 100000");
              to.max_runs = static_cast<std::size_t>(most);
          }},
-        {{"user",
-          shape::one,
-          "USER",
-          "NAME, NAME:PASSWORD, or @FILE that holds that; else OPENCODE_PASSWORD, or "
-          "OPENCODE_SERVER_USERNAME and _PASSWORD",
-          {}},
+        {{"user", shape::one, "USER", user_help, {}},
          [](watch_config& to, const given& v) {
              to.user = v.field_text();
          }},

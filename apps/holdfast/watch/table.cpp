@@ -1,5 +1,6 @@
 #include "watch/table.hpp"
 
+#include "turn_text.hpp"
 #include "watch/text_width.hpp"
 
 #include <algorithm>
@@ -140,13 +141,6 @@ std::string row_line(const board_row& row, const std::string& connection, const 
     return line;
 }
 
-std::string list_of(const std::vector<std::string>& parts) {
-    std::string all;
-    for (const auto& each : parts)
-        all += (all.empty() ? "" : ", ") + each;
-    return all;
-}
-
 std::string counted(std::size_t n, const std::string& one, const std::string& many) {
     return std::to_string(n) + ' ' + (n == 1 ? one : many);
 }
@@ -167,7 +161,7 @@ std::string title_line(const board_totals& totals, time_point begun, time_point 
     if (totals.left_out > 0)
         text += " and " + std::to_string(totals.left_out) + " more not watched";
     if (!runs.empty())
-        text += " (" + list_of(runs) + ')';
+        text += " (" + joined(runs) + ')';
     text += ", " + counted(totals.turns, "turn", "turns") + " settled, up " + age(now - begun);
     const std::string name = "holdfast watch";
     if (width <= name.size() + gap)
@@ -206,7 +200,7 @@ std::string more_line(const std::vector<board_row>& rows, const std::vector<std:
     std::vector<std::string> parts;
     for (const auto& [word, count] : states)
         parts.push_back(std::to_string(count) + ' ' + word);
-    return fitted("and " + std::to_string(rows.size() - shown.size()) + " more: " + list_of(parts), width);
+    return fitted("and " + std::to_string(rows.size() - shown.size()) + " more: " + joined(parts), width);
 }
 
 std::size_t log_places(std::size_t height) {
