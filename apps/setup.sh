@@ -31,8 +31,8 @@ need_packages() {
   as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
 }
 
-build_packages="g++ cmake ninja-build ccache libboost1.81-dev libboost-json1.81-dev libboost-url1.81-dev libssl-dev
-  libcli11-dev libspdlog-dev"
+build_packages="g++ cmake ninja-build libboost1.81-dev libboost-json1.81-dev libboost-url1.81-dev libssl-dev libcli11-dev
+  libspdlog-dev"
 test_packages="libboost-test1.81-dev procps"
 
 jobs=$(nproc 2>/dev/null || echo 2)
