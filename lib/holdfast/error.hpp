@@ -1,6 +1,8 @@
 // The library's errors: one category, a closed list of codes, two conditions. Needs no Asio.
 #pragma once
 
+#include <holdfast/version.hpp>
+
 #include <boost/system/error_category.hpp>
 #include <boost/system/error_code.hpp>
 #include <boost/system/error_condition.hpp>

@@ -18,6 +18,7 @@
 
 #include <holdfast/runtime/condition_variable.hpp>
 #include <holdfast/runtime/task_scope.hpp>
+#include <holdfast/version.hpp>
 
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>

@@ -1,6 +1,7 @@
 #include <holdfast/http/request.hpp>
 
 #include <holdfast/http/ascii.hpp>
+#include <holdfast/version.hpp>
 
 #include <algorithm>
 #include <cstdint>
