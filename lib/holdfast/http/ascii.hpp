@@ -1,4 +1,4 @@
-// ASCII text, whatever the C library's locale: what HTTP's rules are written in.
+// ASCII text, whatever the C library's locale: what HTTP's rules are written in. Not for users.
 #pragma once
 
 #include <algorithm>

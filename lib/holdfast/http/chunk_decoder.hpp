@@ -1,4 +1,4 @@
-// The chunked transfer coding (RFC 9112, section 7.1), undone without a copy. Pure; needs no Asio.
+// The chunked transfer coding (RFC 9112, section 7.1), undone without a copy. Pure. Not for users.
 #pragma once
 
 #include <holdfast/header.hpp>

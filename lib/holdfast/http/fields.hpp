@@ -1,4 +1,4 @@
-// What single response fields mean. Pure; needs no Asio.
+// What single response fields mean. Pure; needs no Asio. Not for users.
 #pragma once
 
 #include <holdfast/header.hpp>

@@ -1,4 +1,4 @@
-// The lines of a response's head, one by one: what each says, or which rule it breaks. Pure; needs no Asio.
+// The lines of a response's head, one by one: what each says, or which rule it breaks. Pure. Not for users.
 #pragma once
 
 #include <holdfast/header.hpp>

@@ -1,5 +1,5 @@
 // When a run that nobody streams is looked at again: the state that one captured run has between two
-// snapshots. Pure; the snapshots are taken by `capture`.
+// snapshots. Pure; the snapshots are taken by `capture`. Not for users.
 //
 //     state.at(where);
 //     if (state.may_try(now)) // take a snapshot, then say succeeded() or failed(f, now, random)

@@ -1,5 +1,5 @@
 // Reads the members of one JSON object and remembers the first that the protocol promises and that is not
-// there. Used by the .cpp files of this room only.
+// there. Not for users.
 #pragma once
 
 #include <holdfast/opencode/types.hpp>

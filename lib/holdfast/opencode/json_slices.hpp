@@ -1,5 +1,5 @@
 // JSON of any size without holding up the loop: read piece by piece, with everything else that is ready in
-// between. Used by the .cpp files of this room only.
+// between. Not for users.
 #pragma once
 
 #include <holdfast/opencode/event.hpp>

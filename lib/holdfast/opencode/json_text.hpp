@@ -1,5 +1,5 @@
 // JSON as servers send it, in as many pieces as is convenient: mended where Boost.JSON would refuse what
-// others take, and bounded. Pure. Used by the .cpp files of this room only.
+// others take, and bounded. Pure. Not for users.
 #pragma once
 
 #include <holdfast/error.hpp>

@@ -1,6 +1,6 @@
 // What waits for the owner of one turn, or for who follows a session. Bounded: past the bound, text of the
 // same part coalesces and progress is thinned; settlements, asks and gaps are never dropped, nor is a
-// character of text. Pure.
+// character of text. Pure. Not for users.
 #pragma once
 
 #include <holdfast/opencode/agent_event.hpp>

@@ -1,5 +1,6 @@
 // Every name of the protocol that the library says or understands, in one place: event types, field names,
 // routes and the values that decide something. Source: the server's own API description, version 1.18.33.
+// Not for users.
 #pragma once
 
 #include <string_view>

@@ -1,4 +1,4 @@
-// Calls of which one may be pending at a time. Not for users.
+// Calls of which one may be pending at a time. Included by headers that users include.
 #pragma once
 
 #include <stdexcept>

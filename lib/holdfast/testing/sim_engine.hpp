@@ -1,5 +1,6 @@
 // What the simulated server is about: sessions, messages, turns, asks, and the events they make. It knows
 // nothing of HTTP and of who listens. Every event goes to one sink, in order.
+// Not for users.
 #pragma once
 
 #include <holdfast/testing/opencode_sim.hpp>

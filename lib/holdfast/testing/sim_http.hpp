@@ -1,5 +1,5 @@
 // The server's side of HTTP/1.1 for the simulated server: requests out of bytes, responses into bytes. Small
-// on purpose: it speaks what clients of an agent server send, and refuses the rest.
+// on purpose: it speaks what clients of an agent server send, and refuses the rest. Not for users.
 #pragma once
 
 #include <cstddef>

@@ -1,4 +1,4 @@
-// The simulated server's REST routes: a request to a response, by way of the engine.
+// The simulated server's REST routes: a request to a response, by way of the engine. Not for users.
 #pragma once
 
 #include <holdfast/testing/sim_engine.hpp>

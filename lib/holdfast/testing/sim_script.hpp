@@ -1,4 +1,5 @@
 // Which turn the simulated model plays: chosen by the first tag that the prompt's text holds.
+// Not for users.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,6 @@
 // Time and stories of the simulated server: a list of what happens when, and coroutines that wait in it.
 // Single threaded, without I/O; destroying a story takes everything it waits for out of the list.
+// Not for users.
 #pragma once
 
 #include <holdfast/time.hpp>

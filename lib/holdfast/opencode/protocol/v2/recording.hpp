@@ -1,5 +1,5 @@
-// A recorded stream of a 2.x server, read as the turns that it holds. Pure. Not for users: see
-// opencode/recording.hpp.
+// A recorded stream of a 2.x server, read as the turns that it holds: see opencode/recording.hpp. Pure.
+// Not for users.
 #pragma once
 
 #include <holdfast/opencode/protocol/v2/event.hpp>

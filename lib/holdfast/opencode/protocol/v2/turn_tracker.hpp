@@ -1,6 +1,6 @@
 // The truth about the turns of one root session of a 2.x server: takes inputs, and returns what is to be
-// done. Joins the ledger, the judge and what was told. Pure: no I/O, no clock; `now` is an argument. Not for
-// users.
+// done. Joins the ledger, the judge and what was told. Pure: no I/O, no clock; `now` is an argument.
+// Not for users.
 #pragma once
 
 #include <holdfast/opencode/ledger/action.hpp>
