@@ -99,12 +99,17 @@ sh test/coverage.sh --of build/asan
 say "test: fuzz corpora, simulation, commands, consumers, the real server"
 ctest --preset asan -j $((jobs + 1)) -LE unit # one more than cores: many of them wait most of the time
 
-say "build: the simulation, optimised"
+say "build: the simulation, optimised, with shared libraries"
 # Each file by itself and without precompiled headers: an include that is missing shows.
-cmake --preset release -DHOLDFAST_WERROR=ON -DHOLDFAST_PRECOMPILE=OFF -DHOLDFAST_UNITY=OFF >/dev/null
+cmake --preset release -DHOLDFAST_WERROR=ON -DHOLDFAST_PRECOMPILE=OFF -DHOLDFAST_UNITY=OFF -DBUILD_SHARED_LIBS=ON >/dev/null
 cmake --build --preset release -j "$jobs" --target holdfast-sim-test hardened-sample
-say "test: what the compiler adds to the command, by a sample that is compiled as it is"
-ctest --preset release -R '^consumer/hardened_'
+say "test: what the compiler adds to the command, by a sample that is compiled as it is; what the libraries give away"
+ctest --preset release -R '^consumer/(hardened_|strong_symbols)'
+say "test: the same seed is the same world, whether the libraries are shared or not"
+for kind in asan release; do
+  build/$kind/bin/holdfast-sim-test --seed 7 --verbose >build/$kind/seed-7.txt
+done
+cmp build/asan/seed-7.txt build/release/seed-7.txt
 say "test: 2,000 seeds of the simulated world"
 build/release/bin/holdfast-sim-test --threads "$jobs" --rows
 say "test: 440 seeds more, with sessions that others follow"

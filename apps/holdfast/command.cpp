@@ -2,6 +2,12 @@
 
 #include "options.hpp"
 
+#include <holdfast/version.hpp>
+
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+
 #include <string>
 #include <utility>
 
@@ -34,6 +40,17 @@ void wait_for_no_reader(command_context& context, std::string before_gap) {
 void drain_output(command_context& context) {
     context.out.drain(std::chrono::milliseconds(1000));
     context.notes.drain(std::chrono::milliseconds(200));
+}
+
+void add_commands(CLI::App& program, command_context& context) {
+    program.set_version_flag("--version", "holdfast " HOLDFAST_VERSION);
+    program.require_subcommand(1);
+    add_cat(program, context);
+    add_follow(program, context);
+    add_run(program, context);
+    add_sim(program, context);
+    add_tail(program, context);
+    add_watch(program, context);
 }
 
 void add_common_options(CLI::App& command, command_context& context) {

@@ -60,6 +60,11 @@ void drain_output(command_context& context);
 /// Adds --format, --log-format and --log-level to a command.
 void add_common_options(CLI::App& command, command_context& context);
 
+/// What the program is for, in a sentence.
+inline constexpr auto program_description = "Keeps hold of the event streams of agent servers.";
+/// The version, and each of these.
+void add_commands(CLI::App& program, command_context& context);
+
 void add_cat(CLI::App& program, command_context& context);
 void add_follow(CLI::App& program, command_context& context);
 void add_run(CLI::App& program, command_context& context);

@@ -22,8 +22,6 @@ namespace {
 
 using namespace holdfast::app;
 
-constexpr auto version = "holdfast " HOLDFAST_VERSION;
-
 void write_line_on_stderr(std::string_view why) {
     const std::string line = "holdfast: " + printable_line(why) + '\n';
     if (wait_until_writable(STDERR_FILENO))
@@ -89,15 +87,8 @@ int main(int argc, char** argv) {
     }
 
     command_context context{.out = output(STDOUT_FILENO), .notes = output(STDERR_FILENO), .run = {}};
-    CLI::App program("Keeps hold of the event streams of agent servers.", "holdfast");
-    program.set_version_flag("--version", version);
-    program.require_subcommand(1);
-    add_cat(program, context);
-    add_follow(program, context);
-    add_run(program, context);
-    add_sim(program, context);
-    add_tail(program, context);
-    add_watch(program, context);
+    CLI::App program(program_description, "holdfast");
+    add_commands(program, context);
     try {
         program.parse(argc, argv);
     } catch (const CLI::ParseError& error) {
