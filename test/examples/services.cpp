@@ -36,15 +36,6 @@ void check(const command_result& done, int code, const lines& output) {
 
 } // namespace
 
-BOOST_AUTO_TEST_CASE(each_says_how_it_is_used) {
-    for (const std::string name :
-         {"anthropic", "firebase", "kubernetes_watch", "mcp", "openai", "wikimedia"}) {
-        const auto done = run_command("example-" + name, {});
-        BOOST_TEST(done.code() == 2, done.text());
-        BOOST_TEST(done.text().find("example-" + name) != std::string::npos, done.text());
-    }
-}
-
 // --- mcp
 
 namespace {
