@@ -39,8 +39,8 @@ void print_metrics(const runtime& world) {
 
 net::awaitable<void> hold(runtime& world, stream::source_config config) {
     stream::event_source source(world, std::move(config));
-    while (co_await source.next()) {
-    }
+    for (bool open = true; open;)
+        open = (co_await source.next()).has_value();
 }
 
 int main(int argc, char** argv) {
