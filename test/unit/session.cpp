@@ -394,6 +394,20 @@ CO_TEST_CASE(after_an_abort_nothing_is_handed_out_but_the_settlement, held_serve
     co_await end();
 }
 
+// Also where the server was stopped meanwhile, so that nobody can be asked to abort it.
+CO_TEST_CASE(after_an_abort_that_comes_too_late_nothing_else_is_handed_out_either, held_server) {
+    start();
+    auto session = co_await new_session();
+    auto turn = co_await session.prompt("#slow:200");
+    co_await world.rt().sleep_for(milliseconds(500));
+    server->stop();
+    BOOST_TEST((co_await turn.abort()).error().code == make_error_code(errc::closed));
+    const auto all = co_await hear(turn);
+    BOOST_TEST(all.events.size() == 1u);
+    BOOST_TEST(to_string(all.end().outcome) == "detached", all.ending());
+    co_await end();
+}
+
 CO_TEST_CASE(an_abort_and_at_once_a_new_prompt_settle_each_as_itself, held_server) {
     start();
     auto session = co_await new_session();

@@ -599,9 +599,9 @@ net::awaitable<std::optional<agent_event>> next_of(std::shared_ptr<detail::turn_
 }
 
 net::awaitable<result<void>> abort_of(std::shared_ptr<detail::turn_core> core) {
+    core->mute();
     if (core->owner->is_stopped())
         co_return detail::stopped_failure();
-    core->mute();
     co_return co_await core->owner->abort();
 }
 
