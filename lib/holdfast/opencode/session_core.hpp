@@ -4,6 +4,7 @@
 #include <holdfast/opencode/approval_queue.hpp>
 #include <holdfast/opencode/capture.hpp>
 #include <holdfast/opencode/capture_state.hpp>
+#include <holdfast/opencode/protocol/session_protocol.hpp>
 #include <holdfast/opencode/server.hpp>
 #include <holdfast/opencode/turn_limits.hpp>
 #include <holdfast/opencode/turn_queue.hpp>
@@ -72,21 +73,21 @@ private:
 };
 
 /// One root session: its tracker, its turns, and the coroutine that asks the server when events cannot tell.
-class session_core final : public std::enable_shared_from_this<session_core> {
+class session_core final : public session_host, public std::enable_shared_from_this<session_core> {
 public:
     session_core(std::shared_ptr<server_core> server, session_info info);
-    ~session_core();
+    ~session_core() override;
 
-    [[nodiscard]] const session_info& info() const noexcept { return info_; }
+    [[nodiscard]] const session_info& info() const noexcept override { return info_; }
     [[nodiscard]] const std::string& left() const noexcept { return left_; }
     [[nodiscard]] const std::string& tag() const noexcept { return tag_.empty() ? config().tag : tag_; }
     void tag(std::string name) { tag_ = std::move(name); }
     /// Where what runs in it, and its asks, may be: its directory, and the last few from which it was moved.
-    [[nodiscard]] std::vector<std::string> ask_directories() const;
+    [[nodiscard]] std::vector<std::string> ask_directories() const override;
     /// Asks the server for its directory, and goes there.
-    [[nodiscard]] net::awaitable<result<void>> read_directory_again();
+    [[nodiscard]] net::awaitable<result<void>> read_directory_again() override;
     [[nodiscard]] std::shared_ptr<session_lease> lease();
-    [[nodiscard]] bool is_stopped() const noexcept;
+    [[nodiscard]] bool is_stopped() const noexcept override;
     [[nodiscard]] const std::string& last_sent() const noexcept { return last_sent_; }
 
     [[nodiscard]] net::awaitable<turn> prompt(opencode::prompt what);
@@ -108,9 +109,13 @@ public:
     /// The last handle is gone.
     void release();
 
-    [[nodiscard]] client rest() const;
-    [[nodiscard]] runtime& world() const noexcept;
-    [[nodiscard]] const server_config& config() const noexcept;
+    [[nodiscard]] client rest() const override;
+    [[nodiscard]] runtime& world() const noexcept override;
+    [[nodiscard]] const server_config& config() const noexcept override;
+    [[nodiscard]] bool is_followed() const override;
+    [[nodiscard]] std::vector<std::string> open_prompts() const override;
+    void learn_child(const std::string& child) override;
+    void found_too_many_children() override;
     /// Whether this stream, by its key, is the one that tells of the session where it is now.
     [[nodiscard]] bool belongs_to(const std::string& stream) const;
 
@@ -157,7 +162,8 @@ public:
     // What the stream of its directory tells, through a session_link.
     void on_attached();
     [[nodiscard]] net::awaitable<void> repair();
-    void on_event(result<event> told);
+    void on_event(std::string_view data);
+    void on_prepared(std::shared_ptr<void> prepared);
     void on_live();
     void on_interrupted(const stream::item& why);
     [[nodiscard]] net::awaitable<void> on_give_up(const stream::item& why);
@@ -173,7 +179,9 @@ private:
     [[nodiscard]] net::awaitable<result<void>> name_in_line(std::shared_ptr<turn_core> core,
                                                             opencode::prompt& what);
     [[nodiscard]] net::awaitable<result<void>> learn_newest();
-    void note_newest(const message_info& seen);
+    [[nodiscard]] bool knows_newest() const;
+    void on_heard(const heard& told, bool was_at_work);
+    void log_unreadable(const failure& why);
     [[nodiscard]] std::shared_ptr<turn_core> make_turn(std::string message);
     void move_to(const std::string& directory);
     [[nodiscard]] net::awaitable<result<void>> become_live();
@@ -194,61 +202,45 @@ private:
     [[nodiscard]] net::awaitable<void> take_snapshot();
     /// Fetches and merges one; the failure for which it could not be had.
     [[nodiscard]] net::awaitable<result<void>> merge_snapshot(bool by_capture);
-    [[nodiscard]] bool merge(snapshot seen, turn_tracker::mark taken, bool by_capture);
-    [[nodiscard]] net::awaitable<result<void>> look_at_work(std::shared_ptr<const directory_view> seen);
-    [[nodiscard]] net::awaitable<result<void>> look_for_news(std::shared_ptr<const directory_view> seen);
-    [[nodiscard]] net::awaitable<result<void>> add_asks(std::shared_ptr<const directory_view> seen,
-                                                        snapshot& into);
+    [[nodiscard]] bool merge(sight& seen, session_protocol::mark taken, bool by_capture);
+    [[nodiscard]] net::awaitable<result<void>> look_briefly(std::shared_ptr<const directory_view> seen);
     void on_unknown();
     [[nodiscard]] failure who_is_this(const failure& seen) const;
     void recovered() const;
-    [[nodiscard]] bool is_followed() const;
     [[nodiscard]] bool may_act_on(bool ours) const { return ours || is_followed(); }
     /// Nobody holds it, or a turn of it, beside the feeds.
     [[nodiscard]] bool is_only_followed() const;
     [[nodiscard]] time_point next_place_check() const;
     [[nodiscard]] net::awaitable<void> check_place();
     [[nodiscard]] bool wants_stream() const;
-    [[nodiscard]] bool is_nothing_new(const message_page& latest) const;
-    [[nodiscard]] bool reaches_back(const message_page& latest) const;
     [[nodiscard]] time_point leave_stream_at() const;
     void leave_stream();
     [[nodiscard]] net::awaitable<void> post_again();
-    [[nodiscard]] net::awaitable<result<snapshot>> fetch_snapshot();
-    [[nodiscard]] net::awaitable<result<session_statuses>> fetch_status(client server);
-    [[nodiscard]] session_status status_in(const session_statuses& at_work) const;
-    [[nodiscard]] net::awaitable<result<void>> fetch_messages(client server, snapshot& into);
-    [[nodiscard]] bool may_be_broken_off(const snapshot& seen) const;
-    [[nodiscard]] net::awaitable<result<void>> fetch_children(client server, snapshot& into);
-    [[nodiscard]] net::awaitable<result<void>> fetch_asks(client server, snapshot& into);
-    [[nodiscard]] net::awaitable<result<void>> fetch_child_tools(client server, snapshot& into);
     [[nodiscard]] static net::awaitable<result<void>> reply_of_owner(std::shared_ptr<session_core> self,
                                                                      std::string id, std::string reply);
-    [[nodiscard]] net::awaitable<result<void>> answer_permission(std::string id, std::string reply);
     /// False: it has been delivered as what it is now.
-    [[nodiscard]] bool note_ask(turn_tracker::output& out);
+    [[nodiscard]] bool note_ask(ledger::deliver& out);
     [[nodiscard]] bool note_answer(const std::string& id, const std::string& reply);
     void note_waiting(const std::string& id, waiting_ask waits);
     /// When what is asked now is to be answered by itself.
     [[nodiscard]] time_point overdue_at() const;
     void mark_decided(agent_event& event) const;
     void leave_to_owner(const std::string& id);
-    void deliver(turn_tracker::output out);
+    void deliver(ledger::deliver out);
     void put_approval(const agent_event& event);
     [[nodiscard]] net::awaitable<void> answer_overdue_asks();
     [[nodiscard]] time_point next_limit() const;
     void note_limit(const std::string& message, open_turn& turn);
     [[nodiscard]] net::awaitable<void> end_what_passed_a_limit();
     void pump();
-    void hand_out(turn_tracker::output out);
+    void hand_out(ledger::deliver out);
     [[nodiscard]] net::awaitable<void> explain_endings();
     void deliver_unexplained();
-    void hand_on(turn_tracker::output out);
+    void hand_on(ledger::deliver out);
     void give_up_turns(const failure& why);
     void log_stray(const api_error& error) const;
     void on_opened(const std::string& message);
     void on_settled(const std::string& message, settlement& how);
-    void log_unseen_children();
     void log_followed() const;
     void log_settlement(const std::string& message, const settlement& how) const;
 
@@ -290,7 +282,7 @@ private:
     waiting_asks asks_;
     std::string left_; ///< the directory whose stream it leaves once that of its new one is acknowledged
     std::vector<std::string> former_; ///< directories that it was moved from, the latest last
-    turn_tracker tracker_;
+    std::shared_ptr<session_protocol> protocol_;
     std::map<std::string, std::weak_ptr<turn_core>> turns_;
     std::weak_ptr<session_lease> lease_;
     condition_variable changed_;
@@ -308,23 +300,21 @@ private:
     time_point next_look_ = time_point::min();
     bool looking_ = false;
     std::uint64_t marked_ = 0;
-    turn_tracker::mark mark_;
+    session_protocol::mark mark_;
     bool contact_lost_ = false; ///< something failed since the server last showed that it knows the session
     bool unreadable_told_ = false; ///< that an event of this stream could not be read
     bool children_told_ = false;   ///< that there are too many of them
     bool stranger_ = false;        ///< what answers there does not know it
-    std::string latest_;           ///< the last message that a snapshot had
     time_point located_at_{};      ///< when the server last told its directory
     std::int64_t updated_ms_ = 0;  ///< as it was asked for then; that of info_ is what the stream told
     time_point active_at_{};       ///< when something was last at work in it
     std::optional<time_point> seen_;
     std::optional<stream_trouble> stream_trouble_;
     std::list<const void*>
-        posting_;        ///< prompts on their way (their turns, if any), in the order of the calls
-    std::string newest_; ///< the id of the newest message that is known, when that has the server's form
-    bool knows_newest_ = false;                     ///< nothing can be newer: all since is told by the stream
-    std::vector<turn_tracker::output> unexplained_; ///< settlements about which the server is asked first
-    std::optional<settlement_error> last_error_;    ///< of the last settlement
+        posting_;               ///< prompts on their way (their turns, if any), in the order of the calls
+    bool knows_newest_ = false; ///< nothing can be newer: all since is told by the stream
+    std::vector<ledger::deliver> unexplained_;   ///< settlements about which the server is asked first
+    std::optional<settlement_error> last_error_; ///< of the last settlement
     abort_source::registration stopping_;
 };
 
