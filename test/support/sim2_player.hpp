@@ -88,6 +88,58 @@ inline std::map<std::string, std::vector<std::string>> tokens_of_2(const std::ve
     return out;
 }
 
+/// One word for an event that says how a turn went, with what it says; empty: none.
+inline std::string word_of_2(const json::object& e) {
+    static const std::map<std::string, std::string, std::less<>> words = {
+        {"session.inbox.enqueued", "enqueued"},
+        {"session.inbox.delivered", "delivered"},
+        {"session.inbox.cancelled", "cancelled"},
+        {"session.input.admitted", "enqueued"},
+        {"session.input.promoted", "delivered"},
+        {"session.synthetic", "synthetic"},
+        {"session.execution.started", "started"},
+        {"session.execution.succeeded", "succeeded"},
+        {"session.execution.failed", "failed"},
+        {"session.execution.interrupted", "interrupted"},
+        {"session.step.started", "step"},
+        {"session.step.ended", "ended"},
+        {"session.step.failed", "broken"},
+        {"session.retry.scheduled", "retry"},
+        {"session.tool.success", "tool"},
+        {"session.tool.failed", "tool-failed"},
+        {"session.compaction.started", "compaction"},
+        {"session.compaction.ended", "compacted"},
+        {"session.compaction.failed", "compaction-failed"},
+        {"permission.asked", "asked"},
+        {"permission.replied", "replied"},
+        {"form.created", "form"},
+        {"form.replied", "form-replied"},
+        {"form.cancelled", "form-cancelled"},
+        {"session.deleted", "deleted"},
+    };
+    const auto found = words.find(text(e.at("type")));
+    if (found == words.end())
+        return {};
+    auto out = found->second;
+    const auto& data = e.at("data").as_object();
+    for (const auto* member : {"finish", "reason", "reply"})
+        if (data.contains(member))
+            out += ":" + text(data.at(member));
+    if (data.contains("error"))
+        out += ":" + text(data.at("error").at("type"));
+    return out;
+}
+
+/// What the events say of one session: "enqueued started delivered step ended:stop succeeded".
+inline std::string story_of_2(const std::vector<json::object>& events, std::string_view session) {
+    std::string out;
+    for (const auto& e : events)
+        if (session_of_2(e.at("data").as_object()) == session)
+            if (const auto word = word_of_2(e); !word.empty())
+                out += (out.empty() ? "" : " ") + word;
+    return out;
+}
+
 /// Plays a client's actions on the model.
 class player_2 : public world {
 public:
@@ -121,6 +173,45 @@ public:
         post(session, tag, more);
     }
     void plain_end() { run_for(2s); }
+    /// Of the session that was begun, as the stream told it.
+    std::string told() { return told(session); }
+    std::string told(const std::string& id) { return story_of_2(events(stream), id); }
+    /// The rows of the list of messages, the oldest first.
+    json::array rows() { return data(path(session, "/message?order=asc")).as_array(); }
+    /// "user assistant:stop idle:succeeded".
+    std::string row_words() {
+        std::string out;
+        for (const auto& row : rows()) {
+            out += (out.empty() ? "" : " ") + text(row.at("type"));
+            for (const auto* member : {"finish", "outcome", "status"})
+                if (row.as_object().contains(member))
+                    out += ":" + text(row.at(member));
+            if (row.at("type") == "assistant" && !row.at("time").as_object().contains("completed"))
+                out += ":open";
+        }
+        return out;
+    }
+    std::string inbox_texts() {
+        const auto waiting = data(path(session, "/inbox"));
+        std::string out;
+        for (const auto& item : waiting.as_array())
+            out += (out.empty() ? "" : ", ") + text(item.at("payload").at("text"));
+        return out;
+    }
+    bool is_active() { return data("/api/session/active").as_object().contains(session); }
+    /// What the model says became of each prompt: "completed aborted".
+    std::string outcomes() {
+        std::string out;
+        for (const auto& t : sim.truth())
+            out += (out.empty() ? "" : " ") + std::string(to_string(t.outcome)) +
+                   (t.merged_into.empty() ? "" : "(merged)");
+        return out;
+    }
+    void restart(opencode_sim::stop how = opencode_sim::stop::kill) {
+        sim.restart(now, how);
+        pump();
+        run_for(5s);
+    }
     std::size_t seen(std::string_view type) { return count(stream, type); }
     void until_seen(std::string_view type, std::size_t times = 1) {
         until([&] { return seen(type) >= times; });

@@ -32,7 +32,7 @@ struct message {
     json::object row;
     bool continues = false; ///< words of the server's own within a turn, not an input
 
-    [[nodiscard]] bool is_input() const { return type == "user" || type == "synthetic"; }
+    [[nodiscard]] bool is_input() const { return (type == "user" || type == "synthetic") && !continues; }
     [[nodiscard]] bool is_open() const; ///< an answer that was not completed
     [[nodiscard]] json::array& content() { return row["content"].as_array(); }
 };
