@@ -93,6 +93,8 @@ net::awaitable<result<std::string>> session_core::store(opencode::prompt what) {
     }
     const bool is_unnamed = what.message_id.empty();
     name(what);
+    if (const auto why = protocol_->why_not(what))
+        co_return *why;
     const auto message = what.message_id;
     if (is_unnamed)
         protocol_->is_newest(message);

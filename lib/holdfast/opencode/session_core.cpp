@@ -1,6 +1,5 @@
 #include <holdfast/opencode/session_core.hpp>
 
-#include <holdfast/opencode/protocol/v1/session.hpp>
 #include <holdfast/runtime/cancellation.hpp>
 #include <holdfast/runtime/with_deadline.hpp>
 
@@ -78,7 +77,7 @@ void turn_core::mute() {
 // --- session_core: what its owner does
 
 session_core::session_core(std::shared_ptr<server_core> server, session_info info)
-    : server_(std::move(server)), info_(std::move(info)), protocol_(std::make_shared<v1::session>(*this)),
+    : server_(std::move(server)), info_(std::move(info)), protocol_(server_->speech().hold(*this)),
       changed_(server_->world), approvals_(server_->world, approval_queue(server_->config.turns.max_asks)),
       capture_(server_->config.capture.retry),
       stopping_(server_->stopping().on_request([this] { changed_.notify_all(); })) {
@@ -222,6 +221,8 @@ net::awaitable<turn> session_core::prompt(opencode::prompt what) {
         there = co_await become_live();
     if (there && is_unnamed)
         there = co_await name_in_line(core, what);
+    if (const auto why = protocol_->why_not(what); there && why)
+        there = *why;
     protocol_->open(core->message, world().now());
     if (there)
         co_await post_in_turn(core, std::move(what));
@@ -266,6 +267,16 @@ net::awaitable<result<void>> session_core::abort() {
     co_return done;
 }
 
+net::awaitable<result<void>> session_core::take_back(std::string message) {
+    const auto self = shared_from_this();
+    if (server_->stopped())
+        co_return stopped_failure();
+    const auto done = co_await protocol_->cancel_queued(std::move(message));
+    pump();
+    changed_.notify_all();
+    co_return done;
+}
+
 void session_core::close_turn(const std::string& message, outcome o, rule r,
                               std::optional<settlement_error> error, reprompt safe) {
     settlement how;
@@ -300,8 +311,11 @@ net::awaitable<result<void>> session_core::read_directory_again() {
     const auto self = shared_from_this();
     if (server_->stopped())
         co_return stopped_failure();
-    auto server = rest();
-    const auto now_told = co_await server.get_session(info_.id);
+    auto now_told = co_await server_->speech().get_session(rest(), info_.id);
+    const auto why = why_failed(now_told);
+    const bool is_other = co_await server_->is_another(why);
+    if (is_other)
+        now_told = co_await server_->speech().get_session(rest(), info_.id);
     if (!now_told)
         co_return now_told.error();
     located_at_ = world().now();
@@ -467,6 +481,7 @@ void session_core::on_attached() {
 
 net::awaitable<void> session_core::repair() {
     const auto self = shared_from_this();
+    co_await server_->make_sure();
     if (protocol_->has_open_turns() || is_followed() || protocol_->background() != 0 || asks_.size() != 0)
         co_await take_snapshot();
 }
@@ -535,6 +550,7 @@ void session_core::on_live() {
 void session_core::on_interrupted(const stream::item& why) {
     live_ = repairing_ = false;
     contact_lost_ = true;
+    server_->is_unsure();
     stream_trouble_ = {why.failure, why.attempt > 0 ? why.attempt - 1 : 0, std::nullopt};
     if (why.what != stream::item::kind::gave_up)
         stream_trouble_->next_try = later(world().now(), why.retry_in);
@@ -552,6 +568,11 @@ net::awaitable<void> session_core::on_give_up(const stream::item& why) {
     const auto self = shared_from_this();
     const auto last = why.failure;
     const auto stream = server_->stream_key(*this);
+    const auto with = protocol_;
+    const std::optional<failure> why_over(last);
+    const bool is_other = co_await server_->is_another(why_over);
+    if (is_other || with != protocol_)
+        co_return; // and its stream is had
     if (protocol_->has_open_turns())
         co_await take_snapshot();
     if (!belongs_to(stream))
@@ -909,7 +930,13 @@ net::awaitable<result<void>> session_core::merge_snapshot(bool by_capture) {
         else if (!co_await world().may_retry())
             break;
         world().count(metric::snapshots);
-        const auto seen = co_await protocol_->fetch_snapshot();
+        co_await server_->make_sure();
+        const auto with = protocol_;
+        const auto seen = co_await with->fetch_snapshot();
+        const auto why = why_unknown(seen);
+        const bool is_other = co_await server_->is_another(why);
+        if (is_other || with != protocol_)
+            break; // another protocol, and another stream, which begins with a snapshot
         if (info_.directory != directory && server_->hears_everywhere(info_.id))
             continue;
         if (info_.directory != directory)
@@ -926,6 +953,13 @@ net::awaitable<result<void>> session_core::merge_snapshot(bool by_capture) {
     co_return result<void>();
 }
 
+/// What may be said by a server of another protocol.
+std::optional<failure> session_core::why_unknown(const result<std::shared_ptr<sight>>& seen) {
+    if (!seen)
+        return seen.error();
+    return (*seen)->unknown_by;
+}
+
 bool session_core::merge(sight& seen, session_protocol::mark taken, bool by_capture) {
     const auto now = world().now();
     if (seen.session_known)
@@ -934,6 +968,8 @@ bool session_core::merge(sight& seen, session_protocol::mark taken, bool by_capt
         on_unknown();
         return true;
     }
+    if (!seen.session_known && respoken_)
+        close_strangers_turns();
     const bool knew_history = protocol_->knows_history();
     if (!protocol_->merge(seen, taken, by_capture, now))
         return false;
@@ -946,6 +982,42 @@ bool session_core::merge(sight& seen, session_protocol::mark taken, bool by_capt
     if (!seen.session_known)
         on_unknown();
     return true;
+}
+
+// It speaks another protocol than the one that had it: nobody deleted anything.
+void session_core::close_strangers_turns() {
+    close_all(outcome::lost, rule::gave_up, as_settlement_error(unknown_here()), reprompt::unknown);
+}
+
+failure session_core::unknown_here() const {
+    return retry::make_failure(errc::another_server, "it does not know session " + info_.id, true);
+}
+
+// What was told of an answer is not told again: its parts have other names now.
+void session_core::speak_anew() {
+    const auto was = std::exchange(protocol_, server_->speech().hold(*this));
+    const auto open = [&] {
+        std::vector<std::string> all;
+        for (const auto& [message, used] : open_)
+            if (was->is_open(message))
+                all.push_back(message);
+        return all;
+    }();
+    live_ = repairing_ = false;
+    contact_lost_ = respoken_ = true;
+    left_.clear();
+    former_.clear();
+    gave_up_.reset();
+    if (is_followed())
+        protocol_->follow();
+    for (const auto& message : open) {
+        handed_over_.insert(message);
+        protocol_->adopt(message, world().now());
+    }
+    if (!open.empty() || wants_stream())
+        server_->follow(info_.directory, shared_from_this());
+    pump();
+    changed_.notify_all();
 }
 
 // A server that accepted a prompt and then knows nothing of it has perhaps not come to it yet. With the same
@@ -1022,8 +1094,16 @@ void session_core::hand_on(ledger::deliver out) {
     }
     if (auto* how = std::get_if<settlement>(&out.event))
         on_settled(out.message, *how);
-    if (is_news)
+    if (is_news && !is_told_by_its_end(out))
         deliver(std::move(out));
+}
+
+/// Of a turn that the server went on with in another protocol.
+bool session_core::is_told_by_its_end(const ledger::deliver& out) const {
+    const bool is_text = std::holds_alternative<text_event>(out.event) ||
+                         std::holds_alternative<reasoning_event>(out.event) ||
+                         std::holds_alternative<tool_event>(out.event);
+    return is_text && handed_over_.contains(out.message);
 }
 
 // The last who is told gets the event itself: it may be large.
@@ -1061,6 +1141,7 @@ void session_core::on_settled(const std::string& message, settlement& how) {
         open_.erase(mine);
         world().uncount(metric::turns_open);
     }
+    handed_over_.erase(message);
     world().count(metric_of(how.outcome));
     world().uncount(metric::asks_waiting, asks_.forget_those_of(message));
     log_settlement(message, how);

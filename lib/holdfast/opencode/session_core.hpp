@@ -4,7 +4,8 @@
 #include <holdfast/opencode/approval_queue.hpp>
 #include <holdfast/opencode/capture.hpp>
 #include <holdfast/opencode/capture_state.hpp>
-#include <holdfast/opencode/protocol/session_protocol.hpp>
+#include <holdfast/opencode/directory_stream.hpp>
+#include <holdfast/opencode/protocol/server_protocol.hpp>
 #include <holdfast/opencode/server.hpp>
 #include <holdfast/opencode/turn_limits.hpp>
 #include <holdfast/opencode/turn_queue.hpp>
@@ -19,7 +20,9 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace holdfast::opencode::detail {
@@ -96,6 +99,7 @@ public:
     [[nodiscard]] net::awaitable<turn> adopt(std::string message);
     [[nodiscard]] net::awaitable<result<std::string>> store(opencode::prompt what);
     [[nodiscard]] net::awaitable<result<void>> abort();
+    [[nodiscard]] net::awaitable<result<void>> take_back(std::string message);
     [[nodiscard]] net::awaitable<result<void>> reply_permission(std::string id, std::string reply);
     [[nodiscard]] net::awaitable<result<void>> reply_question(std::string id,
                                                               std::vector<std::vector<std::string>> answers);
@@ -155,6 +159,9 @@ public:
     void limit(const std::string& message, const turn_limits& limits);
     [[nodiscard]] bool is_captured() const;
 
+    /// The server speaks another protocol now: what is open goes on in that.
+    void speak_anew();
+
     /// Watches over the open turns until cancelled.
     [[nodiscard]] net::awaitable<void> supervise();
     task_scope::id supervisor = 0;
@@ -205,6 +212,10 @@ private:
     [[nodiscard]] bool merge(sight& seen, session_protocol::mark taken, bool by_capture);
     [[nodiscard]] net::awaitable<result<void>> look_briefly(std::shared_ptr<const directory_view> seen);
     void on_unknown();
+    [[nodiscard]] static std::optional<failure> why_unknown(const result<std::shared_ptr<sight>>& seen);
+    void close_strangers_turns();
+    [[nodiscard]] failure unknown_here() const;
+    [[nodiscard]] bool is_told_by_its_end(const ledger::deliver& out) const;
     [[nodiscard]] failure who_is_this(const failure& seen) const;
     void recovered() const;
     [[nodiscard]] bool may_act_on(bool ours) const { return ours || is_followed(); }
@@ -302,12 +313,14 @@ private:
     std::uint64_t marked_ = 0;
     session_protocol::mark mark_;
     bool contact_lost_ = false; ///< something failed since the server last showed that it knows the session
-    bool unreadable_told_ = false; ///< that an event of this stream could not be read
-    bool children_told_ = false;   ///< that there are too many of them
-    bool stranger_ = false;        ///< what answers there does not know it
-    time_point located_at_{};      ///< when the server last told its directory
-    std::int64_t updated_ms_ = 0;  ///< as it was asked for then; that of info_ is what the stream told
-    time_point active_at_{};       ///< when something was last at work in it
+    bool unreadable_told_ = false;      ///< that an event of this stream could not be read
+    bool children_told_ = false;        ///< that there are too many of them
+    bool stranger_ = false;             ///< what answers there does not know it
+    bool respoken_ = false;             ///< the server spoke another protocol before
+    std::set<std::string> handed_over_; ///< turns that were open then: the rest is told by their settlement
+    time_point located_at_{};           ///< when the server last told its directory
+    std::int64_t updated_ms_ = 0;       ///< as it was asked for then; that of info_ is what the stream told
+    time_point active_at_{};            ///< when something was last at work in it
     std::optional<time_point> seen_;
     std::optional<stream_trouble> stream_trouble_;
     std::list<const void*>
@@ -341,19 +354,15 @@ private:
 
 /// Of all that is asked for after the server was stopped.
 [[nodiscard]] failure stopped_failure();
+/// Nothing: it did not.
+template <class T>
+[[nodiscard]] std::optional<failure> why_failed(const result<T>& r) {
+    if (r)
+        return std::nullopt;
+    return r.error();
+}
 /// The failure as a settlement tells it.
 [[nodiscard]] settlement_error as_settlement_error(const failure& why);
-
-/// One directory's stream, or the whole server's.
-struct directory_stream {
-    std::string
-        key; ///< the directory; of /global/event: empty, or "*" where directories have streams beside it
-    std::shared_ptr<stream::event_hub> hub;
-    std::map<std::string, std::string, std::less<>> roots; ///< child session -> root session
-
-    [[nodiscard]] stream::routing route(std::string_view data);
-    void learn(const std::string& child, const std::string& root);
-};
 
 class server_core : public std::enable_shared_from_this<server_core> {
 public:
@@ -362,13 +371,28 @@ public:
     [[nodiscard]] net::awaitable<void> run();
     void stop();
     [[nodiscard]] net::awaitable<result<server_info>> ready();
-    [[nodiscard]] result<server_info> can_be_held(const server_info& told) const;
+    [[nodiscard]] result<server_info> can_be_held(const server_identity& seen) const;
     [[nodiscard]] net::awaitable<result<session>> create_session(session_request what, std::string directory);
     [[nodiscard]] net::awaitable<result<session>> open_session(std::string id);
     [[nodiscard]] net::awaitable<turn> prompt(opencode::prompt what);
+    [[nodiscard]] net::awaitable<result<server_info>> health();
+    [[nodiscard]] net::awaitable<result<session_info>> get_session(std::string id);
+    [[nodiscard]] net::awaitable<result<session_list>> list_sessions(session_query which);
     [[nodiscard]] client rest() const;
     [[nodiscard]] client rest_for_looks() const;
     void wake();
+
+    // Which protocol it speaks.
+    [[nodiscard]] const server_protocol& speech() const noexcept { return *speech_; }
+    /// Asks the server itself, one for all who wonder, and goes on in its protocol.
+    [[nodiscard]] net::awaitable<result<server_identity>> identify(client asked);
+    /// The same, where it may be another since it was last heard; a failure tells nothing new.
+    [[nodiscard]] net::awaitable<void> make_sure();
+    /// Something broke: another server may answer next.
+    void is_unsure() noexcept { sure_ = false; }
+    /// What failed so may be of a server of another protocol: asks it. True: it was, and that is spoken now.
+    /// `why` must outlive the call.
+    [[nodiscard]] net::awaitable<bool> is_another(const std::optional<failure>& why);
 
     // What sessions need.
     /// The directory's stream, started if none runs, with `who` subscribed to it; or the one of all
@@ -418,9 +442,14 @@ private:
     [[nodiscard]] net::awaitable<result<void>> can_hold();
     [[nodiscard]] stream::location locate() const;
     void move_to(const http::url& there) const;
-    [[nodiscard]] net::awaitable<std::shared_ptr<void>> prepare_event(std::string data);
+    [[nodiscard]] net::awaitable<std::shared_ptr<void>>
+    prepare_event(std::shared_ptr<const server_protocol> speech, std::string data);
     void log_elsewhere(const session_info& made, const std::string& asked) const;
     [[nodiscard]] std::string stream_key(const std::string& directory) const;
+    [[nodiscard]] bool has_one_stream() const { return config.global_stream || speech_->has_one_stream(); }
+    [[nodiscard]] bool has_stream() const;
+    void speak(const server_identity& found);
+    [[nodiscard]] net::awaitable<result<server_identity>> ask_who_answers(client server) const;
     [[nodiscard]] std::shared_ptr<session_core> hold(session_info info);
     [[nodiscard]] net::awaitable<void> run_root();
     [[nodiscard]] net::awaitable<void> hold_stream(std::shared_ptr<directory_stream> stream);
@@ -428,6 +457,10 @@ private:
     [[nodiscard]] std::shared_ptr<directory_stream> start_stream(const std::string& key);
     void leave(const std::string& key, const std::string& session);
 
+    std::shared_ptr<const server_protocol> speech_;
+    bool sure_; ///< that it is spoken there
+    bool identifying_ = false;
+    std::string version_; ///< as it was told last
     task_scope scope_;
     captures captures_;
     bool capturing_ = false;

@@ -195,8 +195,7 @@ net::awaitable<result<void>> session_core::look_briefly(std::shared_ptr<const di
 }
 
 failure session_core::who_is_this(const failure& seen) const {
-    return stranger_ ? retry::make_failure(errc::another_server, "it does not know session " + info_.id, true)
-                     : seen;
+    return stranger_ ? unknown_here() : seen;
 }
 
 void session_core::look_succeeded() {

@@ -50,6 +50,7 @@ public:
 struct sight {
     virtual ~sight() = default;
     bool session_known = true;
+    std::optional<failure> unknown_by; ///< the answer that said so, where one did
     bool is_busy = false;
 };
 

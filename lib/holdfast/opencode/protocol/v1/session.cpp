@@ -105,7 +105,10 @@ net::awaitable<result<void>> session::is_there(std::string message) {
     co_return result<void>();
 }
 
-std::optional<failure> session::why_not(const opencode::prompt&) const {
+std::optional<failure> session::why_not(const opencode::prompt& what) const {
+    if (what.how != delivery::by_server)
+        return retry::make_failure(errc::unsupported_version,
+                                   "OpenCode 1.x cannot be told whether a prompt steers or waits", true);
     return std::nullopt;
 }
 

@@ -7,6 +7,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -107,7 +108,8 @@ private:
     detail::session_host& host_;
     ledger::turn_tracker tracker_;
     std::string newest_; ///< the id of the newest message that is known, when that has the server's form
-    std::string latest_; ///< the last message that a snapshot had
+    std::optional<failure> unknown_by_; ///< see sight
+    std::string latest_;                ///< the last message that a snapshot had
 };
 
 } // namespace holdfast::opencode::v1

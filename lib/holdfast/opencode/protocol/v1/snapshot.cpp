@@ -39,7 +39,9 @@ net::awaitable<result<session::seen_ptr>> session::fetch_snapshot() {
     auto seen = co_await fetch();
     if (!seen)
         co_return seen.error();
-    co_return seen_ptr(std::make_shared<sight>(std::move(*seen)));
+    const auto all = std::make_shared<sight>(std::move(*seen));
+    all->unknown_by = std::exchange(unknown_by_, {});
+    co_return seen_ptr(all);
 }
 
 net::awaitable<result<session::seen_ptr>> session::glance(std::shared_ptr<const directory_view> seen) {
@@ -157,6 +159,7 @@ net::awaitable<result<void>> session::fetch_messages(client server, snapshot& in
             if (got.error().code != errc::not_found)
                 co_return got.error();
             into.session_known = false;
+            unknown_by_ = got.error();
             co_return result<void>();
         }
         for (const auto& each : got->messages) {
