@@ -352,6 +352,9 @@ private:
     std::string stream_; ///< its key
 };
 
+/// After a snapshot that failed, or was void too often, and before whatever failed is tried again.
+inline constexpr duration snapshot_pause = seconds(1);
+
 /// Of all that is asked for after the server was stopped.
 [[nodiscard]] failure stopped_failure();
 /// Nothing: it did not.
