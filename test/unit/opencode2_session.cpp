@@ -657,3 +657,96 @@ CO_TEST_CASE(sessions_of_2_x_are_listed, held_2) {
     BOOST_TEST(health->version == "2.0.26");
     co_await end();
 }
+
+CO_TEST_CASE(who_follows_2_x_later_is_told_what_is_at_work_and_what_waits, held_2) {
+    start();
+    auto session = co_await new_session();
+    auto first = co_await session.prompt("#ask");
+    told all;
+    const auto ask = co_await hear_until<opencode::permission_event>(first, all);
+    auto second = co_await session.prompt(queued("#plain"));
+    co_await pass(milliseconds(100));
+    auto feed = server->follow(session.id(), opencode::follow_by::stream);
+    co_await pass(seconds(1));
+    BOOST_TEST(feed.view().waiting == 1u);
+    BOOST_TEST_REQUIRE(feed.view().status.has_value());
+    BOOST_TEST((feed.view().status->state == opencode::session_status::kind::busy));
+    bool is_asked = false;
+    bool has_tool = false;
+    while (auto next = feed.try_next()) {
+        BOOST_TEST(next->message == first.message_id());
+        has_tool = has_tool || std::holds_alternative<opencode::tool_event>(next->event);
+        if (const auto* told = std::get_if<opencode::permission_event>(&next->event))
+            is_asked = told->request.id == ask.request.id;
+    }
+    BOOST_TEST(is_asked);
+    BOOST_TEST(has_tool);
+    const auto done = co_await feed.reply_permission(ask.request.id, "once");
+    BOOST_TEST(done.has_value());
+    co_await hear_rest(first, all);
+    BOOST_TEST((co_await hear(std::move(second))).ending() == "completed by message_finished");
+    BOOST_TEST(feed.view().waiting == 0u);
+    co_await end();
+}
+
+CO_TEST_CASE(a_child_of_2_x_that_works_on_in_the_background_does_not_end_the_turn, held_2) {
+    start();
+    auto session = co_await new_session();
+    auto feed = server->follow(session.id(), opencode::follow_by::stream);
+    const auto all = co_await run_turn(session, "#background");
+    BOOST_TEST(all.ending() == "completed by message_finished");
+    BOOST_TEST(feed.view().background <= 1u);
+    co_await pass(seconds(60));
+    BOOST_TEST(feed.view().background == 0u);
+    co_await end();
+}
+
+CO_TEST_CASE(two_asks_of_2_x_are_answered_each, held_2) {
+    start();
+    auto session = co_await new_session();
+    auto turn = co_await session.prompt("#two-asks");
+    told all;
+    const auto first = co_await hear_until<opencode::permission_event>(turn, all);
+    const auto second = co_await hear_until<opencode::permission_event>(turn, all);
+    for (const auto& ask : {first, second}) {
+        const auto done = co_await turn.reply_permission(ask.request.id, "once");
+        BOOST_TEST(done.has_value());
+        const auto again = co_await turn.reply_permission(ask.request.id, "once");
+        BOOST_TEST_REQUIRE(again.has_error());
+        BOOST_TEST((again.error().code == errc::not_found));
+    }
+    co_await hear_rest(turn, all);
+    BOOST_TEST(all.ending() == "completed by message_finished");
+    co_await end();
+}
+
+CO_TEST_CASE(a_permission_of_2_x_that_a_gap_withheld_is_found_by_the_repair, held_2) {
+    start();
+    auto session = co_await new_session();
+    auto turn = co_await session.prompt("#task:ask");
+    host->model().set_mute(true);
+    co_await pass(seconds(2));
+    host->model().cut_streams(world.time().now());
+    host->model().set_mute(false);
+    host->pump();
+    told all;
+    const auto ask = co_await hear_until<opencode::permission_event>(turn, all);
+    BOOST_TEST(ask.request.session_id != session.id());
+    const auto done = co_await turn.reply_permission(ask.request.id, "reject");
+    BOOST_TEST(done.has_value());
+    co_await hear_rest(turn, all);
+    BOOST_TEST(all.ending() == "completed by message_finished");
+    co_await end();
+}
+
+CO_TEST_CASE(a_mute_stream_of_2_x_is_noticed_by_the_quiet_check, held_2) {
+    start();
+    auto session = co_await new_session();
+    auto turn = co_await session.prompt("#slow:40");
+    co_await pass(milliseconds(200));
+    host->model().set_mute(true);
+    const auto all = co_await hear(std::move(turn));
+    BOOST_TEST(all.text() == words(40));
+    BOOST_TEST(all.ending() == "completed by message_finished");
+    co_await end();
+}

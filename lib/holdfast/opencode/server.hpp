@@ -217,6 +217,7 @@ struct session_view {
     session_info info;
     std::optional<session_status> status; ///< nothing: not known yet
     std::size_t background = 0;     ///< child sessions that are at work though the session itself is idle
+    std::size_t waiting = 0;        ///< prompts that the server has stored, and takes up later (2.x)
     bool streamed = false;          ///< its stream is open, and repaired
     bool captured = false;          ///< it is looked at by snapshots
     std::optional<time_point> seen; ///< when the server last told anything of it, by stream or snapshot

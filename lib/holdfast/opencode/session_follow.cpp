@@ -64,6 +64,7 @@ session_view session_core::view() const {
     shown.info = info_;
     shown.status = protocol_->status();
     shown.background = protocol_->background();
+    shown.waiting = protocol_->waiting();
     shown.streamed = live_;
     shown.captured = is_captured();
     shown.seen = seen_;

@@ -147,6 +147,8 @@ public:
     [[nodiscard]] virtual bool is_open(const std::string& message) const = 0;
     [[nodiscard]] virtual bool knows_history() const = 0;
     [[nodiscard]] virtual std::size_t background() const = 0;
+    /// Prompts that the server has stored, and has not taken up.
+    [[nodiscard]] virtual std::size_t waiting() const { return 0; }
     [[nodiscard]] virtual std::optional<session_status> status() const = 0;
     [[nodiscard]] virtual std::optional<unsigned> depth_of(std::string_view session) const = 0;
 

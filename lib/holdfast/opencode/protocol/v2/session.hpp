@@ -66,6 +66,7 @@ public:
     }
     [[nodiscard]] bool knows_history() const override { return tracker_.knows_history(); }
     [[nodiscard]] std::size_t background() const override { return tracker_.background(); }
+    [[nodiscard]] std::size_t waiting() const override { return tracker_.waiting(); }
     [[nodiscard]] std::optional<session_status> status() const override { return tracker_.status(); }
     [[nodiscard]] std::optional<unsigned> depth_of(std::string_view id) const override {
         return tracker_.depth_of(id);

@@ -540,6 +540,14 @@ std::size_t turn_tracker::background() const {
     return is_busy ? 0 : children_at_work_.size();
 }
 
+std::size_t turn_tracker::waiting() const {
+    const auto& all = ledger_.inputs();
+    return static_cast<std::size_t>(std::count_if(all.begin(), all.end(), [](const input_facts& p) {
+        const bool is_over = p.cancelled != 0 || p.settled != 0 || p.missing > p.admitted;
+        return p.kind == input_kind::prompt && p.admitted != 0 && p.promoted == 0 && !is_over;
+    }));
+}
+
 std::optional<unsigned> turn_tracker::depth_of(std::string_view session) const {
     unsigned depth = 0;
     for (; session != ledger_.session(); ++depth) {

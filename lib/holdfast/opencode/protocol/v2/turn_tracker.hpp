@@ -81,6 +81,7 @@ public:
     [[nodiscard]] bool knows_history() const noexcept { return follows_ && !unseen_; }
     [[nodiscard]] const std::optional<session_status>& status() const noexcept { return status_; }
     [[nodiscard]] std::size_t background() const;
+    [[nodiscard]] std::size_t waiting() const;
     [[nodiscard]] std::optional<unsigned> depth_of(std::string_view session) const;
     [[nodiscard]] std::vector<ledger::deliver> told_so_far() const;
     struct pending_check {
