@@ -750,3 +750,17 @@ CO_TEST_CASE(a_mute_stream_of_2_x_is_noticed_by_the_quiet_check, held_2) {
     BOOST_TEST(all.ending() == "completed by message_finished");
     co_await end();
 }
+
+CO_TEST_CASE(a_session_of_2_x_that_is_renamed_is_shown_so, held_2) {
+    start();
+    auto session = co_await new_session();
+    auto feed = server->follow(session.id(), opencode::follow_by::stream);
+    co_await pass(seconds(1));
+    opencode::client calls(world.rt(), base(), {});
+    const auto done =
+        co_await calls.call_route("PATCH", "/api/session/" + session.id(), R"({"title":"Another"})");
+    BOOST_TEST(done.has_value());
+    co_await pass(seconds(1));
+    BOOST_TEST(feed.view().info.title == "Another");
+    co_await end();
+}

@@ -474,7 +474,10 @@ void session_core::on_attached() {
 
 net::awaitable<void> session_core::repair() {
     const auto self = shared_from_this();
+    const auto with = protocol_;
     co_await server_->make_sure();
+    if (with != protocol_)
+        co_return; // another stream, which has its own
     if (protocol_->has_open_turns() || is_followed() || protocol_->background() != 0 || asks_.size() != 0)
         co_await take_snapshot();
 }

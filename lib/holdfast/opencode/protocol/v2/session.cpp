@@ -96,6 +96,10 @@ detail::heard session::take_in(result<event> told, time_point now) {
         note_ask(asked->request.id, told->session);
     if (const auto* asked = std::get_if<form_created>(&told->what))
         note_form(asked->form);
+    if (const auto* renamed = std::get_if<session_renamed>(&told->what); renamed && told->session == id()) {
+        all.info = host_.info();
+        all.info->title = renamed->title;
+    }
     all.is_deleted = told->session == id() && std::holds_alternative<session_deleted>(told->what);
     take(tracker_.hear(std::move(*told), now));
     return all;

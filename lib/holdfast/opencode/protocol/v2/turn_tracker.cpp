@@ -178,6 +178,7 @@ struct turn_tracker::taker {
     void operator()(const greeting&) const {}
     void operator()(const session_created&) const {}
     void operator()(const session_deleted&) const { to.delete_all(); }
+    void operator()(const session_renamed&) const {}
     void operator()(const input_admitted& f) const {
         to.ledger_.admit(f);
         if (to.options_.adopt_prompts && f.kind == input_kind::prompt)
