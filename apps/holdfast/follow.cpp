@@ -36,6 +36,7 @@ struct follow_options {
     std::string user;
     bool capture = false;
     bool global_stream = false;
+    opencode::protocol protocol = opencode::protocol::automatic;
     std::size_t turns = 0; ///< 0: no end
     http::tls_options tls;
     stream_options stream;
@@ -75,6 +76,7 @@ private:
                                              std::shared_ptr<const http::tls_context> tls) {
         opencode::server_config config;
         config.global_stream = options.global_stream;
+        config.protocol = options.protocol;
         config.rest.transport.tls = std::move(tls);
         config.policy = options.stream.policy;
         config.stall_timeout = options.stream.stall_timeout;
@@ -249,6 +251,7 @@ void add_follow(CLI::App& program, command_context& context) {
                       "Look at it now and then, instead of by its event stream");
     command->add_flag("--global-stream", options->global_stream,
                       "Listen to the whole server; OpenCode before 1.15 needs it");
+    add_protocol(*command, options->protocol);
     add_tls_options(*command, options->tls);
     add_stream_options(*command, options->stream);
     add_common_options(*command, context);

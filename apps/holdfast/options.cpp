@@ -165,6 +165,14 @@ CLI::Option* add_attempts(CLI::App& app, const std::string& name, unsigned& targ
         ->default_str(target == retry::unlimited ? "unlimited" : std::to_string(target));
 }
 
+CLI::Option* add_protocol(CLI::App& app, opencode::protocol& target) {
+    return add_choice<opencode::protocol>(app, "--protocol", target,
+                                          {{"auto", opencode::protocol::automatic},
+                                           {"1", opencode::protocol::v1},
+                                           {"2", opencode::protocol::v2}},
+                                          "Which OpenCode the server is, 1.x or 2.x; auto asks it");
+}
+
 CLI::Option* add_count(CLI::App& app, const std::string& name, std::size_t& target, const std::string& help) {
     return add_parsed(app, name, target, parse_count, "a whole number from 1 up", help)->type_name("N");
 }

@@ -1,6 +1,7 @@
 // Options that several commands have, and how their values are written on the command line.
 #pragma once
 
+#include <holdfast/opencode/client.hpp>
 #include <holdfast/time.hpp>
 
 #include <CLI/App.hpp>
@@ -73,6 +74,9 @@ CLI::Option* add_choice(CLI::App& app, const std::string& name, Enum& target, co
         ->type_name(words)
         ->default_str(chosen);
 }
+
+/// --protocol: which one the server is spoken to in. `target` as above.
+CLI::Option* add_protocol(CLI::App& app, opencode::protocol& target);
 
 /// Adds an option that holds a whole number from 1 up. `target` as above; 0 stands for "not given".
 CLI::Option* add_count(CLI::App& app, const std::string& name, std::size_t& target, const std::string& help);

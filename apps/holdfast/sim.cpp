@@ -235,6 +235,9 @@ struct sim_options {
     std::vector<std::string> faults;
     std::string pace = "20ms";
     std::uint64_t seed = 1;
+    int protocol = 1;
+    std::string version;
+    bool service = false;
 };
 
 /// "127.0.0.1:4096", "[::1]:0" or "localhost:4096".
@@ -277,13 +280,28 @@ std::string environment(const char* name) {
     return value ? value : "";
 }
 
+/// As the real servers take it from the environment.
+void protect(opencode_sim::options& settings) {
+    settings.password = environment("OPENCODE_SERVER_PASSWORD");
+    if (const auto user = environment("OPENCODE_SERVER_USERNAME"); !user.empty())
+        settings.username = user;
+    if (const auto password = environment("OPENCODE_PASSWORD"); settings.protocol == 2 && !password.empty())
+        settings.password = password;
+}
+
 command_result serve(const sim_options& options, command_context& context) {
     opencode_sim::options settings;
     settings.seed = options.seed;
     settings.epoch = std::chrono::system_clock::now();
-    settings.password = environment("OPENCODE_SERVER_PASSWORD");
-    if (const auto user = environment("OPENCODE_SERVER_USERNAME"); !user.empty())
-        settings.username = user;
+    settings.protocol = options.protocol;
+    settings.version = options.version;
+    settings.service = options.service;
+    protect(settings);
+    if (options.service && options.protocol != 2)
+        return misused("--service is of --protocol 2");
+    if (!options.version.empty() && !options.version.starts_with(std::to_string(options.protocol) + "."))
+        return misused("--says-version: " + options.version + " is no version of protocol " +
+                       std::to_string(options.protocol));
     const auto pace = parse_pace(options.pace);
     if (!pace)
         return misused("--pace: " + options.pace + " is no duration");
@@ -303,7 +321,8 @@ command_result serve(const sim_options& options, command_context& context) {
     sim_host host(std::move(settings), *where);
     if (const auto failed = host.open())
         return sim_host::failed_to_listen(*where, failed);
-    context.out.text("opencode server listening on " + base_url(host.endpoint()) + "\n");
+    const std::string who = options.protocol == 2 ? "server" : "opencode server";
+    context.out.text(who + " listening on " + base_url(host.endpoint()) + "\n");
     return host.run();
 }
 
@@ -325,10 +344,22 @@ void add_sim(CLI::App& program, command_context& context) {
         ->type_name("MS")
         ->capture_default_str();
     command->add_option("--seed", options->seed, "Decides every id, delay and jitter")->capture_default_str();
+    command->add_option("--protocol", options->protocol, "Which OpenCode it is, 1.x or 2.x")
+        ->type_name("1|2")
+        ->check(CLI::Range(1, 2))
+        ->capture_default_str();
+    command
+        ->add_option("--says-version", options->version,
+                     "The version that it tells (1.18.33, 2.0.26); of 2.x it decides how it is spoken to: "
+                     "2.0.0 to 2.0.3 early, with a word as 2.0.0-lab the preview of August 2026")
+        ->type_name("V");
+    command->add_flag("--service", options->service,
+                      "Of 2.x: after a fault that restarts it, it goes on by itself with what it was at");
     command->footer(
         "A tag in the prompt's text picks the turn that is played:\n" + std::string(testing::script_help()) +
         "\nFaults:\n" + std::string(testing::fault_help()) +
-        "\nOPENCODE_SERVER_PASSWORD and OPENCODE_SERVER_USERNAME protect it, as they do the real server.\n"
+        "\nOPENCODE_SERVER_PASSWORD and OPENCODE_SERVER_USERNAME protect it, as they do the real server; of\n"
+        "2.x OPENCODE_PASSWORD comes first, and the user is always opencode.\n"
         "The first line on stdout says where it listens.\n");
     command->callback([options, &context] {
         context.run = [options, &context] {

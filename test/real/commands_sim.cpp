@@ -33,6 +33,35 @@ BOOST_AUTO_TEST_CASE(its_first_line_says_where_it_listens_and_it_is_ready_by_the
     BOOST_TEST(http_call(server.port(), "GET", "/global/health").status == 200);
 }
 
+BOOST_AUTO_TEST_CASE(a_server_of_2_x_says_so_where_2_x_is_asked_and_plays_turns) {
+    sim_process server({"--protocol", "2"});
+    const auto line = server.child().lines().at(0);
+    BOOST_TEST(std::regex_match(line, std::regex(R"(server listening on http://127\.0\.0\.1:[1-9][0-9]*)")),
+               line);
+    BOOST_TEST(http_call(server.port(), "GET", "/api/info").body.find("\"version\":\"2.0.26\"") !=
+               std::string::npos);
+    plain_event_stream stream(server.port(), "/api/event");
+    BOOST_TEST(stream.status() == 200);
+    const auto made = http_call(server.port(), "POST", "/api/session", "{}").body;
+    const auto id = made.substr(made.find("ses_"), 30);
+    BOOST_TEST(
+        http_call(server.port(), "POST", "/api/session/" + id + "/prompt", R"({"text":"#plain"})").status ==
+        200);
+    BOOST_TEST(stream
+                   .next([](std::string_view data) {
+                       return data.find("session.execution.succeeded") != std::string_view::npos;
+                   })
+                   .has_value());
+}
+
+BOOST_AUTO_TEST_CASE(a_server_of_2_x_may_be_an_early_one_and_takes_its_password_from_the_environment) {
+    auto environment = current_environment();
+    environment.push_back("OPENCODE_PASSWORD=secret");
+    sim_process server({"--protocol", "2", "--says-version", "2.0.3"}, environment);
+    BOOST_TEST(http_call(server.port(), "GET", "/api/health").status == 401);
+    BOOST_TEST(http_call(server.port(), "GET", "/api/health?auth_token=b3BlbmNvZGU6c2VjcmV0").status == 200);
+}
+
 BOOST_AUTO_TEST_CASE(port_0_is_a_free_port_each_time) {
     sim_process one, another;
     BOOST_TEST(one.port() != another.port());
@@ -101,6 +130,17 @@ BOOST_AUTO_TEST_CASE(help_names_every_tag_and_every_fault) {
                              "--listen",
                              "--pace",
                              "--seed",
+                             "#two-asks",
+                             "#background",
+                             "#empty",
+                             "#filter",
+                             "#unknown-tool",
+                             "drop@N",
+                             "terminate@N",
+                             "--protocol",
+                             "--says-version",
+                             "--service",
+                             "OPENCODE_PASSWORD",
                              "OPENCODE_SERVER_PASSWORD"}) {
         BOOST_TEST(text.find(name) != std::string::npos, name);
     }
@@ -111,6 +151,7 @@ BOOST_AUTO_TEST_CASE(wrong_usage_is_one_line_and_exit_code_two) {
          {lines{"--fault", "cut"}, lines{"--fault", "nonsense@1"}, lines{"--fault", "cut@1x"},
           lines{"--fault", "status@42"}, lines{"--fault", ""}, lines{"--pace", "fast"}, lines{"--seed", "x"},
           lines{"--listen", "4096"}, lines{"--listen", "127.0.0.1:70000"}, lines{"--listen", "nowhere:1"},
+          lines{"--protocol", "3"}, lines{"--protocol", "2", "--says-version", "1.18.33"}, lines{"--service"},
           lines{"--nonsense"}, lines{"more"}}) {
         const auto done = sim(wrong);
         BOOST_TEST(done.code() == 2, wrong.back() << ": " << done.text());

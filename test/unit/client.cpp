@@ -204,7 +204,7 @@ CO_TEST_CASE(a_server_of_version_2_is_called_so_whichever_of_its_routes_tells_it
             const std::string kind = route == std::string("/api/info") ? "current" : "early";
             const auto named = old == no_version_1.back() ? "" : "; " + kind + " 2.x by " + route;
             BOOST_TEST(why.message.ends_with("this is OpenCode 2.x (it says version 2.0.1" + named +
-                                             "), which this version does not speak yet"),
+                                             "), which these calls do not speak"),
                        why.message);
         }
 }

@@ -1,12 +1,14 @@
 #include <boost/test/unit_test.hpp>
 
 #include <holdfast/opencode/event.hpp>
+#include <holdfast/opencode/protocol/v2/event.hpp>
 #include <support/recordings.hpp>
 
 #include <boost/json/serialize.hpp>
 #include <boost/json/value.hpp>
 
 #include <chrono>
+#include <filesystem>
 #include <random>
 #include <string>
 #include <utility>
@@ -384,4 +386,52 @@ BOOST_AUTO_TEST_CASE(brackets_match_at_any_depth) {
             bracket = right;
         }
     }
+}
+
+BOOST_AUTO_TEST_CASE(an_event_of_2_x_is_peeked_at_by_its_data) {
+    struct row {
+        std::string text;
+        std::string type;
+        std::string session;
+    };
+    const row rows[] = {
+        {R"({"id":"evt_1","type":"session.text.delta","data":{"sessionID":"ses_1","delta":"{\"sessionID\":\"no\"}"}})",
+         "session.text.delta", "ses_1"},
+        {R"({"data":{"x":{"sessionID":"no"},"sessionID":"ses_\u0031"},"type":"session.step.started"})",
+         "session.step.started", "ses_1"},
+        {R"({"type":"form.created","data":{"form":{"id":"frm_1","sessionID":"ses_2"}}})", "form.created",
+         "ses_2"},
+        {R"({"type":"server.connected","data":{}})", "server.connected", ""},
+        {R"({"type":"odd","data":7})", "odd", ""},
+        {R"({"type":7,"data":{"sessionID":"ses_1"}})", "", ""},
+        {R"({"type":"cut","data":{"sessionID":"ses_1")", "", ""},
+        {R"({"type":"two"} {})", "", ""},
+    };
+    for (const auto& r : rows) {
+        const auto head = peek_2(r.text);
+        BOOST_TEST_CONTEXT(r.text) {
+            BOOST_TEST(head.type == r.type);
+            BOOST_TEST(head.session_id == r.session);
+            BOOST_TEST((r.type.empty() || head.body == r.text));
+        }
+    }
+}
+
+// By the recordings: the same as who reads the whole of it.
+BOOST_AUTO_TEST_CASE(every_recorded_event_of_2_x_is_peeked_at_as_it_is_read) {
+    std::size_t seen = 0;
+    for (const auto& file : std::filesystem::directory_iterator(data_folder() / "opencode2")) {
+        if (file.path().extension() != ".sse")
+            continue;
+        for (const auto& data : recorded_data(file.path())) {
+            const auto whole = v2::parse_event(data);
+            if (!whole || whole->session.empty())
+                continue;
+            const auto head = peek_2(data);
+            BOOST_TEST(head.type == whole->type);
+            BOOST_TEST(head.session_id == whole->session);
+            ++seen;
+        }
+    }
+    BOOST_TEST(seen > 1000u);
 }

@@ -30,7 +30,9 @@ struct server_of_2 : test::in_simulated_world, testing::simulated_server {
         says("GET /api/session/ses_1/inbox", R"({"data":[{"id":"msg_q","type":"user","delivery":"queue"}]})");
         says("GET /api/session/ses_1/message",
              R"({"data":[{"id":"msg_a","type":"assistant"},{"id":"msg_u","type":"user"}]})");
-        says("GET /api/session/active", R"({"data":{"ses_1":{"type":"running"}}})");
+        says(
+            "GET /api/session/active",
+            R"({"data":{"ses_1":{"type":"running"},"ses_2":{"type":"running"},"ses_3":{"type":"running"}}})");
         for (const char* each : {"ses_1", "ses_2"}) {
             says(std::string("GET /api/session/") + each + "/permission", R"({"data":[]})");
             says(std::string("GET /api/session/") + each + "/form", R"({"data":[]})");

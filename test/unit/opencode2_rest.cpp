@@ -93,7 +93,15 @@ BOOST_AUTO_TEST_CASE(what_every_2_x_spells_alike) {
         R"(POST /api/session {"title":"T","agent":"plan","model":{"id":"a/b","providerID":"mock"},"location":{"directory":"/p"}})");
     made = {"", "", "mock", ""};
     BOOST_TEST(line(v2::create(made)) == R"(POST /api/session {"model":{"id":"","providerID":"mock"}})");
+    made.model.clear();
+    made.parent = "ses_0";
+    BOOST_TEST(line(v2::create(made)) == R"(POST /api/session {"parentID":"ses_0"})");
     BOOST_TEST(line(v2::list("", 0, false)) == "GET /api/session");
+    BOOST_TEST(line(v2::children("ses_1", 7)) == "GET /api/session?parentID=ses_1&limit=7");
+    BOOST_TEST(v2::children("..", 7).has_error());
+    BOOST_TEST(line(v2::set_agent("ses_1", "plan")) == R"(POST /api/session/ses_1/agent {"agent":"plan"})");
+    BOOST_TEST(line(v2::set_model("ses_1", "mock/a", "high")) ==
+               R"(POST /api/session/ses_1/model {"model":{"id":"a","providerID":"mock","variant":"high"}})");
     BOOST_TEST(line(v2::list("/a b", 7, true)) ==
                "GET /api/session?limit=7&directory=%2Fa%20b&parentID=null");
     BOOST_TEST(line(v2::active()) == "GET /api/session/active");

@@ -417,6 +417,23 @@ BOOST_AUTO_TEST_CASE(work_in_the_background_is_shown_in_the_row_and_the_status) 
     }
 }
 
+BOOST_AUTO_TEST_CASE(prompts_that_wait_are_shown_in_the_row_and_the_status) {
+    watched w;
+    w.hear(ended(outcome::completed));
+    for (const std::size_t prompts : {1, 2}) {
+        auto view = view_of("s");
+        view.waiting = prompts;
+        const auto before = w.board.version();
+        w.board.see(0, view, w.now);
+        BOOST_TEST(w.board.version() != before);
+        BOOST_TEST(w.row().doing == (prompts == 1 ? "1 prompt waits" : "2 prompts wait"));
+        BOOST_TEST(w.board.status(t0).at("sessions").at(0).at("waiting").to_number<std::size_t>() == prompts);
+        view.background = 1;
+        w.board.see(0, view, w.now);
+        BOOST_TEST(w.row().doing.ends_with(": in the background: 1 child session at work"), w.row().doing);
+    }
+}
+
 BOOST_AUTO_TEST_CASE(what_a_child_in_the_background_asks_begins_no_turn_and_outlives_the_next_one) {
     watched w;
     w.hear(ask_for("a"), "");

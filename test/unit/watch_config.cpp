@@ -72,7 +72,8 @@ BOOST_AUTO_TEST_CASE(a_server_is_discovered_unless_sessions_are_named_or_it_says
 
 BOOST_AUTO_TEST_CASE(everything_of_a_server_can_be_told_in_the_file) {
     const auto config = made(R"({"servers": [{"url": "http://h:1/p", "tag": "t", "user": "u:p", "bearer": "b",
-                                              "sessions": ["s1", "s2"], "discover": false, "global_stream": true}]})");
+                                              "sessions": ["s1", "s2"], "discover": false, "global_stream": true,
+                                              "protocol": "2"}]})");
     const auto& server = config.servers.at(0);
     BOOST_TEST(server.url.where.port == 1);
     BOOST_TEST(server.tag == "t");
@@ -81,6 +82,21 @@ BOOST_AUTO_TEST_CASE(everything_of_a_server_can_be_told_in_the_file) {
     BOOST_TEST(server.sessions.size() == 2U);
     BOOST_TEST(!*server.discover);
     BOOST_TEST(server.global_stream);
+    BOOST_TEST((server.protocol == opencode::protocol::v2));
+}
+
+BOOST_AUTO_TEST_CASE(a_protocol_is_one_of_three_words) {
+    const auto of = [](const std::string& word) {
+        return made(R"({"servers": [{"url": "http://h", "protocol": ")" + word + "\"}]}")
+            .servers.at(0)
+            .protocol;
+    };
+    BOOST_TEST((of("auto") == opencode::protocol::automatic));
+    BOOST_TEST((of("1") == opencode::protocol::v1));
+    BOOST_TEST(
+        (made(R"({"servers": ["http://h"]})").servers.at(0).protocol == opencode::protocol::automatic));
+    BOOST_TEST(refused(R"({"servers": [{"url": "http://h", "protocol": "3"}]})") ==
+               "w.json: servers[0].protocol: 3 is none of auto|1|2");
 }
 
 BOOST_AUTO_TEST_CASE(a_flag_replaces_what_the_file_says_once_and_adds_to_its_lists) {

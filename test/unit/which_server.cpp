@@ -9,6 +9,7 @@
 #include <deque>
 #include <map>
 #include <string>
+#include <tuple>
 #include <vector>
 
 using namespace holdfast;
@@ -71,27 +72,26 @@ CO_TEST_CASE(the_three_protocols_are_told_apart, starting_server) {
 
     answers.clear();
     answers["/api/info"] = {json_answer(info)};
-    const auto current = co_await why_not();
-    BOOST_TEST((current.code == errc::unsupported_version));
-    BOOST_TEST(verdict(current) == "this is OpenCode 2.x (it says version 2.0.26; current 2.x by /api/info), "
-                                   "which this version does not speak yet");
+    const auto current = co_await ready();
+    BOOST_TEST_REQUIRE(current.has_value());
+    BOOST_TEST(current->version == "2.0.26");
+    BOOST_TEST((current->speaks == opencode::protocol::v2));
 
     answers.clear(); // its /api/info is the web app, too
     answers["/api/health"] = {json_answer(R"({"healthy":true,"version":"2.0.3","pid":7})")};
-    const auto early = co_await why_not();
-    BOOST_TEST(verdict(early) == "this is OpenCode 2.x (it says version 2.0.3; early 2.x by /api/health), "
-                                 "which this version does not speak yet");
+    const auto early = co_await ready();
+    BOOST_TEST_REQUIRE(early.has_value());
+    BOOST_TEST(early->version == "2.0.3");
 
     answers["/api/health"] = {json_answer(R"({"healthy":true,"version":"2.0.0-next.4"})")};
-    const auto preview = co_await why_not();
-    BOOST_TEST(verdict(preview) ==
-               "this is OpenCode 2.x (it says version 2.0.0-next.4; a preview of 2.0 by /api/health), "
-               "which this version does not speak yet");
+    const auto preview = co_await ready();
+    BOOST_TEST_REQUIRE(preview.has_value());
+    BOOST_TEST(preview->version == "2.0.0-next.4");
 
     answers["/api/info"] = {json_answer(R"({"version":"3.1.0"})")};
     const auto later = co_await why_not();
     BOOST_TEST(verdict(later) ==
-               "this is an OpenCode server of version 3.1.0, which this version does not speak yet");
+               "this is an OpenCode server of version 3.1.0, which these calls do not speak");
 }
 
 CO_TEST_CASE(a_web_page_is_no_opencode_of_any_version, starting_server) {
@@ -110,8 +110,8 @@ CO_TEST_CASE(a_service_that_starts_is_waited_for, starting_server) {
     answers["/global/health"] = {not_yet, web_app};
     answers["/api/info"] = {info_not_yet, info_not_yet, json_answer(info)};
     const auto begun = world.time().now();
-    const auto why = co_await why_not();
-    BOOST_TEST((why.code == errc::unsupported_version), why.message);
+    const auto seen = co_await ready();
+    BOOST_TEST(seen.has_value());
     BOOST_TEST((world.time().now() - begun >= seconds(3)), "it did not wait as it was asked to");
     BOOST_TEST((world.time().now() - begun < seconds(30)));
 }
@@ -119,8 +119,8 @@ CO_TEST_CASE(a_service_that_starts_is_waited_for, starting_server) {
 CO_TEST_CASE(a_port_that_accepts_and_does_not_answer_yet_is_asked_again, starting_server) {
     answers["/global/health"] = {"", web_app};
     answers["/api/info"] = {"", json_answer(info)};
-    const auto why = co_await why_not();
-    BOOST_TEST((why.code == errc::unsupported_version), why.message);
+    const auto seen = co_await ready();
+    BOOST_TEST(seen.has_value());
 }
 
 CO_TEST_CASE(who_gives_up_on_a_server_that_starts_is_told_that_it_does, starting_server) {
@@ -152,4 +152,35 @@ CO_TEST_CASE(another_password_than_that_of_2_x_is_not_tried_twice, starting_serv
     BOOST_TEST(why.message == "authentication failed: the server rejected the user name or password");
     BOOST_TEST(asked == (std::vector<std::string>{"/global/health", "/api/info"}),
                boost::test_tools::per_element());
+}
+
+CO_TEST_CASE(the_calls_of_1_x_refuse_2_x_in_words_that_name_it, starting_server) {
+    opencode::client calls(world.rt(), http::parse_url(to_string(where)).value(), {});
+    for (const auto& [route, version, words] :
+         {std::tuple("/api/info", "2.0.26", "current 2.x by /api/info"),
+          std::tuple("/api/health", "2.0.3", "early 2.x by /api/health"),
+          std::tuple("/api/health", "2.0.0-next.4", "a preview of 2.0 by /api/health")}) {
+        answers.clear();
+        answers[route] = {json_answer(R"({"version":")" + std::string(version) + "\"}")};
+        const auto seen = co_await calls.health();
+        BOOST_TEST_REQUIRE(seen.has_error());
+        BOOST_TEST((seen.error().code == errc::unsupported_version));
+        BOOST_TEST(verdict(seen.error()) == "this is OpenCode 2.x (it says version " + std::string(version) +
+                                                "; " + words + "), which these calls do not speak");
+    }
+}
+
+CO_TEST_CASE(a_protocol_that_is_named_is_the_only_one_that_is_asked_for, starting_server) {
+    answers["/api/info"] = {json_answer(info)};
+    config.protocol = opencode::protocol::v2;
+    const auto seen = co_await ready();
+    BOOST_TEST(seen.has_value());
+    BOOST_TEST(asked == std::vector<std::string>{"/api/info"}, boost::test_tools::per_element());
+    config.protocol = opencode::protocol::v1;
+    const auto other = co_await why_not();
+    BOOST_TEST((other.code == errc::unsupported_version), other.message);
+    answers["/api/info"] = {web_app};
+    config.protocol = opencode::protocol::v2;
+    const auto none = co_await why_not();
+    BOOST_TEST((none.code == errc::not_opencode), none.message);
 }

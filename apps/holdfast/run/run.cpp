@@ -59,6 +59,7 @@ struct run_options {
     std::string command;
     std::vector<std::string> files;
     bool no_reply = false;
+    bool queue = false;
     asks permissions = asks::ask;
     std::string user;
     duration turn_timeout{};
@@ -67,6 +68,7 @@ struct run_options {
     std::size_t max_steps = 0;
     std::size_t turn_tokens = 0;
     bool global_stream = false;
+    opencode::protocol protocol = opencode::protocol::automatic;
     http::tls_options tls;
     stream_options stream;
     std::string prompt;
@@ -115,6 +117,7 @@ private:
                                              std::shared_ptr<const http::tls_context> tls) {
         opencode::server_config config;
         config.global_stream = options.global_stream;
+        config.protocol = options.protocol;
         config.rest.transport.tls = std::move(tls);
         config.policy = options.stream.policy;
         config.stall_timeout = options.stream.stall_timeout;
@@ -194,6 +197,8 @@ private:
         what.model = options_.model;
         what.variant = options_.variant;
         what.command = options_.command;
+        if (options_.queue)
+            what.how = opencode::delivery::queue;
         opencode::prompt_part part;
         part.text = prompt_;
         what.parts.push_back(std::move(part));
@@ -669,6 +674,9 @@ void add_run(CLI::App& program, command_context& context) {
     CLI::Option* const silent =
         command->add_flag("--no-reply", options->no_reply,
                           "Only store the prompt, as context for the next one; ends when it is stored");
+    CLI::Option* const queue =
+        command->add_flag("--queue", options->queue,
+                          "Wait until the session would go idle, instead of joining what runs (2.x)");
     command->add_option("--server", options->server, "The server's URL")
         ->capture_default_str()
         ->type_name("URL");
@@ -685,6 +693,7 @@ void add_run(CLI::App& program, command_context& context) {
             ->add_option("--adopt", options->adopt, "Take up the turn of this prompt, which is there already")
             ->type_name("MESSAGE");
     silent->excludes(named)->excludes(adopt);
+    queue->excludes(silent)->excludes(named)->excludes(adopt);
     adopt->excludes(named)->excludes("--file");
     command->add_option("--agent", options->agent, "The agent to ask")->type_name("NAME");
     command->add_option("--model", options->model, "The model to ask")->type_name("PROVIDER/MODEL");
@@ -713,6 +722,7 @@ void add_run(CLI::App& program, command_context& context) {
         silent->excludes(limit);
     command->add_flag("--global-stream", options->global_stream,
                       "Listen to the whole server; OpenCode before 1.15 needs it");
+    add_protocol(*command, options->protocol);
     add_tls_options(*command, options->tls);
     add_stream_options(*command, options->stream);
     add_common_options(*command, context);

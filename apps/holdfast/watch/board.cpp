@@ -280,12 +280,12 @@ void watch_board::see(std::size_t server, const opencode::session_view& how, tim
     const bool is_new = where.runs.find(how.info.id) == where.runs.end();
     auto& who = run_at(server, how.info.id, now);
     const auto& old = who.view;
-    const bool same = !is_new && old.status == how.status && old.background == how.background &&
-                      old.streamed == how.streamed && old.captured == how.captured &&
-                      old.info.title == how.info.title && old.info.archived_ms == how.info.archived_ms &&
-                      old.failures == how.failures && old.next_try == foreseeable(how.next_try, now) &&
-                      old.trouble.has_value() == how.trouble.has_value() &&
-                      (how.streamed || old.seen == how.seen);
+    const bool same =
+        !is_new && old.status == how.status && old.background == how.background &&
+        old.waiting == how.waiting && old.streamed == how.streamed && old.captured == how.captured &&
+        old.info.title == how.info.title && old.info.archived_ms == how.info.archived_ms &&
+        old.failures == how.failures && old.next_try == foreseeable(how.next_try, now) &&
+        old.trouble.has_value() == how.trouble.has_value() && (how.streamed || old.seen == how.seen);
     const bool was_busy = is_busy(old);
     who.view = how;
     who.view.next_try = foreseeable(how.next_try, now);
@@ -575,8 +575,13 @@ run_state state_of(const Run& who) {
     return who.view.status || who.view.seen ? run_state::idle : run_state::unknown;
 }
 
+/// "2 prompts wait".
+std::string waiting_in(const opencode::session_view& view) {
+    return std::to_string(view.waiting) + (view.waiting == 1 ? " prompt waits" : " prompts wait");
+}
+
 template <class Run>
-std::string doing_of(const Run& who) {
+std::string doing_now(const Run& who) {
     if (is_refused_login(who.where->sight.trouble))
         return who.where->sight.trouble->message;
     if (!who.asks.empty())
@@ -600,6 +605,14 @@ std::string doing_of(const Run& who) {
                      : std::string(to_string(who.last->how.rule));
     }
     return {};
+}
+
+template <class Run>
+std::string doing_of(const Run& who) {
+    const auto now = doing_now(who);
+    if (who.view.waiting == 0 || who.gone_at)
+        return now;
+    return waiting_in(who.view) + (now.empty() ? "" : ": " + now);
 }
 
 template <class Run>
@@ -722,6 +735,7 @@ json::object watch_board::status_of(const run& who, time_point now) const {
                      {"state", to_string(state_of(who))},
                      {"since", date(since_of(who))},
                      {"background", who.view.background},
+                     {"waiting", who.view.waiting},
                      {"archived", who.view.info.archived_ms.has_value()},
                      {"streamed", who.view.streamed},
                      {"captured", who.view.captured},

@@ -236,6 +236,17 @@ ask_rule rule_of(const given& v) {
     return rule;
 }
 
+opencode::protocol protocol_of(const given& v) {
+    const auto name = v.text();
+    if (name == "1")
+        return opencode::protocol::v1;
+    if (name == "2")
+        return opencode::protocol::v2;
+    if (name != "auto")
+        v.refuse(name + " is none of auto|1|2");
+    return opencode::protocol::automatic;
+}
+
 watched_server server_of(const given& v) {
     watched_server server;
     if (v.value().is_string()) { // a URL alone
@@ -262,6 +273,8 @@ watched_server server_of(const given& v) {
             server.discover = member.flag();
         } else if (key == "global_stream") {
             server.global_stream = member.flag();
+        } else if (key == "protocol") {
+            server.protocol = protocol_of(member);
         } else {
             member.refuse("there is no such key");
         }

@@ -23,6 +23,7 @@ struct watched_server {
     std::vector<std::string> sessions;
     std::optional<bool> discover; ///< nothing: as for all
     bool global_stream = false;
+    opencode::protocol protocol = opencode::protocol::automatic;
 };
 
 struct watch_config {

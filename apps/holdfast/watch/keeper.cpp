@@ -77,6 +77,7 @@ watch_keeper::watch_keeper(runtime& world, const watch_config& config,
         settings.policy = config.policy;
         settings.stall_timeout = config.stall_timeout;
         settings.global_stream = each.global_stream;
+        settings.protocol = each.protocol;
         settings.rest.transport.tls = tls;
         settings.rest.bearer = each.bearer;
         settings.capture = config.capture;
@@ -200,9 +201,8 @@ net::awaitable<bool> watch_keeper::look_at(held& where) {
         on_failure(where, *others);
         co_return false;
     }
-    auto client = where.server.rest();
     if (!where.answers || !*where.what.discover) {
-        const auto info = co_await client.health();
+        const auto info = co_await where.server.health();
         if (!info) {
             on_failure(where, info.error());
             co_return false;
@@ -220,12 +220,11 @@ net::awaitable<bool> watch_keeper::look_at(held& where) {
 
 // The newest sessions of all that the server lists; the others are counted.
 net::awaitable<bool> watch_keeper::discover(held& where) {
-    auto client = where.server.rest();
     opencode::session_query query;
     query.roots = true;
     query.limit = config_.max_runs + 1; // one more tells whether there are more
     query.keep = config_.max_runs;
-    const auto listed = co_await client.list_sessions(query);
+    const auto listed = co_await where.server.list_sessions(query);
     if (!listed) {
         on_failure(where, listed.error());
         co_return false;
@@ -282,12 +281,11 @@ void watch_keeper::see_left_out(held& where, std::size_t sessions) {
 
 // The sessions that the first server that knows them is to hold.
 net::awaitable<void> watch_keeper::find_named(held& where) {
-    auto client = where.server.rest();
     std::vector<std::string> open;
     for (const auto& [session, refused] : wanted_)
         open.push_back(session);
     for (const auto& session : open) {
-        const auto found = co_await client.get_session(session);
+        const auto found = co_await where.server.get_session(session);
         const auto still = wanted_.find(session);
         if (still == wanted_.end()) // another was faster
             continue;

@@ -493,7 +493,7 @@ void add_watch(CLI::App& program, command_context& context) {
         "In the file, servers, sessions, hosts, allow and reject are lists. A server is a URL, "
         "or an object:\n"
         "  {\"url\": URL, \"tag\": NAME, \"sessions\": [ID], \"discover\": true, \"user\": USER, "
-        "\"bearer\": TOKEN,\n   \"global_stream\": true}\n"
+        "\"bearer\": TOKEN,\n   \"global_stream\": true, \"protocol\": \"auto|1|2\"}\n"
         "and \"rules\" are ask rules of which the last that fits counts:\n"
         "  {\"permission\": \"bash\", \"pattern\": \"git *\", \"depth\": 0, \"answer\": "
         "\"once|always|reject|ask\"}\n"

@@ -224,6 +224,8 @@ net::awaitable<result<std::shared_ptr<const directory_view>>> captures::fetch_vi
     if (!step)
         co_return step.error();
     const auto view = std::make_shared<directory_view>();
+    if (!server_.speech().has_directory_views())
+        co_return std::shared_ptr<const directory_view>(view); // each session is asked for itself
     auto status = co_await rest.status(directory);
     if (!status)
         co_return status.error();
@@ -299,8 +301,8 @@ void captures::remember_stranger(const std::string& session) {
 net::awaitable<result<void>> captures::check_who_answers() {
     if (answers_ && !version_.empty())
         co_return result<void>();
-    auto rest = server_.rest_for_looks();
-    const auto told = co_await rest.health();
+    const auto rest = server_.rest_for_looks();
+    const auto told = co_await server_.identify(rest);
     if (!told && told.error().connected && !version_.empty() && retry::is_final(told.error()) &&
         told.error().status != 401)
         co_return retry::make_failure(errc::another_server, told.error().message, true);

@@ -2,7 +2,7 @@
 // stream is down. What a look shows goes through the session's turn_tracker, as events do. Not for users.
 #pragma once
 
-#include <holdfast/opencode/types.hpp>
+#include <holdfast/opencode/capture_view.hpp>
 #include <holdfast/runtime/condition_variable.hpp>
 #include <holdfast/runtime/task_scope.hpp>
 
@@ -19,19 +19,6 @@ namespace holdfast::opencode::detail {
 
 class server_core;
 class session_core;
-
-/// What all sessions of a directory have in common: asked for once for all that are due.
-struct directory_view {
-    /// What waits for an answer in a root session, or below it.
-    struct asked {
-        std::vector<permission_request> permissions;
-        std::vector<question_request> questions;
-        std::vector<session_info> children; ///< those that ask, and those above them
-    };
-
-    session_statuses status;
-    std::map<std::string, asked> asks; ///< by root; of what it is not known what it is below: by itself
-};
 
 /// The captures of one server. Each session is looked at every `capture_config::tick`, all of them at about
 /// the same moment, and after a look that failed by its own schedule; a slow one delays no other.

@@ -493,6 +493,11 @@ client::call_route(std::string method, std::string target, std::string body) {
     co_return got->json;
 }
 
+std::string_view to_string(delivery d) noexcept {
+    static constexpr std::string_view words[] = {"", "steer", "queue"};
+    return words[static_cast<std::size_t>(d)];
+}
+
 namespace {
 
 constexpr std::size_t longest_version = 64;
@@ -502,7 +507,7 @@ std::optional<std::string> version_in(const json::value& told) {
     return version ? std::optional(version->substr(0, longest_version)) : std::nullopt;
 }
 
-/// What was found by `route`, which this version cannot hold.
+/// What was found by `route`, which is not spoken.
 failure speaks_another_version(std::string_view route, const std::string& version) {
     std::string what = "an OpenCode server of version " + version;
     if (version.starts_with("2.")) {
@@ -512,7 +517,7 @@ failure speaks_another_version(std::string_view route, const std::string& versio
         what = "OpenCode 2.x (it says version " + version + kind + ')';
     }
     return retry::make_failure(errc::unsupported_version,
-                               "this is " + what + ", which this version does not speak yet", true);
+                               "this is " + what + ", which these calls do not speak", true);
 }
 
 /// Whether the route of 1.x is not there: 2.x serves its web app in its place, or nothing.
@@ -535,6 +540,16 @@ failure in_words_of_2(failure why) {
 } // namespace
 
 net::awaitable<result<server_info>> client::health() {
+    const auto seen = co_await identify();
+    if (!seen)
+        co_return seen.error();
+    if (seen->dialect)
+        co_return speaks_another_version(seen->dialect->identity, seen->version);
+    server_info info(seen->version);
+    co_return info;
+}
+
+net::awaitable<result<server_identity>> client::identify() {
     auto got = co_await get(std::string("/global/health"), config_.bodies.status, "/global/health");
     if (!got) {
         auto why = got.error();
@@ -547,7 +562,7 @@ net::awaitable<result<server_info>> client::health() {
             why = retry::make_failure(errc::not_opencode, "/global/health did not answer with JSON", true);
         }
         if (has_no_such_route(why))
-            why = co_await find_version_2(std::move(why));
+            co_return co_await find_version_2(std::move(why));
         co_return in_words_of_2(std::move(why));
     }
     const auto version = version_in(got->root());
@@ -555,23 +570,33 @@ net::awaitable<result<server_info>> client::health() {
         co_return retry::make_failure(errc::not_opencode, "/global/health told no version", true);
     if (!version->starts_with("1."))
         co_return speaks_another_version("/global/health", *version);
-    server_info info(*version);
-    co_return info;
+    server_identity found(*version, nullptr);
+    co_return found;
+}
+
+net::awaitable<result<server_identity>> client::identify_2() {
+    return find_version_2(
+        retry::make_failure(errc::not_opencode, "neither /api/info nor /api/health told a version", true));
 }
 
 // /api/info from 2.0.4 on, /api/health before it. That one is answered by 1.x too, without a version. A
 // server that is about to start says so in their place.
-net::awaitable<failure> client::find_version_2(failure seen) {
+net::awaitable<result<server_identity>> client::find_version_2(failure seen) {
     for (const auto* const each : {&v2::current_dialect(), &v2::early_dialect()}) {
         const std::string route(each->identity);
         const auto told = co_await get(route, config_.bodies.status, "the version of the server");
         if (!told && (told.error().status == 401 || !retry::is_final(told.error())))
-            co_return told.error();
+            co_return in_words_of_2(told.error());
         const auto version = told ? version_in(told->root()) : std::nullopt;
-        if (version && !version->starts_with("1."))
+        if (!version || version->starts_with("1."))
+            continue;
+        const auto* const spoken = v2::find_dialect(route, *version);
+        if (!spoken)
             co_return speaks_another_version(route, *version);
+        server_identity found(*version, spoken);
+        co_return found;
     }
-    co_return seen;
+    co_return in_words_of_2(std::move(seen));
 }
 
 net::awaitable<result<session_info>> client::create_session(session_request what, std::string directory) {

@@ -48,12 +48,33 @@ struct client_config {
     std::shared_ptr<call_places> places;
 };
 
-/// What GET /global/health tells.
+/// Which protocol a server speaks.
+enum class protocol {
+    automatic, ///< found out by asking it
+    v1,        ///< 1.x
+    v2,        ///< 2.x
+};
+
+/// What a server tells of itself.
 struct server_info {
     server_info() = default; // no aggregate, see header
     explicit server_info(std::string v) : version(std::move(v)) {}
 
     std::string version;
+    protocol speaks = protocol::v1;
+};
+
+namespace v2 {
+struct dialect;
+}
+
+/// Which server answers. Not for users.
+struct server_identity {
+    server_identity() = default; // no aggregate, see header
+    server_identity(std::string v, const v2::dialect* d) : version(std::move(v)), dialect(d) {}
+
+    std::string version;
+    const v2::dialect* dialect = nullptr; ///< null: of 1.x
 };
 
 /// Which sessions GET /session is asked for.
@@ -98,6 +119,15 @@ struct prompt_part {
     std::string url; ///< "file:///..." or "data:image/png;base64,..."
 };
 
+/// When a prompt that comes while the session is at work is taken up.
+enum class delivery {
+    by_server, ///< as the server does by itself: 2.x steers
+    steer,     ///< at the next step of what runs
+    queue,     ///< when the session would go idle
+};
+/// "steer", "queue", as a server of 2.x takes it; "": by_server.
+[[nodiscard]] std::string_view to_string(delivery d) noexcept;
+
 /// A prompt. With its own message and part ids it may be posted any number of times: the model runs once
 /// (protocol/README.md section 4, "Exactly-once prompts").
 struct prompt {
@@ -109,6 +139,8 @@ struct prompt {
     std::string model;   ///< "provider/model", split at the first slash; empty: the session's
     std::string variant; ///< of the model; one that it has not is ignored by the server
     std::string system;
+    /// What becomes of it while the session is at work; OpenCode 1.x takes no other than the first.
+    delivery how = delivery::by_server;
     bool no_reply = false; ///< context for the next prompt: stored, and not answered; see session::store()
     /// A command of the server's, by its name: the prompt is its template, filled in with the text of
     /// `parts`. It takes no `system` and no `no_reply`. A template may run programs, so that it is posted
@@ -181,6 +213,9 @@ public:
     /// unsupported_version, in words that name what was found. OpenCode 2.x is found by its own routes; while
     /// it starts the failure is the 503 that it answers with, which is transient, in words that say so.
     [[nodiscard]] net::awaitable<result<server_info>> health();
+    /// The same of whatever protocol is known, and of 2.x alone. Not for users.
+    [[nodiscard]] net::awaitable<result<server_identity>> identify();
+    [[nodiscard]] net::awaitable<result<server_identity>> identify_2();
 
     [[nodiscard]] net::awaitable<result<session_info>> create_session(session_request what,
                                                                       std::string directory);
@@ -256,7 +291,7 @@ private:
     [[nodiscard]] net::awaitable<result<message_page>> one_page(std::string session, unsigned limit,
                                                                 std::string before);
     [[nodiscard]] std::size_t limit_of(const asked& what, bool is_error) const;
-    [[nodiscard]] net::awaitable<failure> find_version_2(failure seen);
+    [[nodiscard]] net::awaitable<result<server_identity>> find_version_2(failure seen);
 
     runtime world_;
     http::url base_;

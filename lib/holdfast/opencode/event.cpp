@@ -394,6 +394,20 @@ bool read_event(scanner& in, event_strings& e) {
     return ok;
 }
 
+/// Of 2.x: {id, type, data}. A form tells its session itself.
+bool read_data(scanner& in, event_strings& e) {
+    e.session_id = e.part_session_id = {};
+    if (!in.sees('{'))
+        return in.value();
+    return in.object([&](raw_string key) {
+        if (is_name(key, field::session_id))
+            return string_or_other(in, e.session_id);
+        if (is_name(key, field::form))
+            return read_part(in, e);
+        return in.value();
+    });
+}
+
 /// The outermost object: an event, or /global/event's wrapping of one.
 struct outer {
     event_strings own;
@@ -457,6 +471,27 @@ event_head peek(std::string_view text) {
         head.directory = unescape(o.directory);
         head.sync_twin = head.type == wire::type::sync;
     }
+    return head;
+}
+
+event_head peek_2(std::string_view text) {
+    scanner in(text);
+    in.skip_space();
+    event_strings e;
+    const bool ok = in.object([&](raw_string key) {
+        if (is_name(key, field::type))
+            return string_or_other(in, e.type, &e.has_type);
+        if (is_name(key, field::data))
+            return read_data(in, e);
+        return in.value();
+    });
+    in.skip_space();
+    if (!ok || !in.at_end() || !e.has_type)
+        return {};
+    event_head head;
+    head.type = unescape(e.type);
+    head.session_id = unescape(e.session_id.text.empty() ? e.part_session_id : e.session_id);
+    head.body = text;
     return head;
 }
 

@@ -30,6 +30,9 @@ struct event_head {
 /// (message.part.updated); never the info of pty.*. Linear time, no allocation beyond the three strings.
 /// Invalid JSON gives an empty type.
 [[nodiscard]] event_head peek(std::string_view json);
+/// The same of an event of 2.x: {id,type,data}. The session id is data.sessionID, of forms
+/// data.form.sessionID.
+[[nodiscard]] event_head peek_2(std::string_view json);
 
 // The events that mean something for a session. `other` is everything else.
 struct server_connected {};

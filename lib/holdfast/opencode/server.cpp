@@ -1,8 +1,8 @@
 #include <holdfast/opencode/server.hpp>
 
-#include <holdfast/opencode/json_slices.hpp>
+#include <holdfast/opencode/protocol/v1/server.hpp>
+#include <holdfast/opencode/protocol/v2/server.hpp>
 #include <holdfast/opencode/session_core.hpp>
-#include <holdfast/opencode/wire.hpp>
 #include <holdfast/runtime/cancellation.hpp>
 #include <holdfast/runtime/with_deadline.hpp>
 
@@ -30,8 +30,6 @@ namespace {
 
 constexpr unsigned first_minor_with_event_streams = 15;
 const std::string everywhere = "*"; // the key of the stream of all directories; none is called so
-constexpr std::size_t max_children_of_a_stream = 64u << 10;
-constexpr std::size_t longest_creation = 64u << 10; // bytes of the event; of a longer one snapshots tell
 constexpr std::size_t large_at_once =
     2; // answers of megabytes, of one server: each takes several times its size
 
@@ -57,45 +55,6 @@ bool is_same_directory(const std::string& asked, const std::string& made) {
 
 } // namespace
 
-// --- directory_stream
-
-stream::routing directory_stream::route(std::string_view data) {
-    using target = stream::routing::target;
-    const auto head = peek(data);
-    if (head.sync_twin || head.type == wire::type::server_heartbeat)
-        return {target::nobody, {}};
-    if (head.type == wire::type::server_connected)
-        return {target::acknowledge, {}};
-    if (head.session_id.empty()) {
-        const bool concerns_all =
-            head.type == wire::type::session_error || head.type == wire::type::instance_disposed;
-        stream::routing to(concerns_all ? target::everyone : target::observer, {});
-        to.part = head.body;
-        return to;
-    }
-    if (head.type == wire::type::session_created && head.body.size() <= longest_creation) {
-        const auto event = parse_event(head.body);
-        const auto* created = event ? std::get_if<session_created>(&*event) : nullptr;
-        if (created && !created->info.parent_id.empty()) {
-            const auto parent = roots.find(created->info.parent_id);
-            const auto& root = parent == roots.end() ? created->info.parent_id : parent->second;
-            if (hub->has(root))
-                learn(head.session_id, root);
-        }
-    }
-    const auto root = roots.find(head.session_id);
-    stream::routing to{target::subscriber, root == roots.end() ? head.session_id : root->second};
-    to.part = head.body;
-    if (head.type == wire::type::session_deleted && root != roots.end())
-        roots.erase(root);
-    return to;
-}
-
-void directory_stream::learn(const std::string& child, const std::string& root) {
-    if (roots.size() < max_children_of_a_stream || roots.contains(child))
-        roots[child] = root;
-}
-
 // --- server_core
 
 namespace {
@@ -116,6 +75,9 @@ server_config with_places(server_config config, const runtime& world) {
 
 server_core::server_core(const runtime& w, http::url b, server_config c)
     : world(w), base(std::move(b)), config(with_places(with_trust(std::move(c), base), w)),
+      speech_(config.protocol == protocol::v2 ? v2::make_server_protocol(v2::current_dialect())
+                                              : v1::make_server_protocol()),
+      sure_(config.protocol != protocol::v2), // not in which dialect
       scope_(w,
              [this](std::exception_ptr error) {
                  log_record record;
@@ -164,16 +126,16 @@ void server_core::move_to(const http::url& there) const {
 }
 
 std::string server_core::stream_key(const std::string& directory) const {
-    return config.global_stream ? std::string() : directory;
+    return has_one_stream() ? std::string() : directory;
 }
 
 std::string server_core::stream_key(const session_core& session) const {
-    const bool is_over_there = !config.global_stream && hears_everywhere(session.info().id);
+    const bool is_over_there = !has_one_stream() && hears_everywhere(session.info().id);
     return is_over_there ? everywhere : stream_key(session.info().directory);
 }
 
 bool server_core::hears_everywhere(const std::string& session) const {
-    if (config.global_stream)
+    if (has_one_stream())
         return true;
     const auto found = streams_.find(everywhere);
     return found != streams_.end() && found->second->hub->has(session);
@@ -248,9 +210,22 @@ net::awaitable<result<void>> server_core::can_hold() {
     co_return result<void>();
 }
 
+namespace {
+
+server_info info_of(const server_identity& seen) {
+    server_info told(seen.version);
+    told.speaks = seen.dialect ? protocol::v2 : protocol::v1;
+    return told;
+}
+
+} // namespace
+
 // OpenCode before 1.15 ends /event right after its first event (its issues 26697 and 26866); /global/event
 // holds.
-result<server_info> server_core::can_be_held(const server_info& told) const {
+result<server_info> server_core::can_be_held(const server_identity& seen) const {
+    const auto told = info_of(seen);
+    if (seen.dialect)
+        return told;
     unsigned minor = 0;
     const auto digits = std::string_view(told.version).substr(std::string_view("1.").size());
     const bool known = std::from_chars(digits.data(), digits.data() + digits.size(), minor).ec == std::errc();
@@ -263,14 +238,132 @@ result<server_info> server_core::can_be_held(const server_info& told) const {
         true);
 }
 
+// --- which protocol it speaks
+
+namespace {
+
+/// A call of one protocol, made to a server of another: 2.x serves its web app, or nothing.
+bool is_of_another_protocol(const failure& why) {
+    const bool is_no_route = why.status == 405 || (why.status == 404 && why.body.empty());
+    const bool is_a_page = why.code == errc::not_opencode || why.code == errc::bad_content_type;
+    return is_no_route || (is_a_page && why.status == 200);
+}
+
+} // namespace
+
+bool server_core::has_stream() const {
+    return std::any_of(streams_.begin(), streams_.end(),
+                       [](const auto& each) { return each.second->hub->acknowledged(); });
+}
+
+net::awaitable<result<server_identity>> server_core::ask_who_answers(client server) const {
+    if (config.protocol == protocol::v2)
+        co_return co_await server.identify_2();
+    if (config.protocol == protocol::automatic)
+        co_return co_await server.identify();
+    const auto told = co_await server.health();
+    if (!told)
+        co_return told.error();
+    co_return server_identity(told->version, nullptr);
+}
+
+net::awaitable<result<server_identity>> server_core::identify(client asked) {
+    const auto self = shared_from_this();
+    const auto found = co_await ask_who_answers(std::move(asked));
+    if (found && !stopped())
+        speak(*found);
+    co_return found;
+}
+
+net::awaitable<void> server_core::make_sure() {
+    const auto self = shared_from_this();
+    while (identifying_)
+        co_await changed_.wait();
+    if (sure_ || !speech_->is_to_be_checked() || stopped())
+        co_return;
+    struct asking {
+        server_core& of;
+        ~asking() {
+            of.identifying_ = false;
+            of.changed_.notify_all();
+        }
+    };
+    identifying_ = true;
+    const asking now{*this};
+    static_cast<void>(co_await identify(rest_for_looks()));
+}
+
+net::awaitable<bool> server_core::is_another(const std::optional<failure>& why) {
+    const auto self = shared_from_this();
+    if (!why || config.protocol != protocol::automatic || stopped() || !is_of_another_protocol(*why))
+        co_return false;
+    const auto before = speech_;
+    static_cast<void>(co_await identify(rest_for_looks()));
+    co_return speech_ != before;
+}
+
+// Sessions go on where they are: what is open in them the new one decides.
+void server_core::speak(const server_identity& found) {
+    sure_ = true;
+    const auto before = std::exchange(version_, found.version);
+    const auto next = found.dialect ? v2::make_server_protocol(*found.dialect) : v1::make_server_protocol();
+    if (next->name() == speech_->name())
+        return;
+    const auto was = std::exchange(speech_, next);
+    const auto streams = std::exchange(streams_, {});
+    for (const auto& [key, stream] : streams)
+        stream->hub->close();
+    if (!before.empty() || !sessions_.empty()) {
+        log_record record;
+        record.event = "server.protocol_changed";
+        record.endpoint = to_string(last_up_.where);
+        record.tag = config.tag;
+        record.action = std::string(was->name()) + " to " + std::string(next->name());
+        world.log(record);
+    }
+    for (const auto& [id, session] : std::map(sessions_))
+        session->speak_anew();
+}
+
+net::awaitable<result<server_info>> server_core::health() {
+    const auto self = shared_from_this();
+    const auto seen = co_await identify(rest());
+    if (!seen)
+        co_return seen.error();
+    co_return info_of(*seen);
+}
+
+// Where no stream tells, another server may have taken the place of the one that was there.
+net::awaitable<result<session_info>> server_core::get_session(std::string id) {
+    const auto self = shared_from_this();
+    if (!has_stream())
+        co_await make_sure();
+    auto found = co_await speech_->get_session(rest(), id);
+    const auto why = why_failed(found);
+    const bool is_other = co_await is_another(why);
+    if (is_other)
+        found = co_await speech_->get_session(rest(), id);
+    co_return found;
+}
+
+net::awaitable<result<session_list>> server_core::list_sessions(session_query which) {
+    const auto self = shared_from_this();
+    auto listed = co_await speech_->list_sessions(rest(), which);
+    const auto why = why_failed(listed);
+    const bool is_other = co_await is_another(why);
+    if (is_other)
+        listed = co_await speech_->list_sessions(rest(), which);
+    co_return listed;
+}
+
 net::awaitable<result<server_info>> server_core::ready() {
     const auto self = shared_from_this();
     retry::schedule schedule(config.policy);
     if (stopped())
         co_return stopped_failure();
     for (;;) {
-        auto server = rest();
-        const auto seen = co_await server.health();
+        const auto server = rest();
+        const auto seen = co_await identify(server);
         if (seen)
             co_return can_be_held(*seen);
         const auto next = schedule.on_end(seen.error(), duration::zero(), world.now(), world.random());
@@ -297,8 +390,13 @@ net::awaitable<result<session>> server_core::create_session(session_request what
     const auto self = shared_from_this();
     if (const auto held = co_await can_hold(); !held)
         co_return held.error();
-    auto server = rest();
-    auto made = co_await server.create_session(std::move(what), directory);
+    if (!has_stream())
+        co_await make_sure();
+    auto made = co_await speech_->create_session(rest(), what, directory);
+    const auto why = why_failed(made);
+    const bool is_other = co_await is_another(why);
+    if (is_other)
+        made = co_await speech_->create_session(rest(), what, directory);
     if (!made)
         co_return made.error();
     if (!directory.empty() && !is_same_directory(directory, made->directory))
@@ -339,8 +437,7 @@ net::awaitable<result<session>> server_core::open_session(std::string id) {
     const auto self = shared_from_this();
     if (const auto held = co_await can_hold(); !held)
         co_return held.error();
-    auto server = rest();
-    auto found = co_await server.get_session(std::move(id));
+    auto found = co_await get_session(std::move(id));
     if (!found)
         co_return found.error();
     co_return session(hold(std::move(*found))->lease());
@@ -417,12 +514,12 @@ bool server_core::streams_probe() const {
 bool server_core::streams_to(const std::string& directory, const std::string& session) const {
     const auto found = streams_.find(stream_key(directory));
     const bool is_there = found != streams_.end() && found->second->hub->has(session);
-    return is_there || (!config.global_stream && hears_everywhere(session));
+    return is_there || (!has_one_stream() && hears_everywhere(session));
 }
 
 bool server_core::has_room_for(const std::string& directory) const {
     const auto of_directories = streams_.size() - streams_.count(everywhere);
-    return config.global_stream || streams_.contains(directory) || of_directories < config.max_streams;
+    return has_one_stream() || streams_.contains(directory) || of_directories < config.max_streams;
 }
 
 void server_core::release(const std::shared_ptr<session_core>& session) {
@@ -444,7 +541,7 @@ void server_core::follow(const std::string& directory, const std::shared_ptr<ses
     if (stop_.requested())
         return; // no stream is begun any more
     const auto& id = who->info().id;
-    const bool stays = !config.global_stream && hears_everywhere(id);
+    const bool stays = !has_one_stream() && hears_everywhere(id);
     const auto key = stays || !has_room_for(directory) ? everywhere : stream_key(directory);
     auto stream = start_stream(key);
     if (!stream->hub->has(id))
@@ -457,12 +554,12 @@ std::shared_ptr<directory_stream> server_core::start_stream(const std::string& k
         return held;
     held = std::make_shared<directory_stream>();
     held->key = key;
-    const bool of_all = config.global_stream || key == everywhere;
+    const bool of_all = has_one_stream() || key == everywhere;
     stream::hub_config hub;
-    hub.source.locate = [this, of_all] { // the hub runs in our scope
+    hub.source.locate = [this, of_all, speech = speech_] { // the hub runs in our scope
         auto where = locate();
         const client server(world, std::move(where.url));
-        where.url = of_all ? server.global_event_url() : server.event_url();
+        where.url = speech->event_url(server, of_all);
         return where;
     };
     hub.source.headers = rest().credentials();
@@ -476,11 +573,11 @@ std::shared_ptr<directory_stream> server_core::start_stream(const std::string& k
     hub.source.greeting_timeout = config.greeting_timeout;
     hub.source.limits = config.limits;
     hub.source.tag = config.tag;
-    hub.route = [raw = held.get()](std::string_view data) {
-        return raw->route(data);
+    hub.route = [raw = held.get(), speech = speech_](std::string_view data) {
+        return speech->route(*raw, data);
     };
-    hub.prepare = [this](std::string data) {
-        return prepare_event(std::move(data));
+    hub.prepare = [this, speech = speech_](std::string data) {
+        return prepare_event(speech, std::move(data));
     };
     hub.observe = config.observe;
     if (config.observe && key == everywhere)
@@ -493,15 +590,13 @@ std::shared_ptr<directory_stream> server_core::start_stream(const std::string& k
     return held;
 }
 
-net::awaitable<std::shared_ptr<void>> server_core::prepare_event(std::string data) {
+net::awaitable<std::shared_ptr<void>>
+server_core::prepare_event(std::shared_ptr<const server_protocol> speech, std::string data) {
     const auto self = shared_from_this();
-    auto parsed = co_await parse_event_in_slices(world, std::move(data));
-    const auto event = std::make_shared<result<opencode::event>>(std::move(parsed));
-    // One that names no session, as a plugin's: it ends no turn by itself.
-    const auto* told = *event ? std::get_if<session_error>(&**event) : nullptr;
-    if (told && told->session_id.empty() && told->error.name != aborted_error)
-        log_stray({}, config.tag, told->error);
-    co_return event;
+    const auto made = co_await speech->prepare(world, std::move(data));
+    if (made.stray)
+        log_stray({}, config.tag, *made.stray);
+    co_return made.event;
 }
 
 net::awaitable<void> server_core::hold_stream(std::shared_ptr<directory_stream> stream) {
@@ -661,6 +756,20 @@ net::awaitable<result<server_info>> ready_of(std::shared_ptr<detail::server_core
     co_return co_await core->ready();
 }
 
+net::awaitable<result<server_info>> health_of(std::shared_ptr<detail::server_core> core) {
+    co_return co_await core->health();
+}
+
+net::awaitable<result<session_info>> get_session_of(std::shared_ptr<detail::server_core> core,
+                                                    std::string id) {
+    co_return co_await core->get_session(std::move(id));
+}
+
+net::awaitable<result<session_list>> list_sessions_of(std::shared_ptr<detail::server_core> core,
+                                                      session_query which) {
+    co_return co_await core->list_sessions(std::move(which));
+}
+
 net::awaitable<result<session>> create_session_at(std::shared_ptr<detail::server_core> core,
                                                   session_request what, std::string directory) {
     co_return co_await core->create_session(std::move(what), std::move(directory));
@@ -694,6 +803,10 @@ std::optional<agent_event> turn::try_next() {
 
 net::awaitable<result<void>> turn::abort() {
     return core_ ? abort_of(core_) : closed();
+}
+
+net::awaitable<result<void>> turn::take_back() {
+    return core_ ? core_->owner->take_back(core_->message) : closed();
 }
 
 net::awaitable<result<void>> turn::reply_permission(std::string id, std::string reply) {
@@ -854,6 +967,18 @@ net::awaitable<turn> server::prompt(opencode::prompt what) {
 
 net::awaitable<turn> server::prompt(std::string text) {
     return prompt_at(core_, text_prompt(std::move(text)));
+}
+
+net::awaitable<result<server_info>> server::health() {
+    return health_of(core_);
+}
+
+net::awaitable<result<session_info>> server::get_session(std::string id) {
+    return get_session_of(core_, std::move(id));
+}
+
+net::awaitable<result<session_list>> server::list_sessions(session_query which) {
+    return list_sessions_of(core_, std::move(which));
 }
 
 client server::rest() const {

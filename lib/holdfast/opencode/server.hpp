@@ -43,8 +43,12 @@ struct server_config {
     /// Asked before each connect: where the server is now, with its credentials. Empty: always at the given
     /// URL.
     std::function<stream::location()> locate;
+    /// By default it is asked for: when the first call fails as those of 1.x do at a server of 2.x, and again
+    /// after an outage. Where one is named no other is spoken.
+    opencode::protocol protocol = opencode::protocol::automatic;
     retry::policy policy = server_policy();
-    bool global_stream = false; ///< one /global/event for the whole server instead of one /event a directory
+    /// One /global/event for the whole server instead of one /event a directory; 2.x has but one stream.
+    bool global_stream = false;
     duration stall_timeout = seconds(60);
     duration greeting_timeout = seconds(15); ///< for server.connected after the response head
     client_config rest;
@@ -103,6 +107,12 @@ public:
     /// Asks the server to abort. Nothing more is handed out but the settlement. Errors: as client::abort, and
     /// closed once the server was stopped; the turn stays open then, and may be aborted again.
     [[nodiscard]] net::awaitable<result<void>> abort();
+
+    /// Takes back the prompt while it waits behind others (2.x): the turn is settled as aborted. What runs
+    /// goes on. Errors: those of client; not_found: it does not wait any more; unsupported_version of a
+    /// server that takes none back, closed once the server was stopped. Cancellation (terminal):
+    /// operation_aborted; it may have been taken back.
+    [[nodiscard]] net::awaitable<result<void>> take_back();
 
     /// Answers an approval, of the session or of its children. Errors: as those of client, closed once the
     /// server was stopped, and decided for one that a rule answers (server_config::ask_rules).
@@ -207,6 +217,7 @@ struct session_view {
     session_info info;
     std::optional<session_status> status; ///< nothing: not known yet
     std::size_t background = 0;     ///< child sessions that are at work though the session itself is idle
+    std::size_t waiting = 0;        ///< prompts that the server has stored, and takes up later (2.x)
     bool streamed = false;          ///< its stream is open, and repaired
     bool captured = false;          ///< it is looked at by snapshots
     std::optional<time_point> seen; ///< when the server last told anything of it, by stream or snapshot
@@ -269,10 +280,10 @@ public:
     /// Ends run(). From any thread; idempotent.
     void stop();
 
-    /// Waits until the server answers, by the policy, and checks that it is OpenCode 1.x, and from 1.15 on
-    /// unless it is held by its global stream. A server that says it is starting is waited for, as one that
-    /// accepts connections and does not answer yet. The failure that made it give up, or not_opencode,
-    /// unsupported_version (also of OpenCode 2.x, whose kind it names), 401.
+    /// Waits until the server answers, by the policy, and finds out whether it is OpenCode 1.x, and from 1.15
+    /// on unless it is held by its global stream, or 2.x. A server that says it is starting is waited for, as
+    /// one that accepts connections and does not answer yet. The failure that made it give up, or
+    /// not_opencode, unsupported_version (in words that name what was found), 401.
     [[nodiscard]] net::awaitable<result<server_info>> ready();
 
     /// `directory` empty: the server's own.
@@ -292,7 +303,15 @@ public:
     [[nodiscard]] net::awaitable<turn> prompt(opencode::prompt what);
     [[nodiscard]] net::awaitable<turn> prompt(std::string text);
 
-    /// Typed calls to this server, at its present location.
+    // Calls by whatever protocol it speaks. Errors and cancellation: as those of client.
+
+    /// Asks once which server answers.
+    [[nodiscard]] net::awaitable<result<server_info>> health();
+    /// A session that exists, without holding it.
+    [[nodiscard]] net::awaitable<result<session_info>> get_session(std::string id);
+    [[nodiscard]] net::awaitable<result<session_list>> list_sessions(session_query which);
+
+    /// Typed calls to this server, at its present location, in the protocol of 1.x.
     [[nodiscard]] client rest() const;
 
     /// The server is back, or moved: ends every wait for it.

@@ -24,8 +24,7 @@ struct session_core::command_call {
 
 net::awaitable<void> session_core::call_command(std::shared_ptr<command_call> call, opencode::prompt what) {
     const auto self = shared_from_this();
-    auto server = rest();
-    call->answer = co_await server.run_command(info_.id, std::move(what));
+    call->answer = co_await protocol_->run_command(std::move(what));
 }
 
 // The command's message is there once its template is evaluated, which may run programs. So it is posted
@@ -35,7 +34,7 @@ net::awaitable<void> session_core::post_command(std::shared_ptr<turn_core> core,
     retry::schedule schedule(config().policy);
     std::shared_ptr<command_call> call;
     auto pause = first_pause;
-    while (tracker_.is_open(core->message)) {
+    while (protocol_->is_open(core->message)) {
         if (core->abort_asked && !core->maybe_posted)
             co_return close_turn(core->message, outcome::aborted, rule::abort_requested, std::nullopt,
                                  reprompt::yes);
@@ -87,16 +86,18 @@ net::awaitable<result<std::string>> session_core::store(opencode::prompt what) {
     const place_in_line place(*this, &what);
     while (posting_.front() != &what)
         co_await changed_.wait();
-    if (what.message_id.empty() && !knows_newest_) {
+    if (what.message_id.empty() && !knows_newest()) {
         const auto known = co_await learn_newest();
         if (!known)
             co_return known.error();
     }
     const bool is_unnamed = what.message_id.empty();
     name(what);
+    if (const auto why = protocol_->why_not(what))
+        co_return *why;
     const auto message = what.message_id;
     if (is_unnamed)
-        newest_ = message;
+        protocol_->is_newest(message);
     retry::schedule schedule(config().policy);
     bool perhaps_there = false;
     while (!server_->stopping().requested()) {
@@ -105,8 +106,7 @@ net::awaitable<result<std::string>> session_core::store(opencode::prompt what) {
             if (seen)
                 co_return message;
         }
-        auto server = rest();
-        const auto done = co_await server.store(info_.id, what);
+        const auto done = co_await protocol_->store(what);
         if (done)
             co_return message;
         perhaps_there = perhaps_there || done.error().connected;

@@ -1,8 +1,6 @@
 #include <holdfast/opencode/session_core.hpp>
 
-#include <holdfast/opencode/wire.hpp>
 #include <holdfast/runtime/cancellation.hpp>
-#include <holdfast/runtime/with_deadline.hpp>
 
 #include <algorithm>
 #include <set>
@@ -11,18 +9,7 @@
 namespace holdfast::opencode::detail {
 namespace {
 
-constexpr unsigned page_size = 100;
-constexpr unsigned max_pages = 20;
-constexpr std::size_t max_snapshot_parts = 20'000;
-constexpr unsigned max_child_depth = 16;
-constexpr unsigned child_page = 10; // messages of a child that asks: its tool is in one of the last
-constexpr unsigned max_snapshot_tries = 5;
 constexpr std::size_t max_former_directories = 4;
-constexpr duration snapshot_pause = seconds(1); // after one that failed, or was void too often
-
-} // namespace
-
-namespace {
 
 metric metric_of(outcome o) {
     switch (o) {
@@ -83,7 +70,7 @@ void turn_core::mute() {
 // --- session_core: what its owner does
 
 session_core::session_core(std::shared_ptr<server_core> server, session_info info)
-    : server_(std::move(server)), info_(std::move(info)), tracker_(info_.id, server_->config.turns),
+    : server_(std::move(server)), info_(std::move(info)), protocol_(server_->speech().hold(*this)),
       changed_(server_->world), approvals_(server_->world, approval_queue(server_->config.turns.max_asks)),
       capture_(server_->config.capture.retry),
       stopping_(server_->stopping().on_request([this] { changed_.notify_all(); })) {
@@ -94,6 +81,18 @@ session_core::~session_core() {
     world().uncount(metric::sessions_held);
     world().uncount(metric::turns_open, open_.size());
     world().uncount(metric::asks_waiting, asks_.size());
+}
+
+std::vector<std::string> session_core::open_prompts() const {
+    std::vector<std::string> all;
+    for (const auto& [message, used] : open_)
+        if (protocol_->is_open(message))
+            all.push_back(message);
+    return all;
+}
+
+void session_core::learn_child(const std::string& child) {
+    server_->learn_child(info_.directory, child, info_.id);
 }
 
 client session_core::rest() const {
@@ -134,17 +133,8 @@ std::shared_ptr<turn_core> session_core::make_turn(std::string message) {
     return core;
 }
 
-// Its own ids make a prompt harmless to repeat.
 void session_core::name(opencode::prompt& what) const {
-    const auto server_time = server_->server_time->at_least(world().now());
-    if (what.message_id.empty())
-        what.message_id = make_id("msg", server_time, newest_, world());
-    std::string before;
-    for (auto& part : what.parts) {
-        if (part.id.empty())
-            part.id = make_id("prt", server_time, before, world());
-        before = part.id;
-    }
+    protocol_->name(what, server_->server_time->at_least(world().now()));
 }
 
 // The server answers by the order of ids: the id is made when nothing can come between it and the post.
@@ -159,7 +149,7 @@ net::awaitable<result<void>> session_core::name_in_line(std::shared_ptr<turn_cor
         if (!live)
             co_return live;
         asked = true;
-        if (core->abort_asked || knows_newest_)
+        if (core->abort_asked || knows_newest())
             break;
         const auto known = co_await learn_newest();
         if (!known)
@@ -171,23 +161,23 @@ net::awaitable<result<void>> session_core::name_in_line(std::shared_ptr<turn_cor
     name(what);
     core->message = what.message_id;
     turns_[core->message] = core;
-    newest_ = core->message;
+    protocol_->is_newest(core->message);
     co_return result<void>();
+}
+
+// Nothing is asked where prompts are not ordered by their ids.
+bool session_core::knows_newest() const {
+    return knows_newest_ || !protocol_->can().orders_by_id;
 }
 
 net::awaitable<result<void>> session_core::learn_newest() {
     const auto self = shared_from_this();
     retry::schedule schedule(config().policy);
     while (!server_->stopping().requested()) {
-        auto server = rest();
-        const auto latest = co_await server.messages(info_.id, 1, {});
-        if (latest) {
-            for (const auto& each : latest->messages)
-                note_newest(each.info);
+        const auto latest = co_await protocol_->learn_newest();
+        if (latest)
             knows_newest_ = live_;
-            break;
-        }
-        if (latest.error().code == errc::not_found)
+        if (latest || latest.error().code == errc::not_found)
             break; // the post says the same
         const auto next = schedule.on_end(latest.error(), duration::zero(), world().now(), world().random());
         if (next.give_up)
@@ -197,15 +187,10 @@ net::awaitable<result<void>> session_core::learn_newest() {
     co_return result<void>();
 }
 
-void session_core::note_newest(const message_info& seen) {
-    if (is_newer_id(seen.id, newest_))
-        newest_ = seen.id;
-}
-
 turn session_core::unposted(opencode::prompt what, const failure& why) {
     name(what);
     const auto core = make_turn(what.message_id);
-    tracker_.open(core->message, world().now());
+    protocol_->open(core->message, world().now());
     settle_unposted(*core, why);
     return turn(core);
 }
@@ -219,7 +204,7 @@ net::awaitable<turn> session_core::prompt(opencode::prompt what) {
                                            : what.message_id); // until its turn comes
     if (!is_unnamed)
         name(what);
-    if (tracker_.is_open(core->message))
+    if (protocol_->is_open(core->message))
         co_return turn(core); // it is on its way already
     const place_in_line place(*this, core.get());
     auto there = co_await read_directory_again();
@@ -229,7 +214,9 @@ net::awaitable<turn> session_core::prompt(opencode::prompt what) {
         there = co_await become_live();
     if (there && is_unnamed)
         there = co_await name_in_line(core, what);
-    tracker_.open(core->message, world().now());
+    if (const auto why = protocol_->why_not(what); there && why)
+        there = *why;
+    protocol_->open(core->message, world().now());
     if (there)
         co_await post_in_turn(core, std::move(what));
     else
@@ -240,11 +227,11 @@ net::awaitable<turn> session_core::prompt(opencode::prompt what) {
 
 net::awaitable<turn> session_core::adopt(std::string message) {
     const auto core = make_turn(std::move(message));
-    if (tracker_.is_open(core->message))
+    if (protocol_->is_open(core->message))
         co_return turn(core); // it is held already
     core->posted = core->maybe_posted = true;
     const auto live = co_await become_live();
-    tracker_.adopt(core->message, world().now());
+    protocol_->adopt(core->message, world().now());
     if (live)
         co_await take_snapshot();
     else if (live.error().code == errc::closed)
@@ -261,22 +248,36 @@ net::awaitable<result<void>> session_core::abort() {
     const auto self = shared_from_this();
     if (server_->stopped())
         co_return stopped_failure();
-    tracker_.abort_requested(world().now());
+    protocol_->abort_requested(world().now());
     for (const auto& [message, weak] : turns_)
         if (const auto core = weak.lock())
             core->abort_asked = true; // what is not posted yet shall not be
     changed_.notify_all();
-    auto server = rest();
-    auto done = co_await server.abort(info_.id);
+    const auto done = co_await protocol_->abort();
     if (done)
-        tracker_.abort_accepted();
+        protocol_->abort_accepted(world().now());
+    changed_.notify_all();
+    co_return done;
+}
+
+net::awaitable<result<void>> session_core::take_back(std::string message) {
+    const auto self = shared_from_this();
+    if (server_->stopped())
+        co_return stopped_failure();
+    const auto done = co_await protocol_->cancel_queued(std::move(message));
+    pump();
     changed_.notify_all();
     co_return done;
 }
 
 void session_core::close_turn(const std::string& message, outcome o, rule r,
                               std::optional<settlement_error> error, reprompt safe) {
-    tracker_.close(message, o, r, std::move(error), safe, world().now());
+    settlement how;
+    how.outcome = o;
+    how.rule = r;
+    how.error = std::move(error);
+    how.safe_to_reprompt = safe;
+    protocol_->close(message, std::move(how), world().now());
     pump();
 }
 
@@ -284,7 +285,7 @@ void session_core::close_all(outcome o, rule r, std::optional<settlement_error> 
     deliver_unexplained();
     std::vector<std::string> open;
     for (const auto& [message, core] : turns_)
-        if (tracker_.is_open(message))
+        if (protocol_->is_open(message))
             open.push_back(message);
     for (const auto& message : open)
         close_turn(message, o, r, error, safe);
@@ -295,8 +296,7 @@ void session_core::forget(const std::string& message) {
     if (found == turns_.end() || !found->second.expired())
         return; // another handle has taken its place
     turns_.erase(found);
-    tracker_.close(message, outcome::detached, rule::detached, std::nullopt, reprompt::no, world().now());
-    pump();
+    close_turn(message, outcome::detached, rule::detached, std::nullopt, reprompt::no);
 }
 
 // A session's directory may be changed by others: its events then come elsewhere.
@@ -304,8 +304,11 @@ net::awaitable<result<void>> session_core::read_directory_again() {
     const auto self = shared_from_this();
     if (server_->stopped())
         co_return stopped_failure();
-    auto server = rest();
-    const auto now_told = co_await server.get_session(info_.id);
+    auto now_told = co_await server_->speech().get_session(rest(), info_.id);
+    const auto why = why_failed(now_told);
+    const bool is_other = co_await server_->is_another(why);
+    if (is_other)
+        now_told = co_await server_->speech().get_session(rest(), info_.id);
     if (!now_told)
         co_return now_told.error();
     located_at_ = world().now();
@@ -329,7 +332,7 @@ void session_core::move_to(const std::string& directory) {
     const auto left = std::exchange(info_.directory, directory);
     if (left == info_.directory)
         return;
-    tracker_.moved();
+    protocol_->moved();
     std::erase(former_, left);
     former_.push_back(left);
     if (former_.size() > max_former_directories)
@@ -378,7 +381,7 @@ net::awaitable<result<void>> session_core::become_live() {
 // make it run a later one again.
 net::awaitable<void> session_core::post_in_turn(std::shared_ptr<turn_core> core, opencode::prompt what) {
     const auto self = shared_from_this();
-    while (posting_.front() != core.get() && !core->abort_asked && tracker_.is_open(core->message))
+    while (posting_.front() != core.get() && !core->abort_asked && protocol_->is_open(core->message))
         co_await changed_.wait();
     if (what.command.empty())
         co_await post_until_known(core, std::move(what));
@@ -390,7 +393,7 @@ void session_core::on_posted(turn_core& core, bool once) {
     core.posted = true;
     if (const auto mine = open_.find(core.message); mine != open_.end())
         mine->second.used.posted(world().now());
-    tracker_.posted(core.message, world().now(), once);
+    protocol_->posted(core.message, world().now(), once);
     changed_.notify_all();
 }
 
@@ -400,7 +403,7 @@ void session_core::on_posted(turn_core& core, bool once) {
 net::awaitable<void> session_core::post_until_known(std::shared_ptr<turn_core> core, opencode::prompt what) {
     const auto self = shared_from_this();
     retry::schedule schedule(config().policy);
-    while (tracker_.is_open(core->message)) {
+    while (protocol_->is_open(core->message)) {
         const bool before = core->maybe_posted;
         if (core->abort_asked && !before)
             co_return close_turn(core->message, outcome::aborted, rule::abort_requested, std::nullopt,
@@ -430,11 +433,10 @@ net::awaitable<result<void>> session_core::post_once(std::shared_ptr<turn_core> 
         if (seen || seen.error().code != errc::not_found)
             co_return seen;
     }
-    auto server = rest();
     last_sent_ = core->message;
     // While it is under way, whoever gives up must not call it safe to repeat.
     const bool before = std::exchange(core->maybe_posted, true);
-    const auto done = co_await server.prompt_async(info_.id, what);
+    const auto done = co_await protocol_->post(what);
     if (done)
         co_return done;
     if (!done.error().connected || retry::is_final(done.error()))
@@ -448,12 +450,7 @@ net::awaitable<result<void>> session_core::post_once(std::shared_ptr<turn_core> 
 }
 
 net::awaitable<result<void>> session_core::is_there(std::string message) {
-    const auto self = shared_from_this();
-    auto server = rest();
-    const auto seen = co_await server.get_message(info_.id, message);
-    if (!seen)
-        co_return seen.error();
-    co_return result<void>();
+    return protocol_->is_there(std::move(message));
 }
 
 void session_core::settle_unposted(turn_core& core, const failure& why) {
@@ -472,48 +469,63 @@ void session_core::on_attached() {
         server_->unfollow(left, info_.id);
     repairing_ = true;
     unreadable_told_ = false;
-    tracker_.attached(world().now());
+    protocol_->attached(world().now());
 }
 
 net::awaitable<void> session_core::repair() {
     const auto self = shared_from_this();
-    if (tracker_.has_open_turns() || is_followed() || tracker_.background() != 0 || asks_.size() != 0)
+    const auto with = protocol_;
+    co_await server_->make_sure();
+    if (with != protocol_)
+        co_return; // another stream, which has its own
+    if (protocol_->has_open_turns() || is_followed() || protocol_->background() != 0 || asks_.size() != 0)
         co_await take_snapshot();
 }
 
-void session_core::on_event(result<opencode::event> event) {
+void session_core::on_event(std::string_view data) {
     seen_ = world().now();
-    if (!event && std::exchange(unreadable_told_, true))
-        return;
-    if (!event) {
-        log_record record;
-        record.level = log_level::warn;
-        record.event = "session.event_unreadable";
-        record.session = info_.id;
-        record.tag = tag();
-        record.error_class = retry::to_string(event.error().cls);
-        record.error_message = event.error().message;
-        return world().log(record);
+    const bool was_at_work = protocol_->has_open_turns();
+    on_heard(protocol_->hear(data, *seen_), was_at_work);
+}
+
+void session_core::on_prepared(std::shared_ptr<void> prepared) {
+    seen_ = world().now();
+    const bool was_at_work = protocol_->has_open_turns();
+    on_heard(protocol_->hear(std::move(prepared), *seen_), was_at_work);
+}
+
+void session_core::on_heard(const heard& told, bool was_at_work) {
+    if (told.unreadable)
+        return log_unreadable(*told.unreadable);
+    if (told.info) {
+        info_.title = told.info->title;
+        info_.updated_ms = told.info->updated_ms;
+        info_.archived_ms = told.info->archived_ms;
     }
-    if (const auto* told = std::get_if<session_updated>(&*event); told && told->info.id == info_.id) {
-        info_.title = told->info.title;
-        info_.updated_ms = told->info.updated_ms;
-        info_.archived_ms = told->info.archived_ms;
+    if (told.error) {
+        if (!was_at_work)
+            log_stray(*told.error);
+        reported_ = told.error;
     }
-    if (const auto* told = std::get_if<message_updated>(&*event); told && told->info.session_id == info_.id)
-        note_newest(told->info);
-    if (const auto* told = std::get_if<session_error>(&*event); told && told->session_id == info_.id)
-        log_stray(told->error);
-    if (const auto* told = std::get_if<session_error>(&*event); told && told->session_id == info_.id)
-        reported_ = told->error;
-    const auto* deleted = std::get_if<session_deleted>(&*event);
-    const bool is_gone = deleted && deleted->session_id == info_.id;
-    tracker_.on_event(std::move(*event), *seen_);
     pump();
-    if (is_gone)
+    if (told.is_deleted)
         close_feeds();
-    if (tracker_.wants_snapshot() || tracker_.next_deadline().value_or(time_point::max()) < armed_for_)
+    if (protocol_->wants_snapshot() || protocol_->next_deadline() < armed_for_)
         changed_.notify_all();
+}
+
+/// Told once a stream.
+void session_core::log_unreadable(const failure& why) {
+    if (std::exchange(unreadable_told_, true))
+        return;
+    log_record record;
+    record.level = log_level::warn;
+    record.event = "session.event_unreadable";
+    record.session = info_.id;
+    record.tag = tag();
+    record.error_class = retry::to_string(why.cls);
+    record.error_message = why.message;
+    world().log(record);
 }
 
 void session_core::on_live() {
@@ -534,15 +546,16 @@ void session_core::on_live() {
 void session_core::on_interrupted(const stream::item& why) {
     live_ = repairing_ = false;
     contact_lost_ = true;
+    server_->is_unsure();
     stream_trouble_ = {why.failure, why.attempt > 0 ? why.attempt - 1 : 0, std::nullopt};
     if (why.what != stream::item::kind::gave_up)
         stream_trouble_->next_try = later(world().now(), why.retry_in);
     server_->look_soon();
     if (why.what == stream::item::kind::gave_up) // on_give_up() asks, and the settlement tells it
-        return tracker_.broken_off(why.failure, world().now());
-    tracker_.interrupted(why.failure, why.attempt, why.retry_in, world().now());
+        return protocol_->broken_off(why.failure, world().now());
+    protocol_->interrupted(why.failure, why.attempt, why.retry_in, world().now());
     // A stream that cannot be had is not a server that cannot be asked.
-    ask_rest_ = why.failure.connected && tracker_.has_open_turns();
+    ask_rest_ = why.failure.connected && protocol_->has_open_turns();
     pump();
     changed_.notify_all();
 }
@@ -551,14 +564,19 @@ net::awaitable<void> session_core::on_give_up(const stream::item& why) {
     const auto self = shared_from_this();
     const auto last = why.failure;
     const auto stream = server_->stream_key(*this);
-    if (tracker_.has_open_turns())
+    const auto with = protocol_;
+    const std::optional<failure> why_over(last);
+    const bool is_other = co_await server_->is_another(why_over);
+    if (is_other || with != protocol_)
+        co_return; // and its stream is had
+    if (protocol_->has_open_turns())
         co_await take_snapshot();
     if (!belongs_to(stream))
         co_return; // elsewhere now, where the stream is another
     const auto error = as_settlement_error(last);
     for (const auto& [message, weak] : std::map(turns_)) {
         const auto core = weak.lock();
-        if (!core || !tracker_.is_open(message))
+        if (!core || !protocol_->is_open(message))
             continue;
         core->maybe_posted = core->maybe_posted || core->posted;
         settle_unposted(*core, last);
@@ -612,17 +630,12 @@ net::awaitable<void> session_link::repair() {
 
 void session_link::on_event(std::string_view data) {
     if (counts())
-        to_->on_event(parse_event(data));
+        to_->on_event(data);
 }
 
 void session_link::on_prepared(std::string_view, std::shared_ptr<void> prepared) {
-    const auto event = std::static_pointer_cast<result<opencode::event>>(std::move(prepared));
-    if (!counts())
-        return;
-    if (event.use_count() == 1)
-        to_->on_event(std::move(*event));
-    else
-        to_->on_event(*event);
+    if (counts())
+        to_->on_prepared(std::move(prepared));
 }
 
 void session_link::on_live() {
@@ -647,7 +660,7 @@ net::awaitable<void> session_core::supervise() {
     const auto self = shared_from_this();
     time_point not_before = world().now();
     for (;;) {
-        tracker_.tick(world().now());
+        protocol_->tick(world().now());
         pump();
         if (!unexplained_.empty()) {
             co_await explain_endings();
@@ -663,9 +676,8 @@ net::awaitable<void> session_core::supervise() {
         }
         if (leave_stream_at() <= world().now())
             leave_stream();
-        if (tracker_.take_abort()) {
-            auto server = rest();
-            const auto done = co_await server.abort(info_.id);
+        if (protocol_->take_abort()) {
+            const auto done = co_await protocol_->abort();
             static_cast<void>(done); // it is asked again while the server is at it
             continue;
         }
@@ -673,565 +685,26 @@ net::awaitable<void> session_core::supervise() {
             co_await check_place();
             continue;
         }
-        const bool due = !repairing_ && (ask_rest_ || tracker_.wants_snapshot());
+        const bool due = !repairing_ && (ask_rest_ || protocol_->wants_snapshot());
         if (due && world().now() >= not_before) {
             ask_rest_ = false;
             co_await take_snapshot();
             not_before = later(world().now(), snapshot_pause);
             continue;
         }
-        armed_for_ = std::min({tracker_.next_deadline().value_or(time_point::max()),
-                               due ? not_before : time_point::max(), asks_.next_due(), next_limit(),
-                               leave_stream_at(), next_place_check()});
+        armed_for_ = std::min({protocol_->next_deadline(), due ? not_before : time_point::max(),
+                               asks_.next_due(), next_limit(), leave_stream_at(), next_place_check()});
         co_await changed_.wait(armed_for_);
     }
 }
 
-// --- session_core: asks
-
-namespace {
-
-// An ask is answered in the directory where it was made, which may be another than the session's is now.
-template <class Call>
-net::awaitable<result<void>> where_it_was_asked(std::shared_ptr<session_core> core, Call call) {
-    if (core->is_stopped())
-        co_return stopped_failure();
-    auto server = core->rest();
-    result<void> done;
-    std::set<std::string> tried;
-    for (const bool again : {false, true}) {
-        if (again) { // it may have been moved meanwhile
-            const auto known = co_await core->read_directory_again();
-            if (!known)
-                co_return known.error();
-        }
-        const auto directories = core->ask_directories();
-        for (const auto& directory : directories) {
-            if (!tried.insert(directory).second)
-                continue;
-            done = co_await call(server, directory);
-            if (done || done.error().code != errc::not_found)
-                co_return done;
-        }
-    }
-    co_return done;
-}
-
-} // namespace
-
-net::awaitable<result<void>> session_core::answer_permission(std::string id, std::string reply) {
-    return where_it_was_asked(shared_from_this(), [id = std::move(id), reply = std::move(reply)](
-                                                      client& server, const std::string& directory) {
-        return server.reply_permission(id, reply, {}, directory);
-    });
-}
-
-// By its owner, who must not answer otherwise than a rule.
-net::awaitable<result<void>> session_core::reply_permission(std::string id, std::string reply) {
-    return reply_of_owner(shared_from_this(), std::move(id), std::move(reply));
-}
-
-net::awaitable<result<void>> session_core::reply_of_owner(std::shared_ptr<session_core> self, std::string id,
-                                                          std::string reply) {
-    const auto* found = self->asks_.find(id);
-    if (found && found->by_rule && !self->is_stopped())
-        co_return retry::make_failure(errc::decided, found->answer);
-    co_return co_await self->answer_permission(std::move(id), std::move(reply));
-}
-
-net::awaitable<result<void>> session_core::reply_question(std::string id,
-                                                          std::vector<std::vector<std::string>> answers) {
-    return where_it_was_asked(shared_from_this(), [id = std::move(id), answers = std::move(answers)](
-                                                      client& server, const std::string& directory) {
-        return server.reply_question(id, answers, directory);
-    });
-}
-
-net::awaitable<result<void>> session_core::reject_question(std::string id) {
-    return where_it_was_asked(shared_from_this(),
-                              [id = std::move(id)](client& server, const std::string& directory) {
-                                  return server.reject_question(id, directory);
-                              });
-}
-
-// What no turn waits for. Only its stream tells of it.
-net::awaitable<std::optional<approval_event>> session_core::next_approval() {
-    const auto self = shared_from_this();
-    if (is_stopped())
-        approvals_.close();
-    else if (!live_ && !gave_up_)
-        server_->follow(info_.directory, self);
-    co_return co_await approvals_.take();
-}
-
-// Keeps what is asked until it is answered or its turn is over. What a rule decides is delivered as decided:
-// its owner must have no time to reply otherwise. Of other people's prompts neither a rule nor time decides,
-// unless all are followed.
-bool session_core::note_ask(turn_tracker::output& out) {
-    waiting_ask waits;
-    waits.message = out.message;
-    waits.answer = to_string(ask_answer::reject);
-    if (may_act_on(out.ours))
-        waits.due = overdue_at();
-    if (const auto* ask = std::get_if<question_event>(&out.event)) {
-        if (ask->reply)
-            return note_answer(ask->request.id, *ask->reply);
-        waits.question = true;
-        note_waiting(ask->request.id, std::move(waits));
-    } else if (const auto* ask = std::get_if<permission_event>(&out.event)) {
-        if (ask->reply)
-            return note_answer(ask->request.id, *ask->reply);
-        const auto depth = tracker_.depth_of(ask->request.session_id);
-        const auto by_rule = depth && may_act_on(out.ours)
-                                 ? answer_by(config().ask_rules, ask->request, *depth)
-                                 : ask_answer::ask;
-        waits.by_rule = by_rule != ask_answer::ask;
-        waits.answer = waits.by_rule ? std::string(to_string(by_rule)) : config().ask_default;
-        if (waits.by_rule) {
-            waits.request = ask->request;
-            waits.due = world().now();
-        }
-        note_waiting(ask->request.id, std::move(waits));
-        mark_decided(out.event);
-    }
-    return true;
-}
-
-time_point session_core::overdue_at() const {
-    const auto patience = config().ask_timeout;
-    return patience > duration::zero() ? later(world().now(), patience) : time_point::max();
-}
-
-void session_core::note_waiting(const std::string& id, waiting_ask waits) {
-    changed_.notify_all();
-    if (!asks_.put(id, std::move(waits)))
-        return;
-    world().count(metric::asks);
-    world().count(metric::asks_waiting);
-}
-
-// A decision that became true has been delivered already; so has one that the server accepted, of which a
-// snapshot only shows that it waits no longer.
-bool session_core::note_answer(const std::string& id, const std::string& reply) {
-    changed_.notify_all();
-    const auto was = asks_.take(id);
-    if (!was)
-        return true;
-    world().uncount(metric::asks_waiting);
-    return !was->by_rule || (reply != was->answer && !(was->answered && reply == "withdrawn"));
-}
-
-void session_core::mark_decided(agent_event& event) const {
-    auto* ask = std::get_if<permission_event>(&event);
-    const auto* found = ask && !ask->reply ? asks_.find(ask->request.id) : nullptr;
-    if (!found || !found->by_rule)
-        return;
-    ask->reply = found->answer;
-    ask->by_rule = true;
-}
-
-// The server refuses what the rule says: it is the owner's after all.
-void session_core::leave_to_owner(const std::string& id) {
-    auto waits = *asks_.find(id);
-    permission_event again;
-    again.request = waits.request;
-    waits.by_rule = false;
-    waits.answer = config().ask_default;
-    waits.due = overdue_at();
-    turn_tracker::output out{waits.message, std::move(again)};
-    note_waiting(id, std::move(waits));
-    deliver(std::move(out));
-}
-
-net::awaitable<void> session_core::answer_overdue_asks() {
-    const auto self = shared_from_this();
-    while (asks_.next_due() <= world().now()) {
-        const auto id = asks_.first_due();
-        const auto ask = *asks_.find(id);
-        log_record record;
-        record.level = ask.by_rule ? log_level::info : log_level::warn;
-        record.event = ask.by_rule ? "session.ask_answered" : "session.ask_timed_out";
-        record.session = info_.id;
-        record.tag = tag();
-        record.action = ask.answer;
-        world().log(record);
-        world().count(ask.by_rule ? metric::asks_answered_by_rule : metric::asks_timed_out);
-        auto answering = ask.question ? reject_question(id) : answer_permission(id, ask.answer);
-        const auto done = co_await std::move(answering);
-        if (!asks_.find(id))
-            continue;
-        asks_.answered(id, done.has_value());
-        const bool was_told = done || done.error().code == errc::not_found; // the server tells the rest
-        if (!was_told && !retry::is_final(done.error()))
-            asks_.due(id, later(world().now(), snapshot_pause));
-        else if (!was_told && ask.by_rule)
-            leave_to_owner(id);
-        else
-            asks_.due(id, time_point::max());
-    }
-}
-
-// --- session_core: limits
-
-void session_core::limit(const std::string& message, const turn_limits& limits) {
-    const auto mine = open_.find(message);
-    if (mine == open_.end())
-        return;
-    mine->second.used.limit(limits);
-    mine->second.patience = limits.abort_patience;
-    changed_.notify_all();
-}
-
-time_point session_core::next_limit() const {
-    auto first = time_point::max();
-    for (const auto& [message, turn] : open_)
-        first = std::min(first, turn.passed == turn_limit::none ? turn.used.due()
-                                                                : std::min(turn.ask_again, turn.give_up));
-    return first;
-}
-
-void session_core::note_limit(const std::string& message, open_turn& turn) {
-    const auto now = world().now();
-    if (turn.passed != turn_limit::none || turn.used.passed(now) == turn_limit::none)
-        return;
-    turn.passed = turn.used.passed(now);
-    turn.ask_again = now;
-    turn.give_up = later(now, turn.patience);
-    world().count(metric::turn_limits_passed);
-    log_record record;
-    record.level = log_level::warn;
-    record.event = "turn.limit_passed";
-    record.session = info_.id;
-    record.tag = tag();
-    record.error_message = std::string(to_string(turn.passed)) + " of " + message;
-    record.action = "abort";
-    world().log(record);
-    changed_.notify_all();
-}
-
-// An abort ends all that runs in the session. One that cannot be had in time leaves the turn to itself.
-net::awaitable<void> session_core::end_what_passed_a_limit() {
-    const auto self = shared_from_this();
-    const auto now = world().now();
-    auto by = time_point::max();
-    std::vector<std::string> given_up;
-    for (auto& [message, turn] : open_) {
-        note_limit(message, turn);
-        if (turn.give_up <= now)
-            given_up.push_back(message);
-        else if (turn.ask_again <= now)
-            by = std::min(by, turn.give_up);
-    }
-    for (const auto& message : given_up) {
-        settlement_error error;
-        error.cls = retry::to_string(retry::failure_class::timeout);
-        error.message = "it passed a limit, and the server did not abort it in time";
-        close_turn(message, outcome::lost, rule::gave_up, std::move(error), reprompt::unknown);
-    }
-    if (by == time_point::max())
-        co_return;
-    const auto done = co_await with_deadline<result<void>>(world(), by, abort());
-    const auto again = done && *done ? time_point::max() : later(world().now(), snapshot_pause);
-    for (auto& [message, turn] : open_)
-        if (turn.passed != turn_limit::none)
-            turn.ask_again = again;
-}
-
-net::awaitable<void> session_core::take_snapshot() {
-    const auto self = shared_from_this();
-    const auto merged = co_await merge_snapshot(false);
-    if (!merged)
-        tracker_.snapshot_failed(merged.error(), world().now());
-    pump();
-    co_await post_again();
-}
-
-net::awaitable<result<void>> session_core::merge_snapshot(bool by_capture) {
-    const auto self = shared_from_this();
-    pump(); // what was opened is to be reached back for
-    for (unsigned i = 0; i < max_snapshot_tries; ++i) {
-        const auto directory = info_.directory;
-        const auto mark = tracker_.begin_snapshot();
-        if (i == 0)
-            world().first_try();
-        else if (!co_await world().may_retry())
-            break;
-        world().count(metric::snapshots);
-        auto seen = co_await fetch_snapshot();
-        if (info_.directory != directory && server_->hears_everywhere(info_.id))
-            continue;
-        if (info_.directory != directory)
-            break; // elsewhere now, and repaired there
-        if (!seen) {
-            world().count(metric::snapshots_failed);
-            co_return seen.error();
-        }
-        if (merge(std::move(*seen), mark, by_capture))
-            break;
-    }
-    if (stranger_ && is_only_followed())
-        co_return who_is_this({});
-    co_return result<void>();
-}
-
-bool session_core::merge(snapshot seen, turn_tracker::mark taken, bool by_capture) {
-    const auto now = world().now();
-    if (seen.session_known)
-        stranger_ = false;
-    else if (contact_lost_ && is_only_followed()) { // of our turns it knows nothing
-        on_unknown();
-        return true;
-    }
-    const bool is_known = seen.session_known;
-    const bool is_busy = seen.status.state != session_status::kind::idle;
-    const auto latest = seen.messages.empty() ? std::string() : seen.messages.back().info.id;
-    auto newest = newest_;
-    for (const auto& each : seen.messages)
-        if (is_newer_id(each.info.id, newest))
-            newest = each.info.id;
-    const bool knew_history = tracker_.knows_history();
-    const bool merged = by_capture ? tracker_.on_capture(std::move(seen), taken, now)
-                                   : tracker_.on_snapshot(std::move(seen), taken, now);
-    if (!merged)
-        return false;
-    seen_ = now;
-    if (is_busy || tracker_.has_open_turns())
-        active_at_ = now;
-    pump();
-    latest_ = tracker_.left_turns_out() ? std::string() : latest;
-    if (is_newer_id(newest, newest_))
-        newest_ = newest;
-    if (!knew_history && tracker_.knows_history())
-        log_followed();
-    if (!is_known)
-        on_unknown();
-    return true;
-}
-
-// A server that accepted a prompt and then knows nothing of it has perhaps not come to it yet. With the same
-// ids, once more does no harm.
-net::awaitable<void> session_core::post_again() {
-    const auto self = shared_from_this();
-    bool at_work = false; // one of them was taken: all that the server knows are answered now
-    for (const auto& message : tracker_.take_reposts()) {
-        const auto found = turns_.find(message);
-        const auto core = found == turns_.end() ? nullptr : found->second.lock();
-        if (!core || !core->sent || core->abort_asked)
-            continue;
-        if (at_work) {
-            const auto known = co_await is_there(message);
-            if (known)
-                continue;
-        }
-        auto server = rest();
-        const auto done = co_await server.prompt_async(info_.id, *core->sent);
-        at_work = at_work || done; // whatever else it says, the next snapshot tells
-    }
-}
-
-// Status first: what the messages then show is at least as new. The directory last: all holds for where it
-// was asked.
-net::awaitable<result<snapshot>> session_core::fetch_snapshot() {
-    snapshot seen;
-    auto server = rest();
-    server.allow_in_all(config().snapshot_bytes);
-    auto at_work = co_await fetch_status(server);
-    if (!at_work)
-        co_return at_work.error();
-    seen.at_work = std::make_shared<const session_statuses>(std::move(*at_work));
-    seen.status = status_in(*seen.at_work);
-    auto step = co_await fetch_messages(server, seen);
-    if (step && may_be_broken_off(seen)) {
-        const auto after = co_await fetch_status(server);
-        if (!after)
-            co_return after.error();
-        seen.status_after = status_in(*after);
-    }
-    if (step && seen.session_known)
-        step = co_await fetch_children(server, seen);
-    if (step && seen.session_known)
-        step = co_await fetch_asks(server, seen);
-    if (step && seen.session_known)
-        step = co_await fetch_child_tools(server, seen);
-    if (step && seen.session_known) // moved meanwhile, it was asked in the wrong place
-        step = co_await read_directory_again();
-    if (!step)
-        co_return step.error();
-    co_return seen;
-}
-
-net::awaitable<result<session_statuses>> session_core::fetch_status(client server) {
-    session_statuses at_work;
-    const auto directories = ask_directories();
-    for (const auto& directory : directories) {
-        const auto status = co_await server.status(directory);
-        if (!status)
-            co_return status.error();
-        at_work.insert(status->begin(), status->end());
-    }
-    co_return at_work;
-}
-
-session_status session_core::status_in(const session_statuses& at_work) const {
-    const auto mine = at_work.find(info_.id);
-    return mine == at_work.end() ? session_status() : mine->second;
-}
-
-// An answer that was begun after the status was read has no end either.
-bool session_core::may_be_broken_off(const snapshot& seen) const {
-    if (!is_followed() || tracker_.knows_history() || seen.status.state != session_status::kind::idle)
-        return false;
-    const auto last = std::find_if(seen.messages.rbegin(), seen.messages.rend(),
-                                   [](const message& m) { return m.info.assistant; });
-    return last != seen.messages.rend() && !last->info.finished();
-}
-
-namespace {
-
-/// The message that the last answer answers, if it is not among these.
-const std::string* unknown_prompt(const std::vector<message>& messages) {
-    const auto last =
-        std::find_if(messages.rbegin(), messages.rend(), [](const message& m) { return m.info.assistant; });
-    if (last == messages.rend() || std::any_of(messages.begin(), messages.end(), [&](const message& m) {
-            return m.info.id == last->info.parent_id;
-        }))
-        return nullptr;
-    return &last->info.parent_id;
-}
-
-} // namespace
-
-// The latest page, and as many before it as the open turns reach back: no further than the limits allow, and
-// not where the server's cursors go in a circle.
-net::awaitable<result<void>> session_core::fetch_messages(client server, snapshot& into) {
-    std::string before;
-    std::set<std::string> asked_before;
-    std::size_t parts = 0;
-    std::vector<std::string> wanted;
-    for (const auto& [message, used] : open_)
-        if (tracker_.is_open(message))
-            wanted.push_back(message);
-    for (unsigned page = 0; page < max_pages; ++page) {
-        auto got = co_await server.messages(info_.id, page_size, before);
-        if (!got && page != 0 && got.error().code == errc::body_too_large)
-            break;
-        if (!got) {
-            if (got.error().code != errc::not_found)
-                co_return got.error();
-            into.session_known = false;
-            co_return result<void>();
-        }
-        for (const auto& each : got->messages) {
-            std::erase(wanted, each.info.id);
-            parts += 1 + each.parts.size();
-        }
-        into.messages.insert(into.messages.begin(), std::make_move_iterator(got->messages.begin()),
-                             std::make_move_iterator(got->messages.end()));
-        // What runs when a session begins to be followed is told from its prompt on.
-        if (page == 0 && is_followed() && !tracker_.knows_history())
-            if (const auto* prompt = unknown_prompt(into.messages))
-                wanted.push_back(*prompt);
-        before = got->before;
-        if (wanted.empty() || before.empty() || parts > max_snapshot_parts ||
-            !asked_before.insert(before).second)
-            break;
-        if (page != 0)
-            continue;
-        // Reach back only for prompts that the server knows at all.
-        for (const auto& message : std::vector(wanted)) {
-            const auto known = co_await server.get_message(info_.id, message);
-            if (!known && known.error().code == errc::not_found)
-                std::erase(wanted, message);
-        }
-        if (wanted.empty())
-            break;
-    }
-    co_return result<void>();
-}
-
-// All children, and what is below those that are at work: the others ask for nothing. Each once, whoever is
-// said to be above it, and not for ever.
-net::awaitable<result<void>> session_core::fetch_children(client server, snapshot& into) {
-    std::vector<std::pair<std::string, unsigned>> to_ask;
-    to_ask.emplace_back(info_.id, 0);
-    std::set<std::string> seen;
-    seen.insert(info_.id);
-    while (!to_ask.empty()) {
-        const auto [parent, depth] = std::move(to_ask.back());
-        to_ask.pop_back();
-        auto got = co_await server.children(parent);
-        if (!got)
-            co_return got.error();
-        for (auto& child : *got) {
-            if (!seen.insert(child.id).second)
-                continue;
-            if (into.children.size() >= config().turns.max_children) {
-                log_unseen_children();
-                co_return result<void>();
-            }
-            server_->learn_child(info_.directory, child.id, info_.id);
-            if (into.is_at_work(child.id) && depth + 1 < max_child_depth)
-                to_ask.emplace_back(child.id, depth + 1);
-            into.children.push_back(std::move(child));
-        }
-    }
-    co_return result<void>();
-}
-
-net::awaitable<result<void>> session_core::fetch_asks(client server, snapshot& into) {
-    std::set<std::string> below;
-    for (const auto& child : into.children)
-        below.insert(child.id);
-    const auto ours = [&](const std::string& session) {
-        return session == info_.id || tracker_.owns_session(session) || below.contains(session);
-    };
-    const auto directories = ask_directories();
-    for (const auto& directory : directories) {
-        auto permissions = co_await server.permissions(directory);
-        if (!permissions)
-            co_return permissions.error();
-        for (auto& each : *permissions)
-            if (ours(each.session_id))
-                into.permissions.push_back(std::move(each));
-        auto questions = co_await server.questions(directory);
-        if (!questions)
-            co_return questions.error();
-        for (auto& each : *questions)
-            if (ours(each.session_id))
-                into.questions.push_back(std::move(each));
-    }
-    co_return result<void>();
-}
-
-// A server lists a request also when its tool is over: the last messages of the children that ask tell.
-net::awaitable<result<void>> session_core::fetch_child_tools(client server, snapshot& into) {
-    std::set<std::string> askers;
-    for (const auto& each : into.permissions)
-        askers.insert(each.session_id);
-    for (const auto& each : into.questions)
-        askers.insert(each.session_id);
-    askers.erase(info_.id);
-    for (const auto& child : askers) {
-        if (!into.is_at_work(child))
-            continue;
-        auto latest = co_await server.messages(child, child_page, {});
-        if (!latest && latest.error().code != errc::not_found)
-            co_return latest.error();
-        if (!latest)
-            continue;
-        for (auto& each : latest->messages)
-            for (auto& part : each.parts)
-                if (!part.call_id.empty())
-                    into.child_tools.push_back(std::move(part));
-    }
-    co_return result<void>();
-}
+// --- session_core: what its turns tell
 
 // From the tracker to the turns' queues, and to who follows.
 void session_core::pump() {
-    for (const auto& message : tracker_.take_opened())
+    for (const auto& message : protocol_->take_opened())
         on_opened(message);
-    for (auto& out : tracker_.take_outputs())
+    for (auto& out : protocol_->take_outputs())
         hand_out(std::move(out));
 }
 
@@ -1246,8 +719,8 @@ void session_core::on_opened(const std::string& message) {
     changed_.notify_all();
 }
 
-// A server that cannot read a session's directory drops its prompts without a word (OpenCode #39471).
-void session_core::hand_out(turn_tracker::output out) {
+// About some ends the server is asked first.
+void session_core::hand_out(ledger::deliver out) {
     const auto* how = std::get_if<settlement>(&out.event);
     const bool ends_without_an_end =
         how && (how->rule == rule::never_answered || how->rule == rule::unfinished) && !how->error;
@@ -1259,16 +732,10 @@ void session_core::hand_out(turn_tracker::output out) {
 
 net::awaitable<void> session_core::explain_endings() {
     const auto self = shared_from_this();
-    const auto directory = info_.directory;
-    auto server = server_->rest_for_looks();
-    const auto read = co_await server.read_directory(directory);
-    if (read || read.error().status != 500)
-        co_return deliver_unexplained();
-    settlement_error error;
-    error.cls = "server";
-    error.message = "the server cannot read the directory " + directory;
-    for (auto& out : unexplained_)
-        std::get<settlement>(out.event).error = error;
+    const auto why = co_await protocol_->explain_ending(server_->rest_for_looks());
+    if (why)
+        for (auto& out : unexplained_)
+            std::get<settlement>(out.event).error = why;
     deliver_unexplained();
 }
 
@@ -1277,7 +744,7 @@ void session_core::deliver_unexplained() {
         hand_on(std::move(out));
 }
 
-void session_core::hand_on(turn_tracker::output out) {
+void session_core::hand_on(ledger::deliver out) {
     const bool is_news = note_ask(out);
     if (const auto mine = open_.find(out.message); mine != open_.end()) {
         mine->second.used.heard(out.event, world().now());
@@ -1287,12 +754,20 @@ void session_core::hand_on(turn_tracker::output out) {
     }
     if (auto* how = std::get_if<settlement>(&out.event))
         on_settled(out.message, *how);
-    if (is_news)
+    if (is_news && !is_told_by_its_end(out))
         deliver(std::move(out));
 }
 
+/// Of a turn that the server went on with in another protocol.
+bool session_core::is_told_by_its_end(const ledger::deliver& out) const {
+    const bool is_text = std::holds_alternative<text_event>(out.event) ||
+                         std::holds_alternative<reasoning_event>(out.event) ||
+                         std::holds_alternative<tool_event>(out.event);
+    return is_text && handed_over_.contains(out.message);
+}
+
 // The last who is told gets the event itself: it may be large.
-void session_core::deliver(turn_tracker::output out) {
+void session_core::deliver(ledger::deliver out) {
     const auto found = turns_.find(out.message);
     const auto core = found == turns_.end() ? nullptr : found->second.lock();
     std::vector<std::shared_ptr<feed_core>> feeds;
@@ -1326,13 +801,14 @@ void session_core::on_settled(const std::string& message, settlement& how) {
         open_.erase(mine);
         world().uncount(metric::turns_open);
     }
+    handed_over_.erase(message);
     world().count(metric_of(how.outcome));
     world().uncount(metric::asks_waiting, asks_.forget_those_of(message));
     log_settlement(message, how);
 }
 
 // Told once: it will have as many at the next look.
-void session_core::log_unseen_children() {
+void session_core::found_too_many_children() {
     if (std::exchange(children_told_, true))
         return;
     log_record record;
@@ -1349,7 +825,7 @@ void session_core::log_unseen_children() {
 void session_core::log_stray(const api_error& error) const {
     const bool is_told =
         last_error_ && last_error_->name == error.name && last_error_->message == error.message;
-    if (tracker_.has_open_turns() || is_told || error.name == aborted_error)
+    if (is_told || error.name == aborted_error)
         return;
     server_->log_stray(info_.id, tag(), error);
 }

@@ -4,6 +4,8 @@
 #include <holdfast/opencode/approval_queue.hpp>
 #include <holdfast/opencode/capture.hpp>
 #include <holdfast/opencode/capture_state.hpp>
+#include <holdfast/opencode/directory_stream.hpp>
+#include <holdfast/opencode/protocol/server_protocol.hpp>
 #include <holdfast/opencode/server.hpp>
 #include <holdfast/opencode/turn_limits.hpp>
 #include <holdfast/opencode/turn_queue.hpp>
@@ -18,7 +20,9 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace holdfast::opencode::detail {
@@ -72,21 +76,21 @@ private:
 };
 
 /// One root session: its tracker, its turns, and the coroutine that asks the server when events cannot tell.
-class session_core final : public std::enable_shared_from_this<session_core> {
+class session_core final : public session_host, public std::enable_shared_from_this<session_core> {
 public:
     session_core(std::shared_ptr<server_core> server, session_info info);
-    ~session_core();
+    ~session_core() override;
 
-    [[nodiscard]] const session_info& info() const noexcept { return info_; }
+    [[nodiscard]] const session_info& info() const noexcept override { return info_; }
     [[nodiscard]] const std::string& left() const noexcept { return left_; }
     [[nodiscard]] const std::string& tag() const noexcept { return tag_.empty() ? config().tag : tag_; }
     void tag(std::string name) { tag_ = std::move(name); }
     /// Where what runs in it, and its asks, may be: its directory, and the last few from which it was moved.
-    [[nodiscard]] std::vector<std::string> ask_directories() const;
+    [[nodiscard]] std::vector<std::string> ask_directories() const override;
     /// Asks the server for its directory, and goes there.
-    [[nodiscard]] net::awaitable<result<void>> read_directory_again();
+    [[nodiscard]] net::awaitable<result<void>> read_directory_again() override;
     [[nodiscard]] std::shared_ptr<session_lease> lease();
-    [[nodiscard]] bool is_stopped() const noexcept;
+    [[nodiscard]] bool is_stopped() const noexcept override;
     [[nodiscard]] const std::string& last_sent() const noexcept { return last_sent_; }
 
     [[nodiscard]] net::awaitable<turn> prompt(opencode::prompt what);
@@ -95,6 +99,7 @@ public:
     [[nodiscard]] net::awaitable<turn> adopt(std::string message);
     [[nodiscard]] net::awaitable<result<std::string>> store(opencode::prompt what);
     [[nodiscard]] net::awaitable<result<void>> abort();
+    [[nodiscard]] net::awaitable<result<void>> take_back(std::string message);
     [[nodiscard]] net::awaitable<result<void>> reply_permission(std::string id, std::string reply);
     [[nodiscard]] net::awaitable<result<void>> reply_question(std::string id,
                                                               std::vector<std::vector<std::string>> answers);
@@ -108,9 +113,13 @@ public:
     /// The last handle is gone.
     void release();
 
-    [[nodiscard]] client rest() const;
-    [[nodiscard]] runtime& world() const noexcept;
-    [[nodiscard]] const server_config& config() const noexcept;
+    [[nodiscard]] client rest() const override;
+    [[nodiscard]] runtime& world() const noexcept override;
+    [[nodiscard]] const server_config& config() const noexcept override;
+    [[nodiscard]] bool is_followed() const override;
+    [[nodiscard]] std::vector<std::string> open_prompts() const override;
+    void learn_child(const std::string& child) override;
+    void found_too_many_children() override;
     /// Whether this stream, by its key, is the one that tells of the session where it is now.
     [[nodiscard]] bool belongs_to(const std::string& stream) const;
 
@@ -150,6 +159,9 @@ public:
     void limit(const std::string& message, const turn_limits& limits);
     [[nodiscard]] bool is_captured() const;
 
+    /// The server speaks another protocol now: what is open goes on in that.
+    void speak_anew();
+
     /// Watches over the open turns until cancelled.
     [[nodiscard]] net::awaitable<void> supervise();
     task_scope::id supervisor = 0;
@@ -157,7 +169,8 @@ public:
     // What the stream of its directory tells, through a session_link.
     void on_attached();
     [[nodiscard]] net::awaitable<void> repair();
-    void on_event(result<event> told);
+    void on_event(std::string_view data);
+    void on_prepared(std::shared_ptr<void> prepared);
     void on_live();
     void on_interrupted(const stream::item& why);
     [[nodiscard]] net::awaitable<void> on_give_up(const stream::item& why);
@@ -173,7 +186,9 @@ private:
     [[nodiscard]] net::awaitable<result<void>> name_in_line(std::shared_ptr<turn_core> core,
                                                             opencode::prompt& what);
     [[nodiscard]] net::awaitable<result<void>> learn_newest();
-    void note_newest(const message_info& seen);
+    [[nodiscard]] bool knows_newest() const;
+    void on_heard(const heard& told, bool was_at_work);
+    void log_unreadable(const failure& why);
     [[nodiscard]] std::shared_ptr<turn_core> make_turn(std::string message);
     void move_to(const std::string& directory);
     [[nodiscard]] net::awaitable<result<void>> become_live();
@@ -194,61 +209,49 @@ private:
     [[nodiscard]] net::awaitable<void> take_snapshot();
     /// Fetches and merges one; the failure for which it could not be had.
     [[nodiscard]] net::awaitable<result<void>> merge_snapshot(bool by_capture);
-    [[nodiscard]] bool merge(snapshot seen, turn_tracker::mark taken, bool by_capture);
-    [[nodiscard]] net::awaitable<result<void>> look_at_work(std::shared_ptr<const directory_view> seen);
-    [[nodiscard]] net::awaitable<result<void>> look_for_news(std::shared_ptr<const directory_view> seen);
-    [[nodiscard]] net::awaitable<result<void>> add_asks(std::shared_ptr<const directory_view> seen,
-                                                        snapshot& into);
+    [[nodiscard]] bool merge(sight& seen, session_protocol::mark taken, bool by_capture);
+    [[nodiscard]] net::awaitable<result<void>> look_briefly(std::shared_ptr<const directory_view> seen);
     void on_unknown();
+    [[nodiscard]] static std::optional<failure> why_unknown(const result<std::shared_ptr<sight>>& seen);
+    void close_strangers_turns();
+    [[nodiscard]] failure unknown_here() const;
+    [[nodiscard]] bool is_told_by_its_end(const ledger::deliver& out) const;
     [[nodiscard]] failure who_is_this(const failure& seen) const;
     void recovered() const;
-    [[nodiscard]] bool is_followed() const;
     [[nodiscard]] bool may_act_on(bool ours) const { return ours || is_followed(); }
     /// Nobody holds it, or a turn of it, beside the feeds.
     [[nodiscard]] bool is_only_followed() const;
     [[nodiscard]] time_point next_place_check() const;
     [[nodiscard]] net::awaitable<void> check_place();
     [[nodiscard]] bool wants_stream() const;
-    [[nodiscard]] bool is_nothing_new(const message_page& latest) const;
-    [[nodiscard]] bool reaches_back(const message_page& latest) const;
     [[nodiscard]] time_point leave_stream_at() const;
     void leave_stream();
     [[nodiscard]] net::awaitable<void> post_again();
-    [[nodiscard]] net::awaitable<result<snapshot>> fetch_snapshot();
-    [[nodiscard]] net::awaitable<result<session_statuses>> fetch_status(client server);
-    [[nodiscard]] session_status status_in(const session_statuses& at_work) const;
-    [[nodiscard]] net::awaitable<result<void>> fetch_messages(client server, snapshot& into);
-    [[nodiscard]] bool may_be_broken_off(const snapshot& seen) const;
-    [[nodiscard]] net::awaitable<result<void>> fetch_children(client server, snapshot& into);
-    [[nodiscard]] net::awaitable<result<void>> fetch_asks(client server, snapshot& into);
-    [[nodiscard]] net::awaitable<result<void>> fetch_child_tools(client server, snapshot& into);
     [[nodiscard]] static net::awaitable<result<void>> reply_of_owner(std::shared_ptr<session_core> self,
                                                                      std::string id, std::string reply);
-    [[nodiscard]] net::awaitable<result<void>> answer_permission(std::string id, std::string reply);
     /// False: it has been delivered as what it is now.
-    [[nodiscard]] bool note_ask(turn_tracker::output& out);
+    [[nodiscard]] bool note_ask(ledger::deliver& out);
     [[nodiscard]] bool note_answer(const std::string& id, const std::string& reply);
     void note_waiting(const std::string& id, waiting_ask waits);
     /// When what is asked now is to be answered by itself.
     [[nodiscard]] time_point overdue_at() const;
     void mark_decided(agent_event& event) const;
     void leave_to_owner(const std::string& id);
-    void deliver(turn_tracker::output out);
+    void deliver(ledger::deliver out);
     void put_approval(const agent_event& event);
     [[nodiscard]] net::awaitable<void> answer_overdue_asks();
     [[nodiscard]] time_point next_limit() const;
     void note_limit(const std::string& message, open_turn& turn);
     [[nodiscard]] net::awaitable<void> end_what_passed_a_limit();
     void pump();
-    void hand_out(turn_tracker::output out);
+    void hand_out(ledger::deliver out);
     [[nodiscard]] net::awaitable<void> explain_endings();
     void deliver_unexplained();
-    void hand_on(turn_tracker::output out);
+    void hand_on(ledger::deliver out);
     void give_up_turns(const failure& why);
     void log_stray(const api_error& error) const;
     void on_opened(const std::string& message);
     void on_settled(const std::string& message, settlement& how);
-    void log_unseen_children();
     void log_followed() const;
     void log_settlement(const std::string& message, const settlement& how) const;
 
@@ -290,7 +293,7 @@ private:
     waiting_asks asks_;
     std::string left_; ///< the directory whose stream it leaves once that of its new one is acknowledged
     std::vector<std::string> former_; ///< directories that it was moved from, the latest last
-    turn_tracker tracker_;
+    std::shared_ptr<session_protocol> protocol_;
     std::map<std::string, std::weak_ptr<turn_core>> turns_;
     std::weak_ptr<session_lease> lease_;
     condition_variable changed_;
@@ -308,23 +311,23 @@ private:
     time_point next_look_ = time_point::min();
     bool looking_ = false;
     std::uint64_t marked_ = 0;
-    turn_tracker::mark mark_;
+    session_protocol::mark mark_;
     bool contact_lost_ = false; ///< something failed since the server last showed that it knows the session
-    bool unreadable_told_ = false; ///< that an event of this stream could not be read
-    bool children_told_ = false;   ///< that there are too many of them
-    bool stranger_ = false;        ///< what answers there does not know it
-    std::string latest_;           ///< the last message that a snapshot had
-    time_point located_at_{};      ///< when the server last told its directory
-    std::int64_t updated_ms_ = 0;  ///< as it was asked for then; that of info_ is what the stream told
-    time_point active_at_{};       ///< when something was last at work in it
+    bool unreadable_told_ = false;      ///< that an event of this stream could not be read
+    bool children_told_ = false;        ///< that there are too many of them
+    bool stranger_ = false;             ///< what answers there does not know it
+    bool respoken_ = false;             ///< the server spoke another protocol before
+    std::set<std::string> handed_over_; ///< turns that were open then: the rest is told by their settlement
+    time_point located_at_{};           ///< when the server last told its directory
+    std::int64_t updated_ms_ = 0;       ///< as it was asked for then; that of info_ is what the stream told
+    time_point active_at_{};            ///< when something was last at work in it
     std::optional<time_point> seen_;
     std::optional<stream_trouble> stream_trouble_;
     std::list<const void*>
-        posting_;        ///< prompts on their way (their turns, if any), in the order of the calls
-    std::string newest_; ///< the id of the newest message that is known, when that has the server's form
-    bool knows_newest_ = false;                     ///< nothing can be newer: all since is told by the stream
-    std::vector<turn_tracker::output> unexplained_; ///< settlements about which the server is asked first
-    std::optional<settlement_error> last_error_;    ///< of the last settlement
+        posting_;               ///< prompts on their way (their turns, if any), in the order of the calls
+    bool knows_newest_ = false; ///< nothing can be newer: all since is told by the stream
+    std::vector<ledger::deliver> unexplained_;   ///< settlements about which the server is asked first
+    std::optional<settlement_error> last_error_; ///< of the last settlement
     abort_source::registration stopping_;
 };
 
@@ -349,21 +352,20 @@ private:
     std::string stream_; ///< its key
 };
 
+/// After a snapshot that failed, or was void too often, and before whatever failed is tried again.
+inline constexpr duration snapshot_pause = seconds(1);
+
 /// Of all that is asked for after the server was stopped.
 [[nodiscard]] failure stopped_failure();
+/// Nothing: it did not.
+template <class T>
+[[nodiscard]] std::optional<failure> why_failed(const result<T>& r) {
+    if (r)
+        return std::nullopt;
+    return r.error();
+}
 /// The failure as a settlement tells it.
 [[nodiscard]] settlement_error as_settlement_error(const failure& why);
-
-/// One directory's stream, or the whole server's.
-struct directory_stream {
-    std::string
-        key; ///< the directory; of /global/event: empty, or "*" where directories have streams beside it
-    std::shared_ptr<stream::event_hub> hub;
-    std::map<std::string, std::string, std::less<>> roots; ///< child session -> root session
-
-    [[nodiscard]] stream::routing route(std::string_view data);
-    void learn(const std::string& child, const std::string& root);
-};
 
 class server_core : public std::enable_shared_from_this<server_core> {
 public:
@@ -372,13 +374,28 @@ public:
     [[nodiscard]] net::awaitable<void> run();
     void stop();
     [[nodiscard]] net::awaitable<result<server_info>> ready();
-    [[nodiscard]] result<server_info> can_be_held(const server_info& told) const;
+    [[nodiscard]] result<server_info> can_be_held(const server_identity& seen) const;
     [[nodiscard]] net::awaitable<result<session>> create_session(session_request what, std::string directory);
     [[nodiscard]] net::awaitable<result<session>> open_session(std::string id);
     [[nodiscard]] net::awaitable<turn> prompt(opencode::prompt what);
+    [[nodiscard]] net::awaitable<result<server_info>> health();
+    [[nodiscard]] net::awaitable<result<session_info>> get_session(std::string id);
+    [[nodiscard]] net::awaitable<result<session_list>> list_sessions(session_query which);
     [[nodiscard]] client rest() const;
     [[nodiscard]] client rest_for_looks() const;
     void wake();
+
+    // Which protocol it speaks.
+    [[nodiscard]] const server_protocol& speech() const noexcept { return *speech_; }
+    /// Asks the server itself, one for all who wonder, and goes on in its protocol.
+    [[nodiscard]] net::awaitable<result<server_identity>> identify(client asked);
+    /// The same, where it may be another since it was last heard; a failure tells nothing new.
+    [[nodiscard]] net::awaitable<void> make_sure();
+    /// Something broke: another server may answer next.
+    void is_unsure() noexcept { sure_ = false; }
+    /// What failed so may be of a server of another protocol: asks it. True: it was, and that is spoken now.
+    /// `why` must outlive the call.
+    [[nodiscard]] net::awaitable<bool> is_another(const std::optional<failure>& why);
 
     // What sessions need.
     /// The directory's stream, started if none runs, with `who` subscribed to it; or the one of all
@@ -428,9 +445,14 @@ private:
     [[nodiscard]] net::awaitable<result<void>> can_hold();
     [[nodiscard]] stream::location locate() const;
     void move_to(const http::url& there) const;
-    [[nodiscard]] net::awaitable<std::shared_ptr<void>> prepare_event(std::string data);
+    [[nodiscard]] net::awaitable<std::shared_ptr<void>>
+    prepare_event(std::shared_ptr<const server_protocol> speech, std::string data);
     void log_elsewhere(const session_info& made, const std::string& asked) const;
     [[nodiscard]] std::string stream_key(const std::string& directory) const;
+    [[nodiscard]] bool has_one_stream() const { return config.global_stream || speech_->has_one_stream(); }
+    [[nodiscard]] bool has_stream() const;
+    void speak(const server_identity& found);
+    [[nodiscard]] net::awaitable<result<server_identity>> ask_who_answers(client server) const;
     [[nodiscard]] std::shared_ptr<session_core> hold(session_info info);
     [[nodiscard]] net::awaitable<void> run_root();
     [[nodiscard]] net::awaitable<void> hold_stream(std::shared_ptr<directory_stream> stream);
@@ -438,6 +460,10 @@ private:
     [[nodiscard]] std::shared_ptr<directory_stream> start_stream(const std::string& key);
     void leave(const std::string& key, const std::string& session);
 
+    std::shared_ptr<const server_protocol> speech_;
+    bool sure_; ///< that it is spoken there
+    bool identifying_ = false;
+    std::string version_; ///< as it was told last
     task_scope scope_;
     captures captures_;
     bool capturing_ = false;

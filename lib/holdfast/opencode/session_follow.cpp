@@ -11,9 +11,6 @@ namespace {
 constexpr duration linger = seconds(60);
 /// How often the server is asked where a session is that is followed by a directory's stream.
 constexpr duration place_check = seconds(60);
-/// Messages that are looked at while a turn runs: since the last look there are rarely more.
-constexpr unsigned glance = 20;
-constexpr unsigned long_look = 100;
 
 } // namespace
 
@@ -30,7 +27,7 @@ std::shared_ptr<feed_core> session_core::follow(follow_by how) {
     }
     // What is at work was told to others: from its beginning, it is told once more.
     pump();
-    for (auto& out : tracker_.told_so_far()) {
+    for (auto& out : protocol_->told_so_far()) {
         mark_decided(out.event);
         made->events.put({info_.id, std::move(out.message), std::move(out.event)});
     }
@@ -38,7 +35,7 @@ std::shared_ptr<feed_core> session_core::follow(follow_by how) {
     feeds_.push_back(made);
     if (capture_.next_try() == time_point::max())
         wake_look(); // who comes after it was given up shall be told so too
-    tracker_.follow();
+    protocol_->follow();
     if (server_->stopping().requested())
         close_feeds();
     server_->look_soon();
@@ -65,8 +62,9 @@ void session_core::close_feeds() {
 session_view session_core::view() const {
     session_view shown;
     shown.info = info_;
-    shown.status = tracker_.status();
-    shown.background = tracker_.background();
+    shown.status = protocol_->status();
+    shown.background = protocol_->background();
+    shown.waiting = protocol_->waiting();
     shown.streamed = live_;
     shown.captured = is_captured();
     shown.seen = seen_;
@@ -86,7 +84,7 @@ session_view session_core::view() const {
 // --- the stream of one that is followed
 
 bool session_core::wants_stream() const {
-    const bool active = tracker_.has_open_turns() || world().now() < later(active_at_, linger);
+    const bool active = protocol_->has_open_turns() || world().now() < later(active_at_, linger);
     return std::any_of(feeds_.begin(), feeds_.end(), [&](const auto& each) {
         const auto feed = each.lock();
         return feed && (feed->how == follow_by::stream || (feed->how == follow_by::activity && active));
@@ -105,7 +103,7 @@ time_point session_core::leave_stream_at() const {
         const auto feed = each.lock();
         return feed && feed->how == follow_by::stream;
     });
-    if (!is_only_followed() || by_stream || tracker_.has_open_turns() ||
+    if (!is_only_followed() || by_stream || protocol_->has_open_turns() ||
         !server_->streams_to(info_.directory, info_.id))
         return time_point::max();
     return later(active_at_, linger);
@@ -153,7 +151,7 @@ time_point session_core::next_look() const {
 
 void session_core::mark_look(std::uint64_t number) {
     marked_ = number;
-    mark_ = tracker_.begin_snapshot();
+    mark_ = protocol_->begin_snapshot();
 }
 
 void session_core::look_begins(time_point next) {
@@ -178,84 +176,27 @@ net::awaitable<result<void>> session_core::look(std::shared_ptr<const directory_
         on_unknown();
         co_return who_is_this(found.error());
     }
-    result<void> done;
-    if (tracker_.knows_history() && seen->status.contains(info_.id))
-        done = co_await look_at_work(std::move(seen));
-    else if (tracker_.knows_history() && !tracker_.has_open_turns())
-        done = co_await look_for_news(std::move(seen));
-    else
-        done = co_await merge_snapshot(true);
+    auto done = co_await look_briefly(std::move(seen));
     if (!done && done.error().code == errc::not_found)
         done = co_await merge_snapshot(true); // deleted in the middle of it: the next one begins with that
     co_return done;
 }
 
-failure session_core::who_is_this(const failure& seen) const {
-    return stranger_ ? retry::make_failure(errc::another_server, "it does not know session " + info_.id, true)
-                     : seen;
-}
-
-net::awaitable<result<void>> session_core::look_at_work(std::shared_ptr<const directory_view> seen) {
+net::awaitable<result<void>> session_core::look_briefly(std::shared_ptr<const directory_view> seen) {
     const auto self = shared_from_this();
+    const auto with = protocol_;
     const auto taken = mark_;
-    snapshot now_seen;
-    now_seen.status = seen->status.find(info_.id)->second;
-    const auto added = co_await add_asks(seen, now_seen);
-    if (!added)
-        co_return added;
-    auto server = rest();
-    auto latest = co_await server.messages(info_.id, glance, {});
-    if (latest && !reaches_back(*latest))
-        latest = co_await server.messages(info_.id, long_look, {});
-    if (!latest)
-        co_return latest.error();
-    now_seen.messages = std::move(latest->messages);
-    if (!merge(std::move(now_seen), taken, true))
+    const auto glanced = co_await with->glance(std::move(seen));
+    if (!glanced)
+        co_return glanced.error();
+    if (!*glanced || with != protocol_ || !merge(**glanced, taken, true))
         co_return co_await merge_snapshot(true);
     pump();
     co_return result<void>();
 }
 
-net::awaitable<result<void>> session_core::look_for_news(std::shared_ptr<const directory_view> seen) {
-    const auto self = shared_from_this();
-    const auto taken = mark_;
-    auto server = rest();
-    auto latest = co_await server.messages(info_.id, 1, {});
-    if (!latest && latest.error().code != errc::not_found)
-        co_return latest.error();
-    if (!latest || !is_nothing_new(*latest))
-        co_return co_await merge_snapshot(true);
-    snapshot quiet;
-    quiet.messages = std::move(latest->messages);
-    const auto added = co_await add_asks(seen, quiet); // of children in the background
-    if (!added)
-        co_return added;
-    if (!merge(std::move(quiet), taken, true))
-        co_return co_await merge_snapshot(true);
-    co_return result<void>();
-}
-
-bool session_core::is_nothing_new(const message_page& latest) const {
-    return latest.messages.empty() ? latest_.empty() : latest.messages.back().info.id == latest_;
-}
-
-/// To what was there at the last look.
-bool session_core::reaches_back(const message_page& latest) const {
-    return latest.before.empty() || std::any_of(latest.messages.begin(), latest.messages.end(),
-                                                [&](const message& m) { return m.info.id == latest_; });
-}
-
-net::awaitable<result<void>> session_core::add_asks(std::shared_ptr<const directory_view> seen,
-                                                    snapshot& into) {
-    const auto self = shared_from_this();
-    into.at_work = std::shared_ptr<const session_statuses>(seen, &seen->status);
-    const auto ours = seen->asks.find(info_.id);
-    if (ours == seen->asks.end())
-        co_return result<void>();
-    into.children = ours->second.children;
-    into.permissions = ours->second.permissions;
-    into.questions = ours->second.questions;
-    co_return co_await fetch_child_tools(rest(), into);
+failure session_core::who_is_this(const failure& seen) const {
+    return stranger_ ? unknown_here() : seen;
 }
 
 void session_core::look_succeeded() {
@@ -276,7 +217,7 @@ void session_core::look_failed(const failure& why, std::uint64_t random) {
     looking_ = false;
     contact_lost_ = true;
     const auto next = capture_.failed(why, world().now(), random);
-    tracker_.snapshot_failed(why, world().now());
+    protocol_->snapshot_failed(world().now());
     if (next.stop)
         give_up_turns(why);
 }

@@ -1,44 +1,35 @@
 #include <holdfast/opencode/turn_tracker.hpp>
 
 #include <holdfast/opencode/ledger/turn_tracker.hpp>
+#include <holdfast/opencode/protocol/kept_actions.hpp>
 
 #include <utility>
 
 namespace holdfast::opencode {
 
 /// The tracker of the ledger returns what is to be done; here it is kept until it is asked for.
-struct turn_tracker::state {
+struct turn_tracker::state : detail::kept_actions {
     state(const std::string& session_id, const tracker_options& options) : tracker(session_id, options) {}
 
     ledger::turn_tracker tracker;
-    std::vector<output> outputs;
-    std::vector<std::string> reposts;
-    std::vector<std::string> opened;
-    std::optional<time_point> deadline;
-    bool wants_snapshot = false;
-    bool abort_due = false;
-    bool merged = false;
-
-    void take(ledger::actions all) {
-        wants_snapshot = false;
-        deadline.reset();
-        for (auto& a : all)
-            std::visit([&](auto& each) { keep(each); }, a);
-    }
-    void keep(ledger::opened& a) { opened.push_back(std::move(a.message)); }
-    void keep(ledger::deliver& a) { outputs.push_back({std::move(a.message), std::move(a.event), a.ours}); }
-    void keep(ledger::repost& a) { reposts.push_back(std::move(a.message)); }
-    void keep(ledger::abort_again&) { abort_due = true; }
-    void keep(ledger::fetch_snapshot&) { wants_snapshot = true; }
-    void keep(ledger::snapshot_void&) { merged = false; }
-    void keep(ledger::wake_at& a) { deadline = a.when; }
 
     bool merge(snapshot s, mark taken, bool by_capture, time_point now) {
-        merged = true;
+        is_void = false;
         take(tracker.merge(std::move(s), taken.position, by_capture, now));
-        return merged;
+        return !is_void;
     }
 };
+
+namespace {
+
+std::vector<turn_tracker::output> as_outputs(std::vector<ledger::deliver> told) {
+    std::vector<turn_tracker::output> all;
+    for (auto& each : told)
+        all.push_back({std::move(each.message), std::move(each.event), each.ours});
+    return all;
+}
+
+} // namespace
 
 turn_tracker::turn_tracker(std::string session_id, tracker_options options)
     : state_(std::make_unique<state>(session_id, options)) {}
@@ -130,7 +121,7 @@ std::optional<time_point> turn_tracker::next_deadline() const noexcept {
 }
 
 std::vector<turn_tracker::output> turn_tracker::take_outputs() {
-    return std::exchange(state_->outputs, {});
+    return as_outputs(std::exchange(state_->outputs, {}));
 }
 
 std::vector<std::string> turn_tracker::take_reposts() {
@@ -146,12 +137,10 @@ std::vector<std::string> turn_tracker::take_opened() {
 }
 
 std::vector<turn_tracker::output> turn_tracker::told_so_far() const {
-    std::vector<output> all;
-    for (auto& a : state_->tracker.told_so_far()) {
-        auto& told = std::get<ledger::deliver>(a);
-        all.push_back({std::move(told.message), std::move(told.event), told.ours});
-    }
-    return all;
+    std::vector<ledger::deliver> all;
+    for (auto& a : state_->tracker.told_so_far())
+        all.push_back(std::get<ledger::deliver>(std::move(a)));
+    return as_outputs(std::move(all));
 }
 
 bool turn_tracker::knows_history() const noexcept {

@@ -44,6 +44,7 @@ inline constexpr std::string_view properties = "properties";
 inline constexpr std::string_view data = "data";
 inline constexpr std::string_view info = "info";
 inline constexpr std::string_view part = "part";
+inline constexpr std::string_view form = "form"; ///< of 2.x
 inline constexpr std::string_view id = "id";
 inline constexpr std::string_view session_id = "sessionID";
 inline constexpr std::string_view message_id = "messageID";

@@ -1,5 +1,6 @@
 #include <holdfast/testing/opencode_sim.hpp>
 
+#include <holdfast/testing/sim2_rest.hpp>
 #include <holdfast/testing/sim_engine.hpp>
 #include <holdfast/testing/sim_http.hpp>
 #include <holdfast/testing/sim_rest.hpp>
@@ -19,6 +20,7 @@ namespace {
 bool befalls_a_stream(const fault& f) {
     switch (f.what) {
     case fault::kind::restart:
+    case fault::kind::terminate:
     case fault::kind::api_status:
     case fault::kind::drop_answer:
     case fault::kind::cut_answer:
@@ -40,14 +42,24 @@ bool has_offset(const fault& f) {
            f.what != fault::kind::hang;
 }
 
+opencode_sim::options with_version(opencode_sim::options settings) {
+    if (settings.version.empty())
+        settings.version = settings.protocol == 2 ? "2.0.26" : "1.18.33";
+    return settings;
+}
+
 } // namespace
 
 class opencode_sim::impl {
 public:
     explicit impl(options settings)
-        : settings_(std::move(settings)), faults_(settings_.faults),
+        : settings_(with_version(std::move(settings))), faults_(settings_.faults),
           engine_(settings_, line_, [this](const detail::sim_event& e) { publish(e); }),
-          rest_(settings_, engine_) {}
+          rest_(settings_, engine_),
+          model2_(settings_, line_, [this](const detail::sim_event& e) { publish_2(e); }),
+          rest2_(settings_, model2_) {
+        model2_.speak(settings_.version);
+    }
 
     connection_id accept(time_point now) {
         advance(now);
@@ -90,6 +102,7 @@ public:
             begun_ = true;
             line_.now(now);
             engine_.origin(now);
+            model2_.origin(now);
         }
         if (frozen_)
             return;
@@ -111,7 +124,9 @@ public:
         while (!connections_.empty())
             reset(connections_.begin()->first);
         engine_.kill();
+        model2_.kill();
         line_.clear();
+        starting_ = false;
         up_ = false;
         refusing_ = 0;
         hanging_for_start_ = false;
@@ -122,8 +137,21 @@ public:
         start_process();
     }
 
-    void restart(time_point now) {
+    /// What is written on the way out reaches nobody.
+    void terminate(time_point now) {
+        frozen_ = false;
+        advance(now);
+        for (const auto id : ids(is_stream))
+            close(id);
+        model2_.terminate();
         kill(now);
+    }
+
+    void restart(time_point now, stop how) {
+        if (how == stop::terminate)
+            terminate(now);
+        else
+            kill(now);
         ++counters_.restarts;
         line_.after(settings_.restart_down, [this] { start_process(); });
     }
@@ -151,6 +179,17 @@ public:
             close(id);
     }
 
+    void end_streams(time_point now) {
+        advance(now);
+        for (const auto id : ids(is_stream))
+            drop_reader(id);
+    }
+
+    void upgrade(int protocol, std::string version) {
+        next_.protocol = protocol;
+        next_.version = std::move(version);
+    }
+
     void stall_streams() {
         for (const auto id : ids(is_stream))
             find(id)->stalled = true;
@@ -166,16 +205,20 @@ public:
         dispose_instance(directory);
     }
 
-    void move_session(const std::string& id, std::string directory) {
+    void move_session(const std::string& id, const std::string& directory) {
         if (auto* moved = engine_.find(id)) {
             moved->info["directory"] = directory;
-            moved->directory = std::move(directory);
+            moved->directory = directory;
         }
+        if (auto* moved = model2_.find(id))
+            moved->directory = directory;
     }
 
     void archive_session(const std::string& id) {
         if (auto* archived = engine_.find(id))
             archived->info["time"].as_object()["archived"] = engine_.wall_ms();
+        if (auto* archived = model2_.find(id))
+            archived->archived = model2_.wall_ms();
     }
 
     void set_password(std::string password) { settings_.password = std::move(password); }
@@ -196,7 +239,13 @@ public:
 
     void on_event(std::function<void(std::string_view, std::string_view)> tap) { tap_ = std::move(tap); }
 
-    std::vector<turn_truth> truth() { return engine_.truth(); }
+    /// Of all that it was: before an upgrade, too.
+    std::vector<turn_truth> truth() {
+        auto all = engine_.truth();
+        for (auto& t : model2_.truth())
+            all.push_back(std::move(t));
+        return all;
+    }
 
     counters stats() const {
         auto out = counters_;
@@ -216,6 +265,7 @@ private:
         bool gone = false; // the client left while the process stood still
         bool stream = false;
         bool global = false;
+        bool is_2 = false;
         bool api = false; // the experimental stream, which ends by itself when a turn begins
         bool chunked = true;
         bool stalled = false;
@@ -266,12 +316,28 @@ private:
     // The process.
 
     bool hangs() const { return hang_ || hanging_for_start_; }
+    bool is_2() const { return settings_.protocol == 2; }
 
     void start_process() {
         up_ = true;
+        become_next();
         hanging_for_start_ = settings_.startup_hang > duration::zero();
         if (hanging_for_start_)
             line_.after(settings_.startup_hang, [this] { hanging_for_start_ = false; });
+        if (!is_2())
+            return;
+        model2_.start();
+        starting_ = true;
+        line_.after(settings_.startup_hang + settings_.starting, [this] { starting_ = false; });
+    }
+
+    /// Another program was installed meanwhile.
+    void become_next() {
+        if (next_.version.empty())
+            return;
+        settings_.protocol = next_.protocol;
+        settings_.version = std::exchange(next_.version, {});
+        model2_.speak(settings_.version);
     }
 
     void refuse_for(duration d) {
@@ -339,8 +405,19 @@ private:
         }
     }
 
+    /// What is answered before anything else is looked at.
+    std::optional<detail::rest_response> refusal(const http_request& request) const {
+        if (!is_2())
+            return rest_.check_credentials(request);
+        if (auto page = rest2_.before_credentials(request))
+            return page;
+        if (starting_)
+            return rest2_.starting(request);
+        return rest2_.check_credentials(request);
+    }
+
     void answer(connection_id id, http_request request) {
-        if (const auto refused = rest_.check_credentials(request)) {
+        if (const auto refused = refusal(request)) {
             respond(id, *refused);
             return;
         }
@@ -356,8 +433,22 @@ private:
             respond(id, detail::rest_web_page());
             return;
         }
-        const bool drops = request.method == "POST" && request.path.ends_with("/prompt_async") &&
+        const bool drops = request.method == "POST" &&
+                           request.path.ends_with(is_2() ? "/prompt" : "/prompt_async") &&
                            take_fault(fault::kind::drop_answer);
+        const auto respond = [this, id, drops](const detail::rest_response& response) {
+            if (drops && find(id))
+                close(id);
+            else
+                respond_harmed(id, response);
+        };
+        if (is_2())
+            rest2_.handle(request, respond);
+        else
+            answer_1(id, request, respond);
+    }
+
+    void answer_1(connection_id id, const http_request& request, const detail::rest::reply& done) {
         if (request.method == "POST" && request.path == "/instance/dispose") {
             dispose_instance(rest_.directory_of(request));
             respond(id, detail::rest_true());
@@ -372,12 +463,7 @@ private:
             dispose_all(std::move(besides));
             respond(id, detail::rest_true());
         } else {
-            rest_.handle(request, [this, id, drops](const detail::rest_response& response) {
-                if (drops && find(id))
-                    close(id);
-                else
-                    respond_harmed(id, response);
-            });
+            rest_.handle(request, done);
         }
     }
 
@@ -431,9 +517,11 @@ private:
             return;
         }
         engine_.catch_up();
+        model2_.catch_up();
         c.stream = true;
         c.global = request.path == "/global/event";
         c.api = request.path == "/api/event";
+        c.is_2 = is_2();
         c.chunked = !request.http_1_0;
         c.directory = rest_.directory_of(request);
         send(id, detail::http_stream_head(c.chunked));
@@ -443,16 +531,24 @@ private:
         }
         c.trouble = trouble;
         greet(id, "server.connected");
+        if (find(id) && c.is_2)
+            greet(id, "server.heartbeat");
         plan_heartbeat(id);
     }
 
-    static bool is_stream_path(std::string_view path) {
+    bool is_stream_path(std::string_view path) const {
+        if (is_2())
+            return path == "/api/event";
         return path == "/event" || path == "/global/event" || path == "/api/event";
     }
 
     /// What belongs to the stream itself.
     void greet(connection_id id, std::string_view type) {
         const connection& c = *find(id);
+        if (c.is_2 && type != "server.heartbeat") {
+            write_event(id, model2_.event(type));
+            return;
+        }
         const auto payload = engine_.event(type, {});
         if (c.global)
             write_event(id, "{\"payload\":" + payload + "}");
@@ -465,7 +561,7 @@ private:
     }
 
     void plan_heartbeat(connection_id id) {
-        const auto planned = later(line_.now(), settings_.heartbeat);
+        const auto planned = later(line_.now(), is_2() ? settings_.heartbeat_2 : settings_.heartbeat);
         line_.at(later(planned, engine_.heartbeat_delay()), [this, id] {
             if (!find(id))
                 return;
@@ -495,6 +591,15 @@ private:
             if (!e.sync.empty())
                 write_event(id, wrap(e, e.sync));
         }
+    }
+
+    /// Everything of the process, to everybody.
+    void publish_2(const detail::sim_event& e) {
+        if (tap_)
+            tap_(e.directory, e.payload);
+        for (const auto id : ids(is_stream))
+            if (const connection* c = find(id); c && c->is_2 && !c->muted && !mute_)
+                write_event(id, e.payload);
     }
 
     /// The real one ends between a prompt's session.updated and the first session.status.
@@ -559,11 +664,14 @@ private:
     void count(std::size_t size) {
         counters_.stream_bytes += size;
         const auto reached = take(faults_, [this](const fault& f) {
-            return f.what == fault::kind::restart && counters_.stream_bytes >= f.after;
+            const bool stops = f.what == fault::kind::restart || f.what == fault::kind::terminate;
+            return stops && counters_.stream_bytes >= f.after;
         });
         // Not from inside the story that is being told.
         if (reached)
-            line_.after(duration::zero(), [this] { restart(line_.now()); });
+            line_.after(duration::zero(), [this, how = reached->what] {
+                restart(line_.now(), how == fault::kind::terminate ? stop::terminate : stop::kill);
+            });
     }
 
     void strike(connection_id id) {
@@ -573,6 +681,7 @@ private:
         case fault::kind::reset: flush_then_reset(id); break;
         case fault::kind::stall: c.stalled = true; break;
         case fault::kind::mute: c.muted = true; break;
+        case fault::kind::drop: drop_reader(id); break;
         case fault::kind::garbage:
             send(id, "\r\n<<< this is no chunk >>>\r\n");
             close(id);
@@ -603,12 +712,27 @@ private:
         close(id);
     }
 
+    /// A reader that is too slow gets the last chunk and nothing more; its connection stays.
+    void drop_reader(connection_id id) {
+        connection& c = *find(id);
+        if (!c.chunked) {
+            close(id);
+            return;
+        }
+        if (!c.stalled)
+            send(id, "0\r\n\r\n");
+        c.stalled = true;
+    }
+
     options settings_;
+    options next_; // its protocol and version alone
     std::vector<fault> faults_;
     detail::timeline line_;
     std::map<connection_id, connection> connections_;
     detail::engine engine_; // after what its events reach
     detail::rest rest_;
+    detail::sim2::model model2_;
+    detail::sim2::rest rest2_;
     std::function<void(std::string_view, std::string_view)> tap_;
     std::vector<output> outputs_;
     counters counters_;
@@ -618,6 +742,7 @@ private:
     bool up_ = true;
     bool hang_ = false;
     bool hanging_for_start_ = false;
+    bool starting_ = false;
     bool frozen_ = false;
     bool mute_ = false;
 };
@@ -673,8 +798,17 @@ std::vector<opencode_sim::output> opencode_sim::take_output() {
 bool opencode_sim::listening() const {
     return impl_->listening();
 }
-void opencode_sim::restart(time_point now) {
-    impl_->restart(now);
+void opencode_sim::restart(time_point now, stop how) {
+    impl_->restart(now, how);
+}
+void opencode_sim::terminate(time_point now) {
+    impl_->terminate(now);
+}
+void opencode_sim::upgrade(int protocol, std::string version) {
+    impl_->upgrade(protocol, std::move(version));
+}
+void opencode_sim::end_streams(time_point now) {
+    impl_->end_streams(now);
 }
 void opencode_sim::kill(time_point now) {
     impl_->kill(now);

@@ -39,9 +39,11 @@ struct fault {
         drop_answer, ///< a prompt is taken, but its connection is cut before the answer
         cut_answer,  ///< an answer in JSON, not of an event stream, is cut in the middle of its body
         bad_json,    ///< the body of such an answer is no JSON
-        odd_json, ///< it is JSON of another shape: an array for an object or a value, an object for an array
-        web_page, ///< a request that is no event stream gets 200 and a web page from a proxy, and is not
-                  ///< handed on
+        odd_json,  ///< it is JSON of another shape: an array for an object or a value, an object for an array
+        web_page,  ///< a request that is no event stream gets 200 and a web page from a proxy, and is not
+                   ///< handed on
+        drop,      ///< a reader counts as too slow after `after` bytes: its stream ends with the last chunk
+        terminate, ///< as restart, by SIGTERM
     };
     fault::kind what = kind::cut;
     std::uint64_t after = 0;
@@ -53,10 +55,10 @@ struct fault {
 };
 
 /// Reads a fault spec: `cut@N`, `reset@N`, `stall@N`, `mute@N`, `garbage@N` (the first event stream; with `*`
-/// at the end every one), `refuse[@N[:MS]]`, `restart@N`, `early-end[@TIMES|*]`, `status@CODE[xTIMES|*]`,
-/// `hang[@TIMES|*]`, `api-status@CODE[xTIMES|*]`, `drop-answer[@TIMES|*]`, `cut-answer[@TIMES|*]`,
-/// `bad-json[@TIMES|*]`, `odd-json[@TIMES|*]`, `web-page[@TIMES|*]`.
-/// On failure `why`, if given, is set to one line that names what is wrong; the code is invalid_request.
+/// at the end every one), `drop@N`, `refuse[@N[:MS]]`, `restart@N`, `terminate@N`, `early-end[@TIMES|*]`,
+/// `status@CODE[xTIMES|*]`, `hang[@TIMES|*]`, `api-status@CODE[xTIMES|*]`, `drop-answer[@TIMES|*]`,
+/// `cut-answer[@TIMES|*]`, `bad-json[@TIMES|*]`, `odd-json[@TIMES|*]`, `web-page[@TIMES|*]`. On failure
+/// `why`, if given, is set to one line that names what is wrong; the code is invalid_request.
 [[nodiscard]] boost::system::result<fault> parse_fault(std::string_view spec, std::string* why = nullptr);
 
 /// What parse_fault() reads, one spec a line with its use; for a command's help.
@@ -80,7 +82,10 @@ public:
 
         std::uint64_t seed = 1;
         duration pace = milliseconds(20); ///< between two deltas of the model
-        std::string version = "1.18.33";
+        int protocol = 1;                 ///< 1 or 2
+        /// Empty: 1.18.33 or 2.0.26. Of 2.x it decides how it is spoken to: 2.0.0 to 2.0.3 as the early
+        /// servers, with a word behind the number, as 2.0.0-lab, as the preview of August 2026.
+        std::string version;
         std::string password; ///< empty: no authentication
         std::string username = "opencode";
         std::string directory = "/sim";                      ///< the server's own working directory
@@ -106,6 +111,16 @@ public:
         double plugin_error = 0;   ///< a loop is joined by a session.error without a session id
         double late_heartbeat = 0; ///< a heartbeat comes up to 17 s late
         double late_idle = 0; ///< the second idle of an abort of a streaming turn takes 100-260 ms, not 3-30
+
+        // Of 2.x alone. The name of its user is always "opencode".
+
+        duration heartbeat_2 = seconds(15);
+        /// After a restart, once it answers: 503, service_starting.
+        duration starting = milliseconds(300);
+        /// A service takes up by itself what it was at when it was stopped, `resume_delay` after its start.
+        bool service = false;
+        duration resume_delay = milliseconds(50);
+        double late_terminal = 0; ///< REST says idle up to 130 ms before the terminal is told
     };
 
     /// Options of a server as it may be met: how fast, how cold and how orderly it is, all drawn from the
@@ -146,13 +161,21 @@ public:
 
     // Control, for tests and simulations.
 
+    enum class stop { kill, terminate };
+
     /// The process is killed and started again: every connection is reset, what was volatile (status, asks,
     /// running turns, grants of "always") is gone; sessions and stored messages stay, a running assistant
     /// message without finish, completed and error, a running text part as "". Refuses for restart_down,
-    /// hangs for startup_hang.
-    void restart(time_point now);
+    /// hangs for startup_hang; 2.x then answers 503 for `starting`.
+    void restart(time_point now, stop how = stop::kill);
     /// The process is killed and stays down until start().
     void kill(time_point now);
+    /// SIGTERM; it stays down until start(). 2.x cuts the streams, then interrupts what runs, and stores
+    /// that: nobody hears of it. For 1.x the same as kill().
+    void terminate(time_point now);
+    /// The process that starts next is another program: protocol 1 or 2, and its version. What the two
+    /// protocols store is not shared.
+    void upgrade(int protocol, std::string version);
     void start(time_point now);
     /// While true, requests are taken and never answered, not even later (the start-up trap).
     void set_hang(bool on);
@@ -163,6 +186,9 @@ public:
     void set_mute(bool on);
     /// Every open event stream is cut without its last chunk.
     void cut_streams(time_point now);
+    /// Every open event stream ends as that of a reader that is too slow: with the last chunk, and the
+    /// connection stays.
+    void end_streams(time_point now);
     /// Every open event stream goes silent and stays open, heartbeats included.
     void stall_streams();
     /// Connections are refused for `d`; those that are open stay.

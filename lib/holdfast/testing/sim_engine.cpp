@@ -8,9 +8,6 @@ namespace {
 
 using outcome = opencode_sim::outcome;
 
-constexpr std::string_view base62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-constexpr std::string_view hex = "0123456789abcdef";
-
 /// 2026-01-01T00:00:00.000Z
 std::string iso_date(std::int64_t wall_ms) {
     using namespace std::chrono;
@@ -33,63 +30,7 @@ std::string without_leading_slash(std::string_view directory) {
 
 engine::engine(const opencode_sim::options& settings, timeline& line,
                std::function<void(const sim_event&)> sink)
-    : settings_(settings), line_(line), sink_(std::move(sink)), chance_(settings.seed) {}
-
-// Chance and ids.
-
-std::uint64_t engine::draw(std::uint64_t below) {
-    return chance_() % below;
-}
-
-duration engine::between(milliseconds least, milliseconds most) {
-    return least + milliseconds(draw(static_cast<std::uint64_t>((most - least).count()) + 1));
-}
-
-bool engine::happens(double probability) {
-    return static_cast<double>(draw(1'000'000)) < probability * 1e6;
-}
-
-std::string engine::random_text(std::size_t size, std::string_view alphabet) {
-    std::string out;
-    for (std::size_t i = 0; i < size; ++i)
-        out.push_back(alphabet[draw(alphabet.size())]);
-    return out;
-}
-
-std::int64_t engine::wall_ms() const {
-    const auto at = settings_.epoch + std::chrono::duration_cast<wall_time::duration>(line_.now() - origin_);
-    return std::chrono::duration_cast<milliseconds>(at.time_since_epoch()).count();
-}
-
-namespace {
-
-std::string twelve_digits(std::uint64_t value) {
-    std::string out(12, '0');
-    for (std::size_t i = 12; i-- > 0; value >>= 4)
-        out[i] = hex[value & 15];
-    return out;
-}
-
-} // namespace
-
-std::string engine::ascending(std::string_view prefix) {
-    const auto ms = wall_ms();
-    if (ms != last_id_ms_)
-        ids_in_ms_ = 0;
-    last_id_ms_ = ms;
-    const auto value = static_cast<std::uint64_t>(ms) * 4096 + ++ids_in_ms_;
-    return std::string(prefix) + "_" + twelve_digits(value) + random_text(14, base62);
-}
-
-std::string engine::descending(std::string_view prefix) {
-    return std::string(prefix) + "_" +
-           twelve_digits(~(static_cast<std::uint64_t>(wall_ms()) * 4096 + draw(4096))) +
-           random_text(14, base62);
-}
-
-std::string engine::error_reference() {
-    return "err_" + random_text(8, hex);
-}
+    : chance(settings.seed, settings.epoch, line), settings_(settings), line_(line), sink_(std::move(sink)) {}
 
 duration engine::heartbeat_delay() {
     return happens(settings_.late_heartbeat) ? between(milliseconds(0), seconds(17)) : duration::zero();

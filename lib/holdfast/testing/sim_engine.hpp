@@ -4,6 +4,7 @@
 #pragma once
 
 #include <holdfast/testing/opencode_sim.hpp>
+#include <holdfast/testing/sim_chance.hpp>
 #include <holdfast/testing/sim_script.hpp>
 #include <holdfast/testing/sim_story.hpp>
 
@@ -14,7 +15,6 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <random>
 #include <set>
 #include <string>
 #include <string_view>
@@ -115,8 +115,11 @@ struct session {
     bool titled = false;
 };
 
-class engine {
+class engine : private chance {
 public:
+    using chance::error_reference;
+    using chance::origin;
+    using chance::wall_ms;
     using done = std::function<void()>;
 
     engine(const opencode_sim::options& settings, timeline& line, std::function<void(const sim_event&)> sink);
@@ -164,11 +167,8 @@ public:
 
     [[nodiscard]] std::vector<opencode_sim::turn_truth> truth();
     [[nodiscard]] std::string event(std::string_view type, json::object properties);
-    [[nodiscard]] std::string error_reference();
     /// How much later than planned the next heartbeat comes.
     [[nodiscard]] duration heartbeat_delay();
-    [[nodiscard]] std::int64_t wall_ms() const;
-    void origin(time_point t) { origin_ = t; }
 
 private:
     static constexpr std::size_t none = static_cast<std::size_t>(-1);
@@ -188,14 +188,6 @@ private:
         bool child = false;
         bool deleted = false;
     };
-
-    // sim_engine.cpp: chance and ids.
-    std::uint64_t draw(std::uint64_t below);
-    duration between(milliseconds least, milliseconds most);
-    bool happens(double probability);
-    std::string ascending(std::string_view prefix);
-    std::string descending(std::string_view prefix);
-    std::string random_text(std::size_t size, std::string_view alphabet);
 
     // Events.
     void emit(session& s, std::string_view type, json::object properties, bool durable = false,
@@ -295,10 +287,6 @@ private:
     const opencode_sim::options& settings_;
     timeline& line_;
     std::function<void(const sim_event&)> sink_;
-    std::mt19937_64 chance_;
-    time_point origin_{};
-    std::int64_t last_id_ms_ = 0;
-    std::uint64_t ids_in_ms_ = 0;
     std::vector<std::unique_ptr<session>> sessions_;
     std::vector<std::unique_ptr<ask>> asks_;
     std::vector<prompt_record> prompts_;

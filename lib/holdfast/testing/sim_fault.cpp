@@ -29,8 +29,10 @@ constexpr known_fault known[] = {
     {"stall", kind::stall, shape::offset, "stall@N or stall@N*"},
     {"mute", kind::mute, shape::offset, "mute@N or mute@N*"},
     {"garbage", kind::garbage, shape::offset, "garbage@N or garbage@N*"},
+    {"drop", kind::drop, shape::offset, "drop@N or drop@N*"},
     {"refuse", kind::refuse, shape::pause, "refuse, refuse@N or refuse@N:MS"},
     {"restart", kind::restart, shape::once_at, "restart@N"},
+    {"terminate", kind::terminate, shape::once_at, "terminate@N"},
     {"early-end", kind::early_end, shape::times, "early-end, early-end@TIMES or early-end*"},
     {"status", kind::status, shape::code, "status@CODE, status@CODExTIMES or status@CODE*"},
     {"hang", kind::hang, shape::times, "hang, hang@TIMES or hang*"},
@@ -139,9 +141,12 @@ std::string_view fault_help() {
            "  stall@N[*]   after N body bytes send nothing more, and keep the connection open\n"
            "  mute@N[*]    after N body bytes send heartbeats only\n"
            "  garbage@N[*] after N body bytes send bytes that are not HTTP\n"
+           "  drop@N[*]    after N body bytes end the stream in good order, as for a reader that is too "
+           "slow\n"
            "  refuse[@N[:MS]]  after N body bytes (0) cut the stream and refuse connections for MS ms "
            "(3000)\n"
            "  restart@N    kill the process after N body bytes on all event streams, and start it again\n"
+           "  terminate@N  the same by SIGTERM: 2.x stores first what it interrupts\n"
            "  early-end[@TIMES|*]  answer an event stream 200 and end it at once\n"
            "  status@CODE[xTIMES|*]  answer an event stream with this status\n"
            "  hang[@TIMES|*]  never answer an event stream\n"

@@ -164,15 +164,19 @@ rest_response rest_web_page() {
     return {200, "text/html", "<!doctype html><title>Welcome to this network</title>\n", {}};
 }
 
-std::optional<rest_response> rest::check_credentials(const http_request& request) const {
-    if (settings_.password.empty())
-        return std::nullopt;
-    const auto wanted = settings_.username + ":" + settings_.password;
+bool carries_credentials(const http_request& request, std::string_view user, std::string_view password) {
+    if (password.empty())
+        return true;
+    const auto wanted = std::string(user) + ":" + std::string(password);
     const auto header = request.header("authorization");
     if (header.starts_with("Basic ") && base64_decode(header.substr(6)) == wanted)
-        return std::nullopt;
+        return true;
     const auto token = request.query.find("auth_token");
-    if (token != request.query.end() && base64_decode(token->second) == wanted)
+    return token != request.query.end() && base64_decode(token->second) == wanted;
+}
+
+std::optional<rest_response> rest::check_credentials(const http_request& request) const {
+    if (carries_credentials(request, settings_.username, settings_.password))
         return std::nullopt;
     const bool api = request.path.starts_with("/api/");
     return rest_response{401,

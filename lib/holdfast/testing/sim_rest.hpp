@@ -24,6 +24,10 @@ struct rest_response {
 /// What a proxy answers that wants something of its user first.
 [[nodiscard]] rest_response rest_web_page();
 
+/// Whether it carries them, as Basic or in `auth_token`; without a password everybody does.
+[[nodiscard]] bool carries_credentials(const http_request& request, std::string_view user,
+                                       std::string_view password);
+
 class rest {
 public:
     using reply = std::function<void(const rest_response&)>;

@@ -44,6 +44,11 @@ constexpr tag tags[] = {
     {"garbage", kind::garbage, 0},
     {"overflow", kind::overflow, 0},
     {"overflow-ok", kind::overflow_ok, 0},
+    {"two-asks", kind::two_asks, 0},
+    {"background", kind::background, 0},
+    {"empty", kind::empty, 0},
+    {"filter", kind::filter, 0},
+    {"unknown-tool", kind::unknown_tool, 0},
 };
 
 std::string_view take_while(std::string_view& text, std::string_view allowed) {
@@ -72,6 +77,24 @@ script choose_script(std::string_view prompt) {
         return out;
     }
     return {};
+}
+
+std::vector<std::string> words(std::string_view text) {
+    std::vector<std::string> out;
+    while (!text.empty()) {
+        const auto end = text.find(' ');
+        const auto size = end == std::string_view::npos ? text.size() : end + 1;
+        out.emplace_back(text.substr(0, size));
+        text.remove_prefix(size);
+    }
+    return out;
+}
+
+std::string numbered_words(std::uint64_t count) {
+    std::string out;
+    for (std::uint64_t i = 0; i < count; ++i)
+        out += "w" + std::to_string(i) + " ";
+    return out;
 }
 
 } // namespace detail
@@ -104,6 +127,12 @@ std::string_view script_help() {
            "  #overflow     the context is full and the compaction fails (after a first turn: the second "
            "one)\n"
            "  #overflow-ok  the context is full, the compaction works, the turn goes on\n"
+           "  Of 2.x only, and #plain on 1.x:\n"
+           "  #two-asks     two commands at once, each of which needs a permission\n"
+           "  #background[:TAG]  a subagent in the background (#slow); its end starts the session again\n"
+           "  #empty        an answer without a word\n"
+           "  #filter       stopped by the provider's filter, which ends the turn\n"
+           "  #unknown-tool a tool that there is not, then the answer\n"
            "  An unknown agent, and a model that is not mock/mock-..., fail as on the real server.\n";
 }
 

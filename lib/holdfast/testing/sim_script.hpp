@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace holdfast::testing::detail {
 
@@ -34,6 +35,12 @@ struct script {
         garbage,
         overflow,
         overflow_ok,
+        // Of 2.x only; 1.x plays them as plain.
+        two_asks,
+        background,
+        empty,
+        filter,
+        unknown_tool,
     };
     script::kind what = kind::plain;
     std::uint64_t number = 0; ///< the argument as a number, or the tag's default
@@ -41,5 +48,10 @@ struct script {
 };
 
 [[nodiscard]] script choose_script(std::string_view prompt);
+
+/// "a b c" to "a ", "b ", "c".
+[[nodiscard]] std::vector<std::string> words(std::string_view text);
+/// "w0 w1 w2 ".
+[[nodiscard]] std::string numbered_words(std::uint64_t count);
 
 } // namespace holdfast::testing::detail

@@ -35,25 +35,6 @@ json::object overflow_error() {
                                                 "However, your messages resulted in 200000 tokens.");
 }
 
-/// "a b c" to "a ", "b ", "c".
-std::vector<std::string> words(std::string_view text) {
-    std::vector<std::string> out;
-    while (!text.empty()) {
-        const auto end = text.find(' ');
-        const auto size = end == std::string_view::npos ? text.size() : end + 1;
-        out.emplace_back(text.substr(0, size));
-        text.remove_prefix(size);
-    }
-    return out;
-}
-
-std::string numbered_words(std::uint64_t count) {
-    std::string out;
-    for (std::uint64_t i = 0; i < count; ++i)
-        out += "w" + std::to_string(i) + " ";
-    return out;
-}
-
 /// Steps that were seen to be over before the streams told of their beginning.
 bool is_told_when_it_is_over(const script& what) {
     return what.what == kind::early || what.what == kind::todo;
@@ -252,6 +233,11 @@ void engine::plan_summary(session& s, duration delay) {
 
 story engine::play(session& s, script what) {
     switch (what.what) {
+    case kind::two_asks:
+    case kind::background:
+    case kind::empty:
+    case kind::filter:
+    case kind::unknown_tool:
     case kind::plain:
     case kind::early: co_await say(s, "Hello from the simulated model."); break;
     case kind::slow: co_await say(s, numbered_words(what.number)); break;
@@ -675,7 +661,7 @@ story engine::run_shell(session& s, std::string command) {
     json::object tool;
     tool["type"] = "tool";
     tool["tool"] = "bash";
-    tool["callID"] = "call_" + random_text(11, "0123456789abcdefghijklmnopqrstuvwxyz");
+    tool["callID"] = call_id();
     tool["state"] = {{"status", "running"}, {"time", {{"start", wall_ms()}}}, {"input", input}};
     s.run.tool_part = put_part(s, answer, std::move(tool)).at("id").as_string();
     s.run.tool_has_output = false;
@@ -751,7 +737,7 @@ void engine::tool_pending(session& s, std::string_view name) {
     json::object part;
     part["type"] = "tool";
     part["tool"] = name;
-    part["callID"] = "call_" + random_text(11, "0123456789abcdefghijklmnopqrstuvwxyz");
+    part["callID"] = call_id();
     part["state"] = {{"status", "pending"}, {"input", json::object()}, {"raw", ""}};
     s.run.tool_has_output = false;
     const auto& put = put_part(s, *s.run.answer, std::move(part));

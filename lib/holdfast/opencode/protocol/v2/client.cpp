@@ -42,6 +42,50 @@ net::awaitable<result<void>> client::delete_session(std::string session) {
     return command(remove(session));
 }
 
+// A server without a limit of its own is asked for as many as one of 1.x lists.
+net::awaitable<result<session_list>> client::list_sessions(session_query which) {
+    constexpr std::size_t usual = 100;
+    const auto limit = which.limit == 0 ? usual : which.limit;
+    auto rows = co_await ask(list(which.directory, limit, which.roots), parse_sessions);
+    if (!rows)
+        co_return rows.error();
+    const auto keep = which.keep == 0 ? limit : which.keep;
+    session_list all;
+    for (auto& row : *rows) {
+        if (all.sessions.size() < keep)
+            all.sessions.push_back(std::move(row.info));
+        else
+            ++all.left_out;
+    }
+    co_return all;
+}
+
+net::awaitable<result<void>> client::set_agent(std::string session, std::string agent) {
+    return command(v2::set_agent(session, agent));
+}
+
+net::awaitable<result<void>> client::set_model(std::string session, std::string model, std::string variant) {
+    return command(v2::set_model(session, model, variant));
+}
+
+// It is among the messages once it is promoted, and in the inbox before: so that nothing falls between, the
+// messages are asked once more.
+net::awaitable<result<void>> client::is_there(std::string session, std::string prompt) {
+    const auto seen = co_await call(message(session, prompt));
+    if (seen || seen.error().code != errc::not_found) {
+        if (!seen)
+            co_return seen.error();
+        co_return result<void>();
+    }
+    const auto items = co_await ask(inbox(*spoken_, session), parse_inbox);
+    if (!items)
+        co_return items.error();
+    for (const auto& each : *items)
+        if (each.id == prompt)
+            co_return result<void>();
+    co_return co_await command(message(session, prompt));
+}
+
 // The first content under an id wins; of another id nothing was asked.
 net::awaitable<result<void>> client::prompt(std::string session, new_prompt what) {
     const auto stored = co_await ask(v2::prompt(session, what), parse_accepted);
@@ -99,9 +143,19 @@ net::awaitable<result<void>> client::fetch(const snapshot_query& which, snapshot
     if (!all)
         co_return all.error();
     into.active = all->contains(which.session);
+    if (which.find_children)
+        if (const auto done = co_await fetch_children(which, into); !done)
+            co_return done;
+    for (const auto& child : into.children)
+        if (all->contains(child.id))
+            into.active_children.insert(child.id);
+    for (const auto& child : which.children)
+        if (all->contains(child))
+            into.active_children.insert(child);
     if (const auto done = co_await fetch_asks(which.session, into); !done)
         co_return done;
-    for (const auto& child : which.children) {
+    const auto asking = into.active_children; // who is not at work asks for nothing
+    for (const auto& child : asking) {
         const auto done = co_await fetch_asks(child, into);
         if (!done && done.error().code != errc::not_found) // a child may be gone
             co_return done;
@@ -128,6 +182,16 @@ net::awaitable<result<void>> client::fetch_messages(const snapshot_query& which,
             break;
     }
     std::reverse(into.rows.begin(), into.rows.end());
+    co_return result<void>();
+}
+
+net::awaitable<result<void>> client::fetch_children(const snapshot_query& which, snapshot& into) {
+    auto rows = co_await ask(v2::children(which.session, which.max_children), parse_sessions);
+    if (!rows)
+        co_return rows.error();
+    for (auto& row : *rows)
+        if (row.info.parent_id == which.session)
+            into.children.push_back(std::move(row.info));
     co_return result<void>();
 }
 

@@ -24,6 +24,8 @@ struct snapshot_query {
     std::vector<std::string> children; ///< the known sessions below it
     unsigned page = message_query::most;
     std::size_t max_pages = 50; ///< of messages; what is older is left out
+    bool find_children = false; ///< there may be some right below it that are not known
+    std::size_t max_children = 1000;
 };
 
 /// Cheap to make and to copy. Each call: cancellable at once, and with the errors of opencode::client, which
@@ -39,10 +41,18 @@ public:
     [[nodiscard]] net::awaitable<result<session_row>> create_session(new_session what);
     [[nodiscard]] net::awaitable<result<session_row>> get_session(std::string session);
     [[nodiscard]] net::awaitable<result<void>> delete_session(std::string session);
+    /// The newest first.
+    [[nodiscard]] net::awaitable<result<session_list>> list_sessions(session_query which);
 
     /// Done when it is stored. Safe to repeat with its own id while it has not ended; not afterwards: the
     /// server runs an empty execution for it.
     [[nodiscard]] net::awaitable<result<void>> prompt(std::string session, new_prompt what);
+    /// What the session's prompts run with from then on. `model`: "provider/model".
+    [[nodiscard]] net::awaitable<result<void>> set_agent(std::string session, std::string agent);
+    [[nodiscard]] net::awaitable<result<void>> set_model(std::string session, std::string model,
+                                                         std::string variant);
+    /// Among the messages, or in the inbox; else not_found.
+    [[nodiscard]] net::awaitable<result<void>> is_there(std::string session, std::string prompt);
     /// unsupported_version where the dialect cannot.
     [[nodiscard]] net::awaitable<result<void>> cancel_queued(std::string session, std::string prompt);
     /// Whether there was anything to end. Where the dialect interrupts at once, the end is still to come.
@@ -67,6 +77,7 @@ private:
     [[nodiscard]] net::awaitable<result<T>> ask(result<request> what, parser<T> parse);
     [[nodiscard]] net::awaitable<result<void>> command(result<request> what);
     [[nodiscard]] net::awaitable<result<void>> fetch_messages(const snapshot_query& which, snapshot& into);
+    [[nodiscard]] net::awaitable<result<void>> fetch_children(const snapshot_query& which, snapshot& into);
     [[nodiscard]] net::awaitable<result<void>> fetch_asks(std::string session, snapshot& into);
     [[nodiscard]] net::awaitable<result<void>> fetch(const snapshot_query& which, snapshot& into);
 

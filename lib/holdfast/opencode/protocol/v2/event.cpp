@@ -44,6 +44,9 @@ fact read_created(json_reader& in) {
 fact read_deleted(json_reader&) {
     return session_deleted{};
 }
+fact read_renamed(json_reader& in) {
+    return session_renamed{in.string("title")};
+}
 fact read_admitted(json_reader& in) {
     const auto item = in.nested(in.find("item") ? "item" : "input");
     return input_admitted{input_of(in), kind_of_input(item.string("type")), item.string("delivery")};
@@ -115,6 +118,7 @@ struct known_type {
 constexpr known_type known_types[] = {
     {wire::type::created, read_created},
     {wire::type::deleted, read_deleted},
+    {wire::type::renamed, read_renamed},
     {wire::type::admitted, read_admitted},
     {wire::type::enqueued, read_admitted},
     {wire::type::promoted, read_promoted},

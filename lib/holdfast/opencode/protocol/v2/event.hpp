@@ -44,6 +44,9 @@ struct session_created {
     std::string directory;
 };
 struct session_deleted {};
+struct session_renamed {
+    std::string title; ///< untrusted
+};
 struct input_admitted {
     std::string id;
     input_kind kind = input_kind::other;
@@ -121,10 +124,10 @@ struct form_answered {
 struct other {};
 
 using fact =
-    std::variant<other, greeting, session_created, session_deleted, input_admitted, input_promoted,
-                 input_cancelled, execution_started, execution_ended, step_started, step_ended, step_failed,
-                 retry_scheduled, part_started, part_delta, part_ended, tool_changed, compaction_failed,
-                 permission_asked, permission_replied, form_created, form_answered>;
+    std::variant<other, greeting, session_created, session_deleted, session_renamed, input_admitted,
+                 input_promoted, input_cancelled, execution_started, execution_ended, step_started,
+                 step_ended, step_failed, retry_scheduled, part_started, part_delta, part_ended, tool_changed,
+                 compaction_failed, permission_asked, permission_replied, form_created, form_answered>;
 
 struct event {
     std::string type;

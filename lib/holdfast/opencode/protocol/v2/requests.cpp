@@ -70,6 +70,15 @@ failure not_spoken(const dialect& d, std::string_view what) {
                                std::string(d.name) + " cannot " + std::string(what));
 }
 
+json::object model_of(std::string_view name, std::string_view variant) {
+    const auto slash = std::min(name.find('/'), name.size());
+    json::object model;
+    model["id"] = name.substr(std::min(slash + 1, name.size()));
+    model["providerID"] = name.substr(0, slash);
+    add(model, "variant", variant);
+    return model;
+}
+
 json::value answer_of(const std::vector<std::string>& chosen) {
     if (chosen.size() == 1)
         return json::value(chosen.front());
@@ -89,13 +98,9 @@ request create(const new_session& what) {
     json::object body;
     add(body, "title", what.title);
     add(body, "agent", what.agent);
-    if (!what.model.empty()) {
-        const auto slash = std::min(what.model.find('/'), what.model.size());
-        json::object model;
-        model["id"] = what.model.substr(std::min(slash + 1, what.model.size()));
-        model["providerID"] = what.model.substr(0, slash);
-        body["model"] = std::move(model);
-    }
+    if (!what.model.empty())
+        body["model"] = model_of(what.model, {});
+    add(body, "parentID", what.parent);
     if (!what.directory.empty()) {
         json::object location;
         location["directory"] = what.directory;
@@ -119,6 +124,15 @@ request list(std::string_view directory, std::size_t limit, bool roots) {
     return {"GET", std::move(target), {}};
 }
 
+result<request> children(std::string_view session, std::size_t limit) {
+    if (!is_usable_id(session))
+        return path(session).with("GET");
+    return request{"GET",
+                   sessions + "?parentID=" + http::percent_encode(session) +
+                       "&limit=" + std::to_string(limit),
+                   {}};
+}
+
 request active() {
     return {"GET", sessions + "/active", {}};
 }
@@ -137,6 +151,18 @@ result<request> rename(const dialect& d, std::string_view session, std::string_v
     if (d.patches_sessions)
         return path(session).with("PATCH", text_of(body));
     return path(session).then("/rename").with("POST", text_of(body));
+}
+
+result<request> set_agent(std::string_view session, std::string_view agent) {
+    json::object body;
+    body["agent"] = agent;
+    return path(session).then("/agent").with("POST", text_of(body));
+}
+
+result<request> set_model(std::string_view session, std::string_view model, std::string_view variant) {
+    json::object body;
+    body["model"] = model_of(model, variant);
+    return path(session).then("/model").with("POST", text_of(body));
 }
 
 result<request> prompt(std::string_view session, const new_prompt& what) {

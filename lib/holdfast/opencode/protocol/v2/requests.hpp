@@ -27,6 +27,7 @@ struct new_session {
     std::string agent;
     std::string model; ///< "provider/model"
     std::string directory;
+    std::string parent{}; ///< since 2.0.4
 };
 
 /// Of POST .../prompt. Posted any number of times with its id before it has ended, it runs once.
@@ -48,11 +49,18 @@ struct message_query {
 [[nodiscard]] request identity(const dialect& d);
 [[nodiscard]] request create(const new_session& what);
 [[nodiscard]] request list(std::string_view directory, std::size_t limit, bool roots);
+/// The sessions right below one.
+[[nodiscard]] result<request> children(std::string_view session, std::size_t limit);
 [[nodiscard]] request active();
 [[nodiscard]] result<request> get(std::string_view session);
 [[nodiscard]] result<request> remove(std::string_view session);
 [[nodiscard]] result<request> rename(const dialect& d, std::string_view session, std::string_view title);
 
+/// What the session's prompts run with from then on.
+[[nodiscard]] result<request> set_agent(std::string_view session, std::string_view agent);
+/// `model`: "provider/model".
+[[nodiscard]] result<request> set_model(std::string_view session, std::string_view model,
+                                        std::string_view variant);
 [[nodiscard]] result<request> prompt(std::string_view session, const new_prompt& what);
 [[nodiscard]] result<request> inbox(const dialect& d, std::string_view session);
 /// 204, also where it is no longer there.

@@ -12,6 +12,7 @@
 #include <deque>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -91,6 +92,7 @@ struct snapshot {
     std::vector<inbox_item> inbox;
     std::vector<message_row> rows; ///< the oldest first, back to the open prompts
     std::vector<session_info> children;
+    std::set<std::string> active_children;       ///< of these and of others that are known
     std::vector<permission_request> permissions; ///< of the session and its children
     std::vector<form> forms;
 };

@@ -11,6 +11,14 @@ namespace holdfast::opencode::v2 {
 
 using ledger::actions;
 
+namespace {
+
+std::string_view name_of(session_status::kind k) {
+    return k == session_status::kind::idle ? "idle" : k == session_status::kind::busy ? "busy" : "retry";
+}
+
+} // namespace
+
 turn_tracker::turn_tracker(std::string session, tracker_options options)
     : ledger_(std::move(session)), options_(options),
       judge_(ledger_, options.grace, options.can_cancel_queued) {}
@@ -19,13 +27,42 @@ turn_tracker::turn_tracker(std::string session, tracker_options options)
 
 actions turn_tracker::open(const std::string& prompt) {
     ledger_.advance();
+    asked_.emplace(prompt, ledger_.at());
     take_up(ledger_.input(prompt));
     return std::exchange(out_, {});
+}
+
+actions turn_tracker::adopt(const std::string& prompt, time_point now) {
+    ledger_.advance();
+    asked_.emplace(prompt, ledger_.at());
+    auto& p = ledger_.input(prompt);
+    p.posted = ledger_.at();
+    p.settled = 0; // what was nobody's, or was told to others, is told once more
+    take_up(p);
+    progress_ = now;
+    must_look_ = true;
+    return done(now);
+}
+
+actions turn_tracker::follow(time_point now) {
+    ledger_.advance();
+    if (std::exchange(follows_, true))
+        return done(now);
+    unseen_ = must_look_ = true;
+    return done(now);
 }
 
 actions turn_tracker::posted(const std::string& prompt, time_point now) {
     ledger_.advance();
     ledger_.input(prompt).posted = ledger_.at();
+    progress_ = now;
+    // The interrupt may have come before it.
+    const auto opened = asked_.find(prompt);
+    if (opened != asked_.end() && ledger_.interrupt_asked() > opened->second) {
+        ledger_.advance();
+        ledger_.note_interrupt_asked();
+        out_.push_back(ledger::abort_again{});
+    }
     return done(now);
 }
 
@@ -46,6 +83,14 @@ actions turn_tracker::abort_requested() {
 actions turn_tracker::abort_accepted(time_point now) {
     ledger_.advance();
     ledger_.note_interrupt_accepted();
+    look_at_ = later(now, options_.grace.terminal);
+    return done(now);
+}
+
+actions turn_tracker::taken_back(const std::string& prompt, time_point now) {
+    ledger_.advance();
+    if (auto& p = ledger_.input(prompt); p.promoted == 0)
+        p.cancelled = ledger_.at();
     return done(now);
 }
 
@@ -63,13 +108,24 @@ std::vector<std::string> turn_tracker::to_cancel() const {
 actions turn_tracker::attached(time_point now) {
     ledger_.advance();
     ledger_.attach(now);
-    holds_ = ledger_.broken() != 0 && has_open_turns();
+    holds_ = ledger_.broken() != 0 && (has_open_turns() || follows_);
     held_.clear();
     return done(now);
 }
 
 actions turn_tracker::interrupted(const retry::failure& why, unsigned next_attempt, duration retry_in,
                                   time_point now) {
+    break_off(why, now);
+    tell_all(interrupted_event{why, next_attempt, retry_in});
+    return done(now);
+}
+
+actions turn_tracker::broken_off(const retry::failure& why, time_point now) {
+    break_off(why, now);
+    return done(now);
+}
+
+void turn_tracker::break_off(const retry::failure& why, time_point now) {
     ledger_.advance();
     if (ledger_.is_attached() || ledger_.broken() == 0) {
         broken_at_ = now;
@@ -78,12 +134,11 @@ actions turn_tracker::interrupted(const retry::failure& why, unsigned next_attem
     ledger_.break_off();
     held_.clear();
     holds_ = false;
-    tell_all(interrupted_event{why, next_attempt, retry_in});
-    return done(now);
 }
 
 actions turn_tracker::hear(event e, time_point now) {
     ledger_.advance();
+    progress_ = now;
     if (!holds_) {
         take(e);
         return done(now);
@@ -97,6 +152,13 @@ actions turn_tracker::hear(event e, time_point now) {
     ledger_.advance();
     ledger_.attach(now);
     held_.clear();
+    return done(now);
+}
+
+actions turn_tracker::snapshot_failed(time_point now) {
+    ledger_.advance();
+    tell_quiet("unreachable", now);
+    look_at_.reset();
     return done(now);
 }
 
@@ -116,6 +178,7 @@ struct turn_tracker::taker {
     void operator()(const greeting&) const {}
     void operator()(const session_created&) const {}
     void operator()(const session_deleted&) const { to.delete_all(); }
+    void operator()(const session_renamed&) const {}
     void operator()(const input_admitted& f) const {
         to.ledger_.admit(f);
         if (to.options_.adopt_prompts && f.kind == input_kind::prompt)
@@ -126,14 +189,23 @@ struct turn_tracker::taker {
         auto& p = to.ledger_.input(f.id);
         if (to.options_.adopt_prompts && p.kind == input_kind::prompt)
             to.take_up(p);
+        if (to.follows_ && p.kind == input_kind::prompt)
+            to.take_up_of_others(p);
     }
     void operator()(const input_cancelled& f) const { to.ledger_.input(f.id).cancelled = to.ledger_.at(); }
-    void operator()(const execution_started&) const { to.ledger_.start_execution(); }
+    void operator()(const execution_started&) const {
+        to.note_status(session_status::kind::busy);
+        to.ledger_.start_execution();
+    }
     void operator()(const execution_ended& f) const {
+        to.note_status(session_status::kind::idle);
         to.withdraw(e.session);
         to.ledger_.end_execution(f);
     }
-    void operator()(const step_started& f) const { to.ledger_.step(f.message).began = to.ledger_.at(); }
+    void operator()(const step_started& f) const {
+        to.note_status(session_status::kind::busy);
+        to.ledger_.step(f.message).began = to.ledger_.at();
+    }
     void operator()(const step_ended& f) const {
         auto& s = to.ledger_.step(f.message);
         s.closed = to.ledger_.at();
@@ -147,6 +219,10 @@ struct turn_tracker::taker {
     }
     void operator()(const retry_scheduled& f) const {
         to.ledger_.step(f.message).retrying = to.ledger_.at();
+        to.note_status(session_status::kind::retry);
+        to.status_->attempt = f.attempt;
+        to.status_->message = f.why;
+        to.status_->next_ms = f.at_ms;
         to.tell(to.owner_of(f.message), retry_event{f.attempt, f.why, f.at_ms});
     }
     void operator()(const part_started& f) const { begin_part(part(f.part), to.ledger_.at()); }
@@ -197,12 +273,20 @@ void turn_tracker::take(const event& e) {
 
 // A child's terminal, or a rejection of its, is not the parent's.
 void turn_tracker::take_child(const event& e) {
-    if (const auto* made = std::get_if<session_created>(&e.what); made && owns(made->parent))
+    if (const auto* made = std::get_if<session_created>(&e.what);
+        made && owns(made->parent) && parents_.size() < options_.max_children) {
         parents_.emplace(e.session, made->parent);
+        if (!asked_.empty() || our_children_.contains(made->parent))
+            our_children_.insert(e.session);
+    }
     if (!owns(e.session))
         return;
-    if (std::holds_alternative<execution_ended>(e.what) || std::holds_alternative<session_deleted>(e.what))
+    if (std::holds_alternative<execution_started>(e.what))
+        children_at_work_.insert(e.session);
+    if (std::holds_alternative<execution_ended>(e.what) || std::holds_alternative<session_deleted>(e.what)) {
+        children_at_work_.erase(e.session);
         withdraw(e.session);
+    }
     take_approval(e);
 }
 
@@ -245,14 +329,33 @@ void turn_tracker::tell_usage(step_facts& s, const token_usage& tokens, double c
 
 // --- approvals
 
+void turn_tracker::tell_ask(const ask& a, std::optional<std::string> reply) {
+    agent_event told;
+    if (const auto* permission = std::get_if<permission_request>(&a.request))
+        told = permission_event{*permission, std::move(reply), false};
+    else
+        told = question_event{std::get<question_request>(a.request), std::move(reply)};
+    if (is_open(a.turn))
+        return tell(a.turn, std::move(told));
+    if (options_.tell_strays)
+        out_.push_back(ledger::deliver{{}, std::move(told), our_children_.contains(a.session)});
+}
+
+/// A child works on in the background: the session's holder answers it.
+void turn_tracker::tell_asks_left_by(const std::string& turn) {
+    for (auto& [id, a] : asks_)
+        if (!turn.empty() && a.turn == turn) {
+            a.turn.clear();
+            tell_ask(a, std::nullopt);
+        }
+}
+
 void turn_tracker::ask_for(ask a) {
     const auto id = std::visit([](const auto& r) { return r.id; }, a.request);
     if (asks_.size() >= options_.max_asks || asks_.contains(id))
         return;
-    if (const auto* permission = std::get_if<permission_request>(&a.request))
-        tell(at_work(), permission_event{*permission, {}, false});
-    else
-        tell(at_work(), question_event{std::get<question_request>(a.request), {}});
+    a.turn = at_work();
+    tell_ask(a, std::nullopt);
     asks_.emplace(id, std::move(a));
 }
 
@@ -262,10 +365,7 @@ void turn_tracker::answer(std::string_view request, const std::string& reply) {
         return;
     const auto asked = std::move(found->second);
     asks_.erase(found);
-    if (const auto* permission = std::get_if<permission_request>(&asked.request))
-        tell(at_work(), permission_event{*permission, reply, false});
-    else
-        tell(at_work(), question_event{std::get<question_request>(asked.request), reply});
+    tell_ask(asked, reply);
 }
 
 // An open permission of an interrupted session is gone without a word.
@@ -308,8 +408,15 @@ actions turn_tracker::merge(const snapshot& s, position begun, time_point begun_
         return done(now);
     }
     for (const auto& child : s.children)
-        parents_.emplace(child.id, child.parent_id);
+        if (parents_.size() < options_.max_children)
+            parents_.emplace(child.id, child.parent_id);
+    must_look_ = false;
+    look_at_.reset();
     ledger_.merge(s, begun, begun_at);
+    merge_status(s, begun);
+    if (follows_)
+        take_up_found(now);
+    tell_quiet(name_of(status_->state), now);
     if (holds_)
         tell_all(gap_event{broken_by_, now - broken_at_, false});
     tell_rows(s);
@@ -318,6 +425,49 @@ actions turn_tracker::merge(const snapshot& s, position begun, time_point begun_
         for (const auto& e : std::exchange(held_, {}))
             take(e);
     return done(now);
+}
+
+void turn_tracker::note_status(session_status::kind now) {
+    status_.emplace();
+    status_->state = now;
+    status_at_ = ledger_.at();
+}
+
+void turn_tracker::merge_status(const snapshot& s, position begun) {
+    children_at_work_.clear();
+    for (const auto& child : s.active_children)
+        if (owns(child))
+            children_at_work_.insert(child);
+    if (status_at_ > begun)
+        return;
+    const bool was_busy = status_ && status_->state != session_status::kind::idle;
+    if (!s.active)
+        note_status(session_status::kind::idle);
+    else if (!was_busy) // a retry wait stays one
+        note_status(session_status::kind::busy);
+}
+
+// What was over when the following began is history; what is found later is a turn.
+void turn_tracker::take_up_found(time_point now) {
+    const bool first = std::exchange(unseen_, false);
+    for (auto& p : ledger_.inputs()) {
+        if (p.kind != input_kind::prompt || p.promoted == 0 || known_.contains(p.id))
+            continue;
+        if (first && was_over(p, now))
+            remember(p.id);
+        else
+            take_up_of_others(p);
+    }
+}
+
+bool turn_tracker::was_over(const input_facts& p, time_point now) const {
+    const auto* by = &p;
+    auto j = judge_.decide(p, now);
+    while (j.what == judgement::kind::joined) {
+        by = ledger_.find_input(j.into);
+        j = judge_.decide(*by, now);
+    }
+    return j.what == judgement::kind::ends || !ledger_.last_snapshot().active;
 }
 
 void turn_tracker::tell_rows(const snapshot& s) {
@@ -355,9 +505,102 @@ bool turn_tracker::owns(std::string_view session) const {
 }
 
 void turn_tracker::take_up(input_facts& p) {
+    remember(p.id);
     if (std::exchange(p.heard_of, true))
         return;
     out_.push_back(ledger::opened{p.id});
+}
+
+void turn_tracker::take_up_of_others(input_facts& p) {
+    if (p.heard_of || p.settled != 0)
+        return;
+    others_.insert(p.id);
+    take_up(p);
+}
+
+void turn_tracker::remember(const std::string& prompt) {
+    constexpr std::size_t most = 4096;
+    if (!known_.insert(prompt).second)
+        return;
+    known_in_order_.push_back(prompt);
+    if (known_in_order_.size() > most) {
+        known_.erase(known_in_order_.front());
+        known_in_order_.pop_front();
+    }
+}
+
+std::vector<std::string> turn_tracker::children() const {
+    std::vector<std::string> all;
+    for (const auto& [child, parent] : parents_)
+        all.push_back(child);
+    return all;
+}
+
+std::size_t turn_tracker::background() const {
+    const bool is_busy = status_ && status_->state != session_status::kind::idle;
+    return is_busy ? 0 : children_at_work_.size();
+}
+
+std::size_t turn_tracker::waiting() const {
+    const auto& all = ledger_.inputs();
+    return static_cast<std::size_t>(std::count_if(all.begin(), all.end(), [](const input_facts& p) {
+        const bool is_over = p.cancelled != 0 || p.settled != 0 || p.missing > p.admitted;
+        return p.kind == input_kind::prompt && p.admitted != 0 && p.promoted == 0 && !is_over;
+    }));
+}
+
+std::optional<unsigned> turn_tracker::depth_of(std::string_view session) const {
+    unsigned depth = 0;
+    for (; session != ledger_.session(); ++depth) {
+        const auto above = parents_.find(std::string(session));
+        if (above == parents_.end() || depth > parents_.size())
+            return std::nullopt;
+        session = above->second;
+    }
+    return depth;
+}
+
+std::vector<ledger::deliver> turn_tracker::told_so_far() const {
+    std::vector<ledger::deliver> all;
+    for (const auto& each : ledger_.conversation()) {
+        if (each.what != entry::kind::step || !is_open(owner_of(each.id)))
+            continue;
+        const auto turn = owner_of(each.id);
+        const bool ours = !others_.contains(turn);
+        const auto& step = *ledger_.find_step(each.id);
+        for (const auto& [key, part] : step.parts) {
+            const auto name = to_string(part_key{each.id, key.first, key.second});
+            if (!part.said.empty() && key.first == part_kind::text)
+                all.push_back({turn, text_event{name, part.said}, ours});
+            if (!part.said.empty() && key.first == part_kind::reasoning)
+                all.push_back({turn, reasoning_event{name, part.said}, ours});
+        }
+        for (const auto& [id, tool] : step.tools)
+            all.push_back({turn, tool_event{id, tool.name, tool.state, {}}, ours});
+    }
+    for (const auto& [id, a] : asks_) {
+        if (const auto* permission = std::get_if<permission_request>(&a.request))
+            all.push_back({a.turn, permission_event{*permission, {}, false}, !others_.contains(a.turn)});
+        else
+            all.push_back({a.turn, question_event{std::get<question_request>(a.request), {}},
+                           !others_.contains(a.turn)});
+    }
+    return all;
+}
+
+/// While somebody waits on a stream that is had.
+std::optional<time_point> turn_tracker::quiet_at() const {
+    if (options_.quiet_after <= duration::zero() || !ledger_.is_attached() || !has_open_turns())
+        return std::nullopt;
+    return later(std::max(progress_, quiet_told_), options_.quiet_after);
+}
+
+void turn_tracker::tell_quiet(std::string_view status, time_point now) {
+    const auto due = quiet_at();
+    if (!due || *due > now)
+        return;
+    quiet_told_ = now;
+    tell_all(quiet_event{now - progress_, std::string(status)});
 }
 
 std::string turn_tracker::owner_of(std::string_view message) const {
@@ -379,7 +622,7 @@ void turn_tracker::tell(const std::string& turn, agent_event e) {
         return;
     if (const auto* usage = std::get_if<usage_event>(&e))
         used_[turn].add(*usage);
-    out_.push_back(ledger::deliver{turn, std::move(e)});
+    out_.push_back(ledger::deliver{turn, std::move(e), !others_.contains(turn)});
 }
 
 void turn_tracker::tell_all(const agent_event& e) {
@@ -475,6 +718,9 @@ void turn_tracker::deliver(input_facts& p, settlement s) {
     tell(p.id, std::move(s));
     p.settled = ledger_.at();
     parked_.erase(p.id);
+    asked_.erase(p.id);
+    others_.erase(p.id);
+    tell_asks_left_by(p.id);
 }
 
 void turn_tracker::delete_all() {
@@ -495,8 +741,15 @@ actions turn_tracker::done(time_point now) {
 }
 
 void turn_tracker::schedule(time_point now) {
-    if (holds_)
-        wants_ = now;
+    const auto want_by = [this](time_point when) {
+        wants_ = std::min(when, wants_.value_or(when));
+    };
+    if (holds_ || must_look_)
+        want_by(now);
+    if (look_at_ && has_open_turns())
+        want_by(*look_at_);
+    if (const auto due = quiet_at())
+        want_by(*due);
     if (!wants_)
         return;
     if (*wants_ <= now)

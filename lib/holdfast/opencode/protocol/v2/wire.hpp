@@ -10,6 +10,7 @@ namespace type {
 inline constexpr std::string_view server_connected = "server.connected";
 inline constexpr std::string_view created = "session.created";
 inline constexpr std::string_view deleted = "session.deleted";
+inline constexpr std::string_view renamed = "session.renamed";
 inline constexpr std::string_view admitted = "session.input.admitted";   ///< before 2.0.0
 inline constexpr std::string_view enqueued = "session.inbox.enqueued";   ///< since
 inline constexpr std::string_view promoted = "session.input.promoted";   ///< before 2.0.0
