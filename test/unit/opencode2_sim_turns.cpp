@@ -268,6 +268,22 @@ BOOST_AUTO_TEST_CASE(what_steers_comes_before_what_queues_however_they_were_post
     BOOST_TEST(order == expected, boost::test_tools::per_element());
 }
 
+BOOST_AUTO_TEST_CASE(what_queues_waits_for_the_last_step_and_what_steers_for_the_next_one) {
+    for (const std::string delivery : {"queue", "steer"}) {
+        listening p;
+        p.begin("#ask:500");
+        p.reply("once");
+        p.post(p.session, "#plain", ",\"delivery\":\"" + delivery + "\"");
+        p.plain_end();
+        const std::string before =
+            "enqueued started delivered step asked replied:once enqueued tool ended:tool-calls ";
+        BOOST_TEST(p.told() == before + (delivery == "queue" ? "step ended:stop delivered " : "delivered ") +
+                                   "step ended:stop succeeded");
+        BOOST_TEST(p.outcomes() ==
+                   (delivery == "queue" ? "completed completed" : "completed(merged) completed"));
+    }
+}
+
 BOOST_AUTO_TEST_CASE(after_an_interrupt_the_next_prompt_takes_along_what_steers_and_then_what_queues) {
     listening p;
     p.begin("#slow:200");

@@ -1,7 +1,8 @@
 // testing: the simulated world. This header is the simulated OpenCode server: a model of version 1.18.33 as
-// it was observed, without I/O, without a clock and without threads. Bytes from clients go in, bytes to
-// clients come out, `now` is always an argument, and one seed decides every id, delay and jitter. `holdfast
-// sim` puts it behind real sockets; tests put it on an in-memory network in virtual time.
+// it was observed, and one of 2.x, observed before its release and read in 2.0.26; without I/O, without a
+// clock and without threads. Bytes from clients go in, bytes to clients come out, `now` is always an
+// argument, and one seed decides every id, delay and jitter. `holdfast sim` puts it behind real sockets;
+// tests put it on an in-memory network in virtual time.
 #pragma once
 
 #include <holdfast/error.hpp>
@@ -193,7 +194,7 @@ public:
     void stall_streams();
     /// Connections are refused for `d`; those that are open stay.
     void refuse(duration d, time_point now);
-    /// POST /instance/dispose of a directory.
+    /// POST /instance/dispose of a directory. Of 1.x alone.
     void dispose_instance(std::string_view directory, time_point now);
     /// A session is moved to another directory by somebody else: its events then belong to that one's
     /// streams.
@@ -209,9 +210,9 @@ public:
 
     /// `tap` is called with every event of the server, once each, in the order in which streams get them,
     /// whoever listens and also while streams are mute: for tests and tools. `payload` is
-    /// {"id","type","properties"}; `directory` is the instance that it belongs to, "global" for the server's
-    /// own. Greetings and heartbeats belong to a stream and are not told. The tap must not call back into the
-    /// model. An empty one ends it.
+    /// {"id","type","properties"}, of 2.x the event as it stands on the stream; `directory` is the instance
+    /// that it belongs to, "global" for the server's own. Greetings and heartbeats belong to a stream and are
+    /// not told. The tap must not call back into the model. An empty one ends it.
     void on_event(std::function<void(std::string_view directory, std::string_view payload)> tap);
 
     // The truth, for invariants.

@@ -36,6 +36,30 @@ duration engine::heartbeat_delay() {
     return happens(settings_.late_heartbeat) ? between(milliseconds(0), seconds(17)) : duration::zero();
 }
 
+// What the streams make of an event.
+
+std::string api_event(const sim_event& e) {
+    auto plain = json::parse(e.payload).as_object();
+    json::object out;
+    out["id"] = plain["id"];
+    out["type"] = plain["type"];
+    if (!e.sync.empty()) {
+        const auto twin = json::parse(e.sync).at("syncEvent").as_object();
+        out["durable"] = {{"aggregateID", twin.at("aggregateID")}, {"seq", twin.at("seq")}, {"version", 1}};
+    }
+    if (!e.directory.empty())
+        out["location"] = {{"directory", e.directory}};
+    out["data"] = plain["properties"];
+    return json::serialize(out);
+}
+
+std::string global_event(const sim_event& e, const std::string& payload) {
+    std::string out = "{\"directory\":" + json::serialize(json::value(e.directory));
+    if (e.directory != "global")
+        out += ",\"project\":\"global\"";
+    return out + ",\"payload\":" + payload + "}";
+}
+
 // Events.
 
 std::string engine::event(std::string_view type, json::object properties) {

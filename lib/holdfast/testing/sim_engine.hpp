@@ -37,6 +37,10 @@ struct sim_event {
     std::string sync;      ///< for durable events: the twin that /global/event carries beside it
 };
 
+/// The event as /api/event carries it, and as /global/event carries its payload, or its twin.
+[[nodiscard]] std::string api_event(const sim_event& e);
+[[nodiscard]] std::string global_event(const sim_event& e, const std::string& payload);
+
 struct message {
     std::string id;
     std::string

@@ -1,8 +1,46 @@
-#include <holdfast/testing/opencode_sim.hpp>
+#include <holdfast/testing/sim_fault.hpp>
 
+#include <algorithm>
 #include <charconv>
 
 namespace holdfast::testing {
+
+namespace detail {
+
+bool befalls_a_stream(const fault& f) {
+    switch (f.what) {
+    case fault::kind::restart:
+    case fault::kind::terminate:
+    case fault::kind::api_status:
+    case fault::kind::drop_answer:
+    case fault::kind::cut_answer:
+    case fault::kind::bad_json:
+    case fault::kind::odd_json:
+    case fault::kind::web_page: return false;
+    default: return true;
+    }
+}
+
+bool has_offset(const fault& f) {
+    return befalls_a_stream(f) && f.what != fault::kind::early_end && f.what != fault::kind::status &&
+           f.what != fault::kind::hang;
+}
+
+std::optional<fault> take_fault(std::vector<fault>& from, const std::function<bool(const fault&)>& wanted) {
+    const auto found =
+        std::find_if(from.begin(), from.end(), [&](const fault& f) { return f.times > 0 && wanted(f); });
+    if (found == from.end())
+        return std::nullopt;
+    if (found->times != fault::always)
+        --found->times;
+    return *found;
+}
+
+std::string of_another_shape(const std::string& body) {
+    return body.starts_with('[') ? "{\"data\":" + body + "}" : "[" + body + "]";
+}
+
+} // namespace detail
 
 namespace {
 
