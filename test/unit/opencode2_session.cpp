@@ -271,8 +271,10 @@ CO_TEST_CASE(a_permission_of_a_child_of_2_x_is_told_to_the_turn_that_started_it,
     auto session = co_await new_session();
     auto turn = co_await session.prompt("#task:ask");
     told all;
+    const auto begun = world.time().now();
     const auto ask = co_await hear_until<opencode::permission_event>(turn, all);
     BOOST_TEST(ask.request.session_id != session.id());
+    BOOST_TEST((world.time().now() - begun < seconds(5)), "by a snapshot, not by the stream");
     const auto done = co_await turn.reply_permission(ask.request.id, "once");
     BOOST_TEST(done.has_value());
     co_await hear_rest(turn, all);
@@ -452,6 +454,7 @@ CO_TEST_CASE(a_turn_of_1_x_is_not_called_deleted_by_the_2_x_that_took_its_port, 
     host->pump();
     const auto all = co_await hear(std::move(turn));
     BOOST_TEST(all.ending() == "lost by gave_up");
+    BOOST_TEST_REQUIRE(all.end().error.has_value());
     BOOST_TEST(all.end().error->message.ends_with("it does not know session " + session.id()));
     auto another = co_await new_session();
     BOOST_TEST((co_await run_turn(another, "#plain")).ending() == "completed by message_finished");
@@ -762,5 +765,26 @@ CO_TEST_CASE(a_session_of_2_x_that_is_renamed_is_shown_so, held_2) {
     BOOST_TEST(done.has_value());
     co_await pass(seconds(1));
     BOOST_TEST(feed.view().info.title == "Another");
+    co_await end();
+}
+
+CO_TEST_CASE(a_server_of_2_x_that_was_upgraded_is_spoken_to_in_its_new_dialect, held_2) {
+    model.version = "2.0.0-lab";
+    start();
+    auto session = co_await new_session();
+    auto cut = co_await session.prompt("#slow:200");
+    co_await pass(seconds(1));
+    host->model().kill(world.time().now());
+    host->model().upgrade(2, "2.0.26");
+    host->model().start(world.time().now());
+    host->pump();
+    BOOST_TEST((co_await hear(std::move(cut))).ending() == "lost by unfinished");
+    auto turn = co_await session.prompt("#ask");
+    told all;
+    const auto ask = co_await hear_until<opencode::permission_event>(turn, all);
+    const auto done = co_await turn.reply_permission(ask.request.id, "once");
+    BOOST_TEST(done.has_value());
+    co_await hear_rest(turn, all);
+    BOOST_TEST(all.ending() == "completed by message_finished");
     co_await end();
 }
