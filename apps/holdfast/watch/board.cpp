@@ -609,7 +609,7 @@ std::string doing_now(const Run& who) {
 
 template <class Run>
 std::string doing_of(const Run& who) {
-    const auto now = doing_now(who);
+    auto now = doing_now(who);
     if (who.view.waiting == 0 || who.gone_at)
         return now;
     return waiting_in(who.view) + (now.empty() ? "" : ": " + now);

@@ -223,7 +223,7 @@ server_info info_of(const server_identity& seen) {
 // OpenCode before 1.15 ends /event right after its first event (its issues 26697 and 26866); /global/event
 // holds.
 result<server_info> server_core::can_be_held(const server_identity& seen) const {
-    const auto told = info_of(seen);
+    auto told = info_of(seen);
     if (seen.dialect)
         return told;
     unsigned minor = 0;
