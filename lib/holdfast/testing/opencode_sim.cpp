@@ -108,7 +108,7 @@ void opencode_sim::dispose_instance(std::string_view directory, time_point now) 
     impl_->dispose(std::string(directory), now);
 }
 void opencode_sim::move_session(std::string_view session, std::string directory) {
-    impl_->move_session(std::string(session), std::move(directory));
+    impl_->move_session(std::string(session), directory);
 }
 void opencode_sim::archive_session(std::string_view session) {
     impl_->archive_session(std::string(session));

@@ -98,7 +98,7 @@ void model::delta(session& s, std::string text) {
         r.parts.back().text += text;
     });
     auto data = part_data(s, p);
-    data["delta"] = std::move(text);
+    data["delta"] = text;
     tell(s, "session." + p.kind + ".delta", std::move(data));
 }
 

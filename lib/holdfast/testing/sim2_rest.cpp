@@ -359,7 +359,7 @@ void rest::message_routes(const call& c, session& s) {
         message_list(c, s);
         return;
     }
-    const message* m = c.is("GET", 4) ? model_.find_message(s, c.path[3]) : nullptr;
+    const message* m = c.is("GET", 4) ? model::find_message(s, c.path[3]) : nullptr;
     if (m)
         c.data(m->row);
     else
