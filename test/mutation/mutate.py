@@ -29,8 +29,8 @@ LIB = ROOT / "lib" / "holdfast"
 
 # What is mutated, and the unit tests that touch it: the most specific and the cheapest first. A name may be followed by
 # the cases that are meant, in Boost.Test's words. What measures time is left out, it would notice a busy machine.
-TRACKER = ["turn_tracker", "recordings:!a_stream_broken*", "predecessor_parity_turns", "session",
-           "recordings:a_stream_broken*"]
+TRACKER = ["turn_tracker", "turn_tracker_others", "recordings:!a_stream_broken*", "predecessor_parity_turns", "session",
+           "session_others", "session_follow", "recordings:a_stream_broken*"]
 TESTS = {
     "sse/parser.cpp": ["sse_parser:!*_linear_time,!*random_stream*", "sse_parser:*random_stream*", "event_source"],
     "sse/utf8.cpp": ["utf8"],
