@@ -71,10 +71,6 @@ void turn_tracker::follow() {
     state_->take(state_->tracker.follow());
 }
 
-void turn_tracker::moved() {
-    state_->take(state_->tracker.moved());
-}
-
 void turn_tracker::attached(time_point) {
     state_->take(state_->tracker.attached());
 }
@@ -143,10 +139,6 @@ std::vector<turn_tracker::output> turn_tracker::told_so_far() const {
     return as_outputs(std::move(all));
 }
 
-bool turn_tracker::knows_history() const noexcept {
-    return state_->tracker.facts().knows_history();
-}
-
 std::size_t turn_tracker::background() const {
     const auto& facts = state_->tracker.facts();
     return facts.is_busy() ? 0 : facts.sessions().at_work();
@@ -154,10 +146,6 @@ std::size_t turn_tracker::background() const {
 
 bool turn_tracker::left_turns_out() const noexcept {
     return state_->tracker.facts().left_turns_out();
-}
-
-std::optional<session_status> turn_tracker::status() const {
-    return state_->tracker.facts().status().now;
 }
 
 std::optional<unsigned> turn_tracker::depth_of(std::string_view session_id) const {

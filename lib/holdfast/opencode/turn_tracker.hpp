@@ -114,9 +114,6 @@ public:
     /// adopted; but those that are over when the next snapshot is taken are history, of which nothing is
     /// told. Idempotent.
     void follow();
-    /// The session is in another directory now: another instance of the server may be at its turns than we
-    /// think.
-    void moved();
 
     // --- what the stream does
     void attached(time_point now); ///< an unbroken stream begins
@@ -159,15 +156,11 @@ public:
     [[nodiscard]] bool is_open(std::string_view message_id) const noexcept;
     [[nodiscard]] bool
     owns_session(std::string_view session_id) const noexcept; ///< the root or a known child
-    /// What was over when the following began has been told apart.
-    [[nodiscard]] bool knows_history() const noexcept;
     /// Child sessions that are at work, as they were told last, while the session itself is not.
     [[nodiscard]] std::size_t background() const;
     /// Prompts of others are not turns yet, as there were too many at once: the next snapshot should have
     /// them again.
     [[nodiscard]] bool left_turns_out() const noexcept;
-    /// The session's own, as it was told last; nothing: not known.
-    [[nodiscard]] std::optional<session_status> status() const;
     /// 0: the root itself, 1: one of its children, ...; nothing: none of them.
     [[nodiscard]] std::optional<unsigned> depth_of(std::string_view session_id) const;
     struct pending_check {
