@@ -35,11 +35,18 @@ def room_of(name):
     return "other"
 
 
+def heads(path):
+    """The lines on which a struct or a class begins: what the compiler writes for it by itself is nobody's line."""
+    with open(path, encoding="utf-8") as opened:
+        return {n for n, text in enumerate(opened, 1) if text.lstrip().startswith(("struct ", "class "))}
+
+
 def counted(file):
     """The lines that gcovr counts, each once, and whether it ran; and the branches."""
     ran, branches = {}, []
+    left_out = heads(file["file"])
     for line in file["lines"]:
-        if line.get("gcovr/noncode") or line.get("gcovr/excluded"):
+        if line.get("gcovr/noncode") or line.get("gcovr/excluded") or line["line_number"] in left_out:
             continue
         number = line["line_number"]
         ran[number] = ran.get(number, False) or line["count"] > 0

@@ -568,12 +568,11 @@ raw_string raw_delta(std::string_view text) {
     scanner in(text);
     in.skip_space();
     in.object([&](raw_string key) {
-        if (!is_name(key, field::properties) && !is_name(key, field::data))
+        if ((!is_name(key, field::properties) && !is_name(key, field::data)) || !in.sees('{'))
             return in.value();
-        return in.sees('{') ? in.object([&](raw_string name) {
+        return in.object([&](raw_string name) {
             return is_name(name, "delta") ? string_or_other(in, delta) : in.value();
-        })
-                            : in.value();
+        });
     });
     return delta;
 }
