@@ -1272,8 +1272,14 @@ private:
                 continue;
             note("session " + std::to_string(i), "answers " + id);
             ++result_.seen.calls;
-            auto replying = permission ? session.reply_permission(id, "once") : session.reject_question(id);
-            static_cast<void>(co_await std::move(replying));
+            for (bool waits = true; waits;) { // its connection may be one that trouble has left behind
+                auto replying =
+                    permission ? session.reply_permission(id, "once") : session.reject_question(id);
+                const auto done = co_await std::move(replying);
+                waits = !done && !retry::is_final(done.error());
+                if (waits)
+                    co_await sleep_for(seconds(1));
+            }
         }
     }
 
