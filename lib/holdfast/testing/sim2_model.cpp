@@ -413,20 +413,9 @@ json::array model::asks(const session* s, const std::string& directory, bool for
     return out;
 }
 
-namespace {
-
-std::unique_ptr<ask> take_ask(std::vector<std::unique_ptr<ask>>& asks, const std::string& id) {
-    const auto found = std::find_if(asks.begin(), asks.end(), [&](const auto& a) { return a->id == id; });
-    auto taken = std::move(*found);
-    asks.erase(found);
-    return taken;
-}
-
-} // namespace
-
 /// A rejection rejects all that the session asks; "always" grants what else it covers.
 void model::reply_permission(const std::string& id, std::string reply, std::string text) {
-    const auto a = take_ask(asks_, id);
+    const auto a = take_by_id(asks_, id);
     session& s = *find(a->session);
     tell(s, "permission.replied", {{"requestID", id}, {"reply", reply}});
     a->waiting->reply = reply;
@@ -446,7 +435,7 @@ void model::reply_permission(const std::string& id, std::string reply, std::stri
                           {"resource", "echo *"},
                           {"directory", s.directory}});
     for (const auto& other : others) {
-        const auto b = take_ask(asks_, other);
+        const auto b = take_by_id(asks_, other);
         tell(*find(b->session), "permission.replied", {{"requestID", other}, {"reply", reply}});
         b->waiting->reply = reply;
         b->waiting->given.open();
@@ -454,7 +443,7 @@ void model::reply_permission(const std::string& id, std::string reply, std::stri
 }
 
 void model::reply_form(const std::string& id, json::object answer) {
-    const auto a = take_ask(asks_, id);
+    const auto a = take_by_id(asks_, id);
     forms_[id] = {a->session, "answered"};
     tell(*find(a->session), "form.replied", {{"id", id}, {"answer", answer}});
     a->waiting->reply = "answered";
@@ -463,7 +452,7 @@ void model::reply_form(const std::string& id, json::object answer) {
 }
 
 void model::cancel_form(const std::string& id) {
-    const auto a = take_ask(asks_, id);
+    const auto a = take_by_id(asks_, id);
     forms_[id] = {a->session, "cancelled"};
     tell(*find(a->session), "form.cancelled", {{"id", id}});
     a->waiting->reply = "cancelled";

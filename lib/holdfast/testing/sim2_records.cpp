@@ -43,7 +43,7 @@ void model::with_owner(session& s, const std::function<void(prompt_record&)>& ch
         change(prompts_[owner]);
 }
 
-/// Whoever was answered together with it ends as it does.
+/// Prompts that were answered together with this one end as it does.
 void model::close_record(prompt_record& r, opencode_sim::outcome what, std::string_view error) {
     if (r.outcome != outcome::pending)
         return;
@@ -86,18 +86,7 @@ void model::lose_records(session& s) {
 std::vector<opencode_sim::turn_truth> model::truth() {
     std::vector<opencode_sim::turn_truth> out;
     for (const auto& r : prompts_) {
-        opencode_sim::turn_truth t;
-        t.session = r.session;
-        t.parent = r.parent;
-        t.message = r.message;
-        t.outcome = r.outcome;
-        t.said = r.said;
-        t.parts = r.parts;
-        t.merged_into = r.merged_into;
-        t.error = r.error;
-        t.model_runs = r.model_runs;
-        t.child = r.child;
-        t.deleted = r.deleted;
+        opencode_sim::turn_truth t = r;
         if (session* s = find(r.session)) {
             const auto owner = owner_of(*s);
             t.running = s->run.answer && owner != none && prompts_[owner].message == r.message;

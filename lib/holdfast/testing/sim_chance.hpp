@@ -5,11 +5,15 @@
 #include <holdfast/testing/sim_story.hpp>
 #include <holdfast/time.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <random>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 namespace holdfast::testing::detail {
 
@@ -43,5 +47,14 @@ private:
     std::int64_t last_id_ms_ = 0;
     std::uint64_t ids_in_ms_ = 0;
 };
+
+/// Out of a list that has it.
+template <class T>
+[[nodiscard]] std::unique_ptr<T> take_by_id(std::vector<std::unique_ptr<T>>& all, std::string_view id) {
+    const auto found = std::find_if(all.begin(), all.end(), [&](const auto& each) { return each->id == id; });
+    auto taken = std::move(*found);
+    all.erase(found);
+    return taken;
+}
 
 } // namespace holdfast::testing::detail

@@ -682,18 +682,7 @@ void engine::record_part(session& s, const json::object& part) {
 std::vector<opencode_sim::turn_truth> engine::truth() {
     std::vector<opencode_sim::turn_truth> out;
     for (const auto& r : prompts_) {
-        opencode_sim::turn_truth t;
-        t.session = r.session;
-        t.message = r.message;
-        t.outcome = r.outcome;
-        t.said = r.said;
-        t.parts = r.parts;
-        t.parent = r.parent;
-        t.merged_into = r.merged_into;
-        t.error = r.error;
-        t.model_runs = r.model_runs;
-        t.child = r.child;
-        t.deleted = r.deleted;
+        opencode_sim::turn_truth t = r;
         const auto s = std::find_if(sessions_.begin(), sessions_.end(),
                                     [&](const auto& candidate) { return candidate->id == r.session; });
         if (s != sessions_.end()) {
@@ -741,19 +730,8 @@ const ask* engine::find_ask(const std::string& id, const std::string& directory,
     return nullptr;
 }
 
-namespace {
-
-std::unique_ptr<ask> take_ask(std::vector<std::unique_ptr<ask>>& asks, const std::string& id) {
-    const auto found = std::find_if(asks.begin(), asks.end(), [&](const auto& a) { return a->id == id; });
-    auto taken = std::move(*found);
-    asks.erase(found);
-    return taken;
-}
-
-} // namespace
-
 void engine::reply_permission(const std::string& id, std::string reply, std::string text) {
-    const auto a = take_ask(asks_, id);
+    const auto a = take_by_id(asks_, id);
     if (session* s = find(a->session))
         emit(*s, "permission.replied", {{"sessionID", a->session}, {"requestID", id}, {"reply", reply}});
     if (!a->waiting)
@@ -766,7 +744,7 @@ void engine::reply_permission(const std::string& id, std::string reply, std::str
 }
 
 void engine::reply_question(const std::string& id, json::array answers) {
-    const auto a = take_ask(asks_, id);
+    const auto a = take_by_id(asks_, id);
     if (session* s = find(a->session))
         emit(*s, "question.replied", {{"sessionID", a->session}, {"requestID", id}, {"answers", answers}});
     if (!a->waiting)
@@ -777,7 +755,7 @@ void engine::reply_question(const std::string& id, json::array answers) {
 }
 
 void engine::reject_question(const std::string& id) {
-    const auto a = take_ask(asks_, id);
+    const auto a = take_by_id(asks_, id);
     if (session* s = find(a->session))
         emit(*s, "question.rejected", {{"sessionID", a->session}, {"requestID", id}});
     if (!a->waiting)

@@ -177,20 +177,10 @@ public:
 private:
     static constexpr std::size_t none = static_cast<std::size_t>(-1);
 
-    struct prompt_record {
-        std::string session;
-        std::string parent;
-        std::string message;
-        opencode_sim::outcome outcome = opencode_sim::outcome::pending;
-        std::string said;
-        std::vector<opencode_sim::said_part> parts;
-        std::string merged_into;
-        std::string error;
+    /// `running` and `text` are found out when truth() is asked for.
+    struct prompt_record : opencode_sim::turn_truth {
         std::string last_answer; ///< id of the turn's last assistant message
-        int model_runs = 0;
         bool rejected = false;
-        bool child = false;
-        bool deleted = false;
     };
 
     // Events.
