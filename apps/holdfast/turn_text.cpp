@@ -24,10 +24,10 @@ std::string in_dollars(double cost) {
 
 } // namespace
 
-std::string joined(const std::vector<std::string>& all) {
+std::string joined(const std::vector<std::string>& all, std::string_view between) {
     std::string text;
     for (const auto& each : all)
-        text += (text.empty() ? "" : ", ") + each;
+        text.append(text.empty() ? std::string_view() : between).append(each);
     return text;
 }
 

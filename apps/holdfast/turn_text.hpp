@@ -20,7 +20,7 @@ namespace holdfast::app {
 [[nodiscard]] std::string words_for(const opencode::turn_usage& used);
 
 /// "a, b, c".
-[[nodiscard]] std::string joined(const std::vector<std::string>& all);
+[[nodiscard]] std::string joined(const std::vector<std::string>& all, std::string_view between = ", ");
 
 class turn_text {
 public:

@@ -2,6 +2,7 @@
 // it, so that neither can say something else.
 //   holdfast-manual man|bash
 #include "command.hpp"
+#include "turn_text.hpp"
 
 #include <holdfast/version.hpp>
 
@@ -18,6 +19,7 @@
 
 namespace {
 
+using holdfast::app::joined;
 using commands = std::vector<const CLI::App*>;
 using options = std::vector<const CLI::Option*>;
 
@@ -43,13 +45,6 @@ std::vector<std::string> names_of(const CLI::Option& option) {
     for (const auto& each : option.get_lnames())
         names.push_back("--" + each);
     return names;
-}
-
-std::string joined(const std::vector<std::string>& words, std::string_view between) {
-    std::string all;
-    for (const auto& each : words)
-        all.append(all.empty() ? std::string_view() : between).append(each);
-    return all;
 }
 
 // --- the man page
