@@ -594,7 +594,8 @@ CO_TEST_CASE(a_server_of_2_x_that_stays_away_is_given_up, held_2) {
 CO_TEST_CASE(a_prompt_of_2_x_without_a_reply_joins_the_next_one, held_2) {
     start();
     auto session = co_await new_session();
-    const auto stored = co_await session.store(test::text_prompt({}, "context"));
+    auto context = test::text_prompt({}, "context");
+    const auto stored = co_await session.store(std::move(context));
     BOOST_TEST(stored.has_value());
     BOOST_TEST((co_await run_turn(session, "#plain")).ending() == "completed by message_finished");
     co_await end();

@@ -2,6 +2,7 @@
 // the same order of events in each session.
 #include <boost/test/unit_test.hpp>
 
+#include "support/played_recordings.hpp"
 #include "support/recordings.hpp"
 #include "support/sim_player.hpp"
 
@@ -389,16 +390,6 @@ std::vector<json::object> play(const played_recording& r, std::uint64_t seed) {
 }
 
 // The keys that an event of each kind may have.
-
-using shapes = std::map<std::string, std::set<std::set<std::string>>>;
-
-std::set<std::string> keys(const json::object& o) {
-    std::set<std::string> out;
-    for (const auto& member : o)
-        out.emplace(member.key());
-    return out;
-}
-
 void add_shapes(const std::vector<json::object>& events, shapes& into) {
     for (const auto& outer : events) {
         const auto& e = event_of(outer);
@@ -426,29 +417,13 @@ void add_shapes(const std::vector<json::object>& events, shapes& into) {
 } // namespace
 
 BOOST_AUTO_TEST_CASE(every_recording_is_played_or_it_is_said_why_not) {
-    std::set<std::string> known;
-    for (const auto& r : played())
-        BOOST_TEST(known.insert(r.name).second, r.name << " is named twice");
-    for (const auto& [name, why] : not_played())
-        BOOST_TEST(known.insert(name).second, name << " is named twice");
-    for (const auto& path : all_recordings())
-        BOOST_TEST(known.erase(path.stem().string()) == 1u, path.stem() << " is in neither list");
-    for (const auto& name : known)
-        BOOST_ERROR("there is no recording " << name);
+    check_each_is_named_once(played(), not_played(), all_recordings());
 }
 
 BOOST_AUTO_TEST_CASE(for_every_recorded_turn_some_seed_gives_the_same_order_of_events_in_each_session) {
-    for (const auto& r : played()) {
-        BOOST_TEST_CONTEXT(r.name) {
-            const auto real = by_session(tokens_of(recording(r.name)));
-            bool same = false;
-            for (std::uint64_t seed = 1; seed <= 60 && !same; ++seed)
-                same = by_session(tokens_of(play(r, seed))) == real;
-            BOOST_TEST(same, r.name << "\nrecorded:\n"
-                                    << show(real) << "\nplayed:\n"
-                                    << show(by_session(tokens_of(play(r, 1)))));
-        }
-    }
+    check_some_seed_gives_the_same(
+        played(), [](const auto& r) { return by_session(tokens_of(recording(r.name))); },
+        [](const auto& r, std::uint64_t seed) { return by_session(tokens_of(play(r, seed))); });
 }
 
 BOOST_AUTO_TEST_CASE(events_carry_the_properties_that_the_real_ones_carry) {
@@ -458,22 +433,11 @@ BOOST_AUTO_TEST_CASE(events_carry_the_properties_that_the_real_ones_carry) {
         add_shapes(recording(r.name), real);
         add_shapes(play(r, 1), simulated);
     }
-    const auto list = [](const std::set<std::set<std::string>>& sets) {
-        std::string out;
-        for (const auto& one : sets) {
-            out += "  {";
-            for (const auto& key : one)
-                out += " " + key;
-            out += " }\n";
-        }
-        return out;
-    };
     for (const auto& [kind, sets] : simulated) {
         if (!real.contains(kind)) {
             BOOST_TEST_MESSAGE("no recorded counterpart: " << kind);
             continue;
         }
-        const bool known = std::includes(real[kind].begin(), real[kind].end(), sets.begin(), sets.end());
-        BOOST_TEST(known, kind << "\nrecorded:\n" << list(real[kind]) << "simulated:\n" << list(sets));
+        check_sets(kind, real[kind], sets);
     }
 }
