@@ -338,22 +338,18 @@ net::awaitable<result<session_info>> server_core::get_session(std::string id) {
     const auto self = shared_from_this();
     if (!has_stream())
         co_await make_sure();
-    auto found = co_await speech_->get_session(rest(), id);
-    const auto why = why_failed(found);
-    const bool is_other = co_await is_another(why);
-    if (is_other)
-        found = co_await speech_->get_session(rest(), id);
-    co_return found;
+    call_of<session_info> call = [id](const server_protocol& speech, client server) {
+        return speech.get_session(std::move(server), id);
+    };
+    co_return co_await make_call(std::move(call));
 }
 
 net::awaitable<result<session_list>> server_core::list_sessions(session_query which) {
     const auto self = shared_from_this();
-    auto listed = co_await speech_->list_sessions(rest(), which);
-    const auto why = why_failed(listed);
-    const bool is_other = co_await is_another(why);
-    if (is_other)
-        listed = co_await speech_->list_sessions(rest(), which);
-    co_return listed;
+    call_of<session_list> call = [which](const server_protocol& speech, client server) {
+        return speech.list_sessions(std::move(server), which);
+    };
+    co_return co_await make_call(std::move(call));
 }
 
 net::awaitable<result<server_info>> server_core::ready() {
@@ -392,11 +388,10 @@ net::awaitable<result<session>> server_core::create_session(session_request what
         co_return held.error();
     if (!has_stream())
         co_await make_sure();
-    auto made = co_await speech_->create_session(rest(), what, directory);
-    const auto why = why_failed(made);
-    const bool is_other = co_await is_another(why);
-    if (is_other)
-        made = co_await speech_->create_session(rest(), what, directory);
+    call_of<session_info> call = [what, directory](const server_protocol& speech, client server) {
+        return speech.create_session(std::move(server), what, directory);
+    };
+    auto made = co_await make_call(std::move(call));
     if (!made)
         co_return made.error();
     if (!directory.empty() && !is_same_directory(directory, made->directory))

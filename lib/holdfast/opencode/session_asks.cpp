@@ -38,9 +38,9 @@ net::awaitable<std::optional<approval_event>> session_core::next_approval() {
     co_return co_await approvals_.take();
 }
 
-// Keeps what is asked until it is answered or its turn is over. What a rule decides is delivered as decided:
-// its owner must have no time to reply otherwise. Of other people's prompts neither a rule nor time decides,
-// unless all are followed.
+// Keeps an approval until it is answered or its turn has settled. One that a rule decides is delivered as
+// decided, so that its owner has no time to give another reply. Rules and timeouts do not decide for other
+// people's prompts, unless the session is followed.
 bool session_core::note_ask(ledger::deliver& out) {
     waiting_ask waits;
     waits.message = out.message;
@@ -122,11 +122,8 @@ net::awaitable<void> session_core::answer_overdue_asks() {
     while (asks_.next_due() <= world().now()) {
         const auto id = asks_.first_due();
         const auto ask = *asks_.find(id);
-        log_record record;
-        record.level = ask.by_rule ? log_level::info : log_level::warn;
+        auto record = make_record(ask.by_rule ? log_level::info : log_level::warn);
         record.event = ask.by_rule ? "session.ask_answered" : "session.ask_timed_out";
-        record.session = info_.id;
-        record.tag = tag();
         record.action = ask.answer;
         world().log(record);
         world().count(ask.by_rule ? metric::asks_answered_by_rule : metric::asks_timed_out);

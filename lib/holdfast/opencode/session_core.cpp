@@ -518,11 +518,8 @@ void session_core::on_heard(const heard& told, bool was_at_work) {
 void session_core::log_unreadable(const failure& why) {
     if (std::exchange(unreadable_told_, true))
         return;
-    log_record record;
-    record.level = log_level::warn;
+    auto record = make_record(log_level::warn);
     record.event = "session.event_unreadable";
-    record.session = info_.id;
-    record.tag = tag();
     record.error_class = retry::to_string(why.cls);
     record.error_message = why.message;
     world().log(record);
@@ -811,11 +808,8 @@ void session_core::on_settled(const std::string& message, settlement& how) {
 void session_core::found_too_many_children() {
     if (std::exchange(children_told_, true))
         return;
-    log_record record;
-    record.level = log_level::warn;
+    auto record = make_record(log_level::warn);
     record.event = "session.too_many_children";
-    record.session = info_.id;
-    record.tag = tag();
     record.error_message =
         "more than " + std::to_string(config().turns.max_children) + ": the others are not looked at";
     world().log(record);
@@ -830,21 +824,23 @@ void session_core::log_stray(const api_error& error) const {
     server_->log_stray(info_.id, tag(), error);
 }
 
-void session_core::log_followed() const {
+log_record session_core::make_record(log_level level) const {
     log_record record;
-    record.level = log_level::debug;
-    record.event = "session.followed";
+    record.level = level;
     record.session = info_.id;
     record.tag = tag();
+    return record;
+}
+
+void session_core::log_followed() const {
+    auto record = make_record(log_level::debug);
+    record.event = "session.followed";
     world().log(record);
 }
 
 void session_core::log_settlement(const std::string& message, const settlement& how) const {
-    log_record record;
-    record.level = log_level::info;
+    auto record = make_record(log_level::info);
     record.event = "turn.settled";
-    record.session = info_.id;
-    record.tag = tag();
     record.action =
         std::string(to_string(how.outcome)) + " by " + std::string(to_string(how.rule)) + " of " + message;
     if (how.limit != turn_limit::none)

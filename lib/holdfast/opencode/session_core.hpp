@@ -16,6 +16,7 @@
 #include <holdfast/runtime/task_scope.hpp>
 
 #include <atomic>
+#include <functional>
 #include <list>
 #include <map>
 #include <memory>
@@ -252,6 +253,8 @@ private:
     void log_stray(const api_error& error) const;
     void on_opened(const std::string& message);
     void on_settled(const std::string& message, settlement& how);
+    /// Of this session, to be filled in and written.
+    [[nodiscard]] log_record make_record(log_level level) const;
     void log_followed() const;
     void log_settlement(const std::string& message, const settlement& how) const;
 
@@ -396,6 +399,22 @@ public:
     /// What failed so may be of a server of another protocol: asks it. True: it was, and that is spoken now.
     /// `why` must outlive the call.
     [[nodiscard]] net::awaitable<bool> is_another(const std::optional<failure>& why);
+    /// A call in one protocol or another.
+    template <class T>
+    using call_of = std::function<net::awaitable<result<T>>(const server_protocol&, client)>;
+    /// Makes it, and once more where a server of another protocol was found to answer.
+    template <class T>
+    [[nodiscard]] net::awaitable<result<T>> make_call(call_of<T> call) {
+        auto speech = speech_; // a call uses it to its end
+        auto answered = co_await call(*speech, rest());
+        const auto why = why_failed(answered);
+        const bool is_other = co_await is_another(why);
+        if (is_other) {
+            speech = speech_;
+            answered = co_await call(*speech, rest());
+        }
+        co_return answered;
+    }
 
     // What sessions need.
     /// The directory's stream, started if none runs, with `who` subscribed to it; or the one of all

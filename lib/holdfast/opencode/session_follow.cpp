@@ -245,12 +245,9 @@ void session_core::on_unknown() {
 void session_core::report_look() const {
     const auto& why = capture_.last()->why;
     auto server = rest();
-    log_record record;
-    record.level = log_level::warn;
+    auto record = make_record(log_level::warn);
     record.event = "capture.failed";
     record.endpoint = to_string(server.base().where);
-    record.session = info_.id;
-    record.tag = tag();
     record.error_class = retry::to_string(why.cls);
     record.error_message = why.message;
     record.failures = capture_.failures();
@@ -265,12 +262,9 @@ void session_core::recovered() const {
     if (!world().in_trouble())
         return;
     auto server = rest();
-    log_record record;
-    record.level = log_level::debug;
+    auto record = make_record(log_level::debug);
     record.event = "session.reached";
     record.endpoint = to_string(server.base().where);
-    record.session = info_.id;
-    record.tag = tag();
     world().recovered(record);
 }
 

@@ -33,18 +33,16 @@ void session_core::note_limit(const std::string& message, open_turn& turn) {
     turn.ask_again = now;
     turn.give_up = later(now, turn.patience);
     world().count(metric::turn_limits_passed);
-    log_record record;
-    record.level = log_level::warn;
+    auto record = make_record(log_level::warn);
     record.event = "turn.limit_passed";
-    record.session = info_.id;
-    record.tag = tag();
     record.error_message = std::string(to_string(turn.passed)) + " of " + message;
     record.action = "abort";
     world().log(record);
     changed_.notify_all();
 }
 
-// An abort ends all that runs in the session. One that cannot be had in time leaves the turn to itself.
+// An abort ends all that runs in the session. If it does not succeed in time, the turn settles as lost and
+// may still run.
 net::awaitable<void> session_core::end_what_passed_a_limit() {
     const auto self = shared_from_this();
     const auto now = world().now();
