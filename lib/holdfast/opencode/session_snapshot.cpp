@@ -95,7 +95,7 @@ failure session_core::unknown_here() const {
     return retry::make_failure(errc::another_server, "it does not know session " + info_.id, true);
 }
 
-// What was told of an answer is not told again: its parts have other names now.
+// Text that was delivered before is not delivered again, though its parts have other ids in the new protocol.
 void session_core::speak_anew() {
     const auto open = open_prompts();
     protocol_ = server_->speech().hold(*this);

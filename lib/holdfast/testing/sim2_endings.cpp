@@ -79,7 +79,7 @@ void model::over(session& s) {
         line_.after(duration::zero(), [this, &s] { wake(s); });
 }
 
-/// Whoever started a subagent in the background is told of its end, by an input that nobody posted.
+/// When a background subagent ends, the server posts a synthetic input to its parent session.
 void model::report_to_parent(session& s) {
     const auto id = std::exchange(s.background_of, {});
     session* parent = find(id);

@@ -14,7 +14,7 @@
 
 namespace holdfast::opencode::detail {
 
-/// An event that was worked through once for all who are told of it.
+/// A parsed event. All sessions that receive it share it.
 struct prepared_event {
     std::shared_ptr<void> event;
     std::optional<api_error> stray; ///< an error that names no session

@@ -190,8 +190,8 @@ net::awaitable<result<void>> session::fetch_messages(client server, snapshot& in
     co_return result<void>();
 }
 
-// All children, and what is below those that are at work: the others ask for nothing. Each once, whoever is
-// said to be above it, and not for ever.
+// Fetches all child sessions, and the descendants of those that are at work: an idle session asks for
+// nothing. Each session once, whatever parent the server names, and down to `max_child_depth`.
 net::awaitable<result<void>> session::fetch_children(client server, snapshot& into) {
     std::vector<std::pair<std::string, unsigned>> to_ask;
     to_ask.emplace_back(id(), 0);
